@@ -1,0 +1,49 @@
+# Each target sets the environment up when it is not there yet: `make demo` and `make test` work on a fresh clone.
+#   make demo       scratch against pre-trained on generated images, from a real training run (minutes, no GPU)
+#   make test       the tests (under 25 minutes on two cores); `make test-long` runs the ones that take longer
+#   make lint       ruff, as CI runs it
+# PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+SEED ?= 0
+OUT ?= demo
+STUDY ?= rethink
+
+.PHONY: setup demo test test-long lint wheel clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml requirements/runtime.txt requirements/test.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.10, 3.11 or 3.12 found; install one or name it with PYTHON=…"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/test.txt
+	@# The packages pull opencv-python and opencv-python-headless, which overwrite each other; only the headless one
+	@# starts on a server without libGL.
+	version=$$($(BIN)/python -m pip show opencv-python-headless | sed -n 's/^Version: //p') && \
+	$(BIN)/python -m pip uninstall -q -y opencv-python opencv-python-headless && \
+	$(BIN)/python -m pip install -q --no-deps opencv-python-headless==$$version
+	$(BIN)/python -m pip install -q --no-deps -e .
+	$(BIN)/python -c 'import rethink'
+	touch $@
+
+demo: setup
+	$(BIN)/python tools/demo.py --study $(STUDY) --seed $(SEED) --out $(OUT)
+
+test: setup
+	$(BIN)/python -m pytest -m 'not long'
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache
