@@ -1,0 +1,45 @@
+"""Shapes, detection: generated scenes in COCO's layout, 128 pixels, five classes, boxes and masks.
+
+python tools/dataset_converters/make_shapes.py data/shapes
+"""
+
+_base_ = './coco_instance.py'
+
+data_root = 'data/shapes/detection/'
+metainfo = dict(
+    classes=('ellipse', 'rectangle', 'triangle', 'star', 'cross'),
+    palette=[(220, 20, 60), (0, 110, 220), (240, 170, 0), (0, 150, 80), (130, 60, 200)],
+)
+
+# The images are used at the size in which they are generated.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(128, 128), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(
+        data_root=data_root,
+        metainfo=metainfo,
+        filter_cfg=dict(filter_empty_gt=True, min_size=8),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+test_evaluator = val_evaluator

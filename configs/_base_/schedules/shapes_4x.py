@@ -1,0 +1,11 @@
+"""Shapes, 4x: 1200 iterations of 8 images."""
+
+_base_ = './shapes_1x.py'
+
+max_iters = 4 * 300
+train_cfg = dict(max_iters=max_iters)
+milestones = [max_iters - left for left in _base_.drops_before_end]
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=max_iters, milestones=milestones),
+]

@@ -1,0 +1,10 @@
+"""Mask R-CNN R101-FPN, GN, fine-tuned from ImageNet, 4x. Rethinking ImageNet Pre-training, table 1 and figure 3.
+
+Published: 42.3 box AP (table 1), val2017; not trained by us.
+Length: 360k iterations of 16 images = 5.76 M images, 49 epochs of train2017.
+Run: bash tools/dist_train.sh configs/rethink/pretrain_r101_gn_4x.py 8
+"""
+
+_base_ = './pretrain_r50_gn_4x.py'
+
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='open-mmlab://detectron/resnet101_gn')))

@@ -1,0 +1,11 @@
+"""Mask R-CNN R101-FPN, GN, from random weights, 3x. Rethinking ImageNet Pre-training, table 1 and figure 3.
+
+Published: 41.0 box AP (table 1), val2017; not trained by us.
+Length: 270k iterations of 16 images = 4.32 M images, 37 epochs of train2017.
+Run: bash tools/dist_train.sh configs/rethink/scratch_r101_gn_3x.py 8
+"""
+
+_base_ = './pretrain_r101_gn_3x.py'
+
+# Nothing to keep: random weights are never frozen.
+model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))

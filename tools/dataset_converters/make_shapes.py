@@ -1,0 +1,58 @@
+"""Write the generated data sets of the shapes studies.
+
+    python tools/dataset_converters/make_shapes.py data/shapes
+
+writes ``data/shapes/detection`` (COCO's layout) and ``data/shapes/classification`` (ImageNet's), which is where the
+configs in ``configs/shapes`` look. The same arguments give the same bytes; a data set that is there is left alone.
+"""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    detection, crops = DetectionSpec(), ClassificationSpec()
+    parser.add_argument('root', type=Path, help='folder to write to, usually data/shapes')
+    parser.add_argument('--seed', type=int, default=detection.seed, help='of both data sets')
+    parser.add_argument('--difficulty', type=float, default=detection.difficulty, help='0 (plain) to 1, of both')
+    parser.add_argument('--train', type=int, default=detection.train, help='training images for detection')
+    parser.add_argument('--val', type=int, default=detection.val, help='validation images for detection')
+    parser.add_argument('--size', type=int, default=detection.size, help='pixels along a side, detection')
+    parser.add_argument('--objects', type=int, nargs=2, default=detection.objects, help='fewest and most in an image')
+    parser.add_argument(
+        '--scale', type=float, nargs=2, default=detection.scale, help='objects over image, smallest, largest'
+    )
+    parser.add_argument('--crowd', type=float, default=detection.crowd, help='probability of a crowd in an image')
+    parser.add_argument('--crop-train', type=int, default=crops.train, help='training images for classification')
+    parser.add_argument('--crop-val', type=int, default=crops.val, help='validation images for classification')
+    parser.add_argument('--crop-size', type=int, default=crops.size, help='pixels along a side, classification')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()}
+    crops = dict(given, **{name: given[f'crop_{name}'] for name in ('train', 'val', 'size')})
+    try:
+        for folder, kind, values, write in (
+            ('detection', DetectionSpec, given, write_detection),
+            ('classification', ClassificationSpec, crops, write_classification),
+        ):
+            spec = kind(**{field.name: values[field.name] for field in fields(kind)})
+            written = write(args.root / folder, spec)
+            print(
+                f'{args.root / folder}: {spec.train} + {spec.val} images, {"written" if written else "already there"}'
+            )
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    main()
