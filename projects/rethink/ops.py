@@ -4,34 +4,36 @@ mmcv's Python side (:mod:`mmcv.ops`) calls a compiled module, ``mmcv._ext``, whi
 PyTorch. :func:`install` provides a module of that name whose functions call torchvision and torch: mmcv, mmdet and
 mmpretrain then import and run unchanged. A compiled extension that loads is used and left alone.
 
-Each function below has the name, the arguments and the in-place outputs of its namesake in mmcv's
+Each op below has the name, the arguments and the in-place outputs of its namesake in mmcv's
 ``ops/csrc/pytorch/pybind.cpp``. Common to all:
 
 * boxes are ``(x1, y1, x2, y2)`` in pixels, RoIs are ``(index of the image in the batch, x1, y1, x2, y2)``;
-* outputs are on the device of the inputs, in the dtype of the tensor that mmcv passes for them;
+* results are on the device of the inputs, in the dtype of the tensor that mmcv passes for them;
 * float16 and bfloat16 are computed in float32 and rounded once, at the end, autocast or not; float64 in float64.
+
+What differs from compiled mmcv is listed in ``docs/ops.md``.
 """
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import types
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
-__all__ = ['install', 'provided', 'OPS']
+__all__ = ['OPS', 'install', 'provided']
 
 EXT = 'mmcv._ext'
 HOW_TO_COMPILE = (
-    'install compiled mmcv for it: with a compiler (and for GPUs the CUDA toolkit of your torch) run '
-    '`MMCV_WITH_OPS=1 FORCE_CUDA=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
-    '--no-binary :all: onedl-mmcv`'
+    'install compiled mmcv for it with `pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
+    'onedl-mmcv`, beside torch and with a compiler (docs/ops.md)'
 )
 
 
@@ -58,8 +60,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     boxes, scores = _wide(boxes), _wide(scores)
     if offset:
         # A box whose last pixel is x2 ends at x2 + 1.
-        boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
-    return torchvision.ops.nms(boxes, scores.to(boxes.dtype), float(np.float32(iou_threshold)))
+        boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
+    # mmcv's threshold is a float; torchvision's, a double, would part from it where an IoU equals the threshold.
+    return torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), float(np.float32(iou_threshold)))
 
 
 def softnms(
@@ -136,6 +139,59 @@ def softnms(
         kept = torch.from_numpy(np.stack(picked))[:, [0, 1, 2, 3, 5]]
         dets[: len(picked)].copy_(kept)
     return torch.tensor(picked_index, dtype=torch.long, device=boxes.device)
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Non-maximum suppression that also says which boxes each kept one has suppressed (IoU not below the threshold).
+
+    Args:
+        dets: (N, 5), the boxes with their scores, on the CPU (mmcv moves them there).
+        iou_threshold: compared in float32.
+
+    Returns:
+        One list per kept box, best first: its index, then those of the boxes it suppressed, best first.
+    """
+    dets = _wide(dets)
+    boxes = dets[:, :4].numpy()
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = dets[:, 4].sort(descending=True, stable=True)[1].numpy()
+    groups = []
+    while len(left):
+        best, left = left[0], left[1:]
+        overlap = np.prod(
+            np.clip(
+                np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2]), 0, None
+            ),
+            axis=1,
+        )
+        union = area[best] + area[left] - overlap
+        iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union != 0)
+        gone = iou >= np.float32(iou_threshold)
+        groups.append([int(best), *left[gone].tolist()])
+        left = left[~gone]
+    return groups
+
+
+def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int) -> None:
+    """Overlaps of boxes.
+
+    Args:
+        bboxes1: (M, 4).
+        bboxes2: (N, 4).
+        ious: (M, N), or (M,) when aligned, written in place.
+        mode: 0: intersection over union; 1: intersection over the area of the first box.
+        aligned: compare box by box (M = N), not every pair.
+        offset: as in :func:`nms`.
+    """
+    first, second = _wide(bboxes1), _wide(bboxes2)
+    area1, area2 = ((b[:, 2] - b[:, 0] + offset) * (b[:, 3] - b[:, 1] + offset) for b in (first, second))
+    if not aligned:
+        first, area1 = first[:, None], area1[:, None]
+    size = (
+        torch.minimum(first[..., 2:], second[:, 2:]) - torch.maximum(first[..., :2], second[:, :2]) + offset
+    ).clamp_(0)
+    overlap = size[..., 0] * size[..., 1]
+    ious.copy_(overlap / (area1 + area2 - overlap if mode == 0 else area1))
 
 
 # --- RoIAlign ---
@@ -237,6 +293,203 @@ def _only_mean(pool_mode: int) -> None:
         )
 
 
+# --- Deformable convolution ---
+
+
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> None:
+    """Deformable convolution (Dai et al., 2017).
+
+    Args:
+        input: (B, C, H, W).
+        weight: (O, C / group, kH, kW).
+        offset: (B, 2 * deformable_group * kH * kW, H', W'), ``(dy, dx)`` of each sample in feature pixels.
+        output: (B, O, H', W'), written in place.
+        columns: work space that is not used.
+        ones: work space that is not used.
+        kW: not used, ``weight`` has it, and so has kH.
+        kH: see there.
+        dW: stride along a row; dH: along a column.
+        dH: see there.
+        padW: padding left and right; padH: above and below.
+        padH: see there.
+        dilationW: dilation along a row; dilationH: along a column.
+        dilationH: see there.
+        group: groups of channels that are convolved apart.
+        deformable_group: groups of channels that are sampled apart.
+        im2col_step: not used.
+    """
+    shape = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    output.copy_(torch.ops.torchvision.deform_conv2d(*_sampled(input, weight, offset), *shape, False))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradInput: Tensor,
+    gradOffset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> None:
+    """Gradients of :func:`deform_conv_forward` by its input and offsets, in ``gradInput`` and ``gradOffset``."""
+    shape = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    tensors = _sampled(input, weight, offset)
+    grads = torch.ops.torchvision._deform_conv2d_backward(gradOutput.to(tensors[0]), *tensors, *shape, False)
+    gradInput.copy_(grads[0])
+    gradOffset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    gradOutput: Tensor,
+    gradWeight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    kW: int,
+    kH: int,
+    dW: int,
+    dH: int,
+    padW: int,
+    padH: int,
+    dilationW: int,
+    dilationH: int,
+    group: int,
+    deformable_group: int,
+    scale: float,
+    im2col_step: int,
+) -> None:
+    """Gradient of :func:`deform_conv_forward` by its weight, times ``scale``, in ``gradWeight``."""
+    shape = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    # The gradient by the weight does not depend on the weight.
+    tensors = _sampled(input, torch.zeros_like(gradWeight), offset)
+    grads = torch.ops.torchvision._deform_conv2d_backward(gradOutput.to(tensors[0]), *tensors, *shape, False)
+    gradWeight.copy_(grads[1] * scale)
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    group: int,
+    deformable_group: int,
+    with_bias: bool,
+) -> None:
+    """Modulated deformable convolution (Zhu et al., 2019): :func:`deform_conv_forward` with a factor on each sample.
+
+    Args:
+        input: (B, C, H, W).
+        weight: (O, C / group, kernel_h, kernel_w).
+        bias: (O,), read when ``with_bias``.
+        ones: work space that is not used.
+        offset: (B, 2 * deformable_group * kernel_h * kernel_w, H', W'), ``(dy, dx)`` of each sample in feature pixels.
+        mask: (B, deformable_group * kernel_h * kernel_w, H', W'), the factors.
+        output: (B, O, H', W'), written in place.
+        columns: work space that is not used.
+        kernel_h: not used, ``weight`` has it, and so has kernel_w.
+        kernel_w: see there.
+        stride_h: stride along a column, as every name in ``_h`` from here; ``_w``: along a row.
+        stride_w: see there.
+        pad_h: padding.
+        pad_w: padding.
+        dilation_h: dilation.
+        dilation_w: dilation.
+        group: groups of channels that are convolved apart.
+        deformable_group: groups of channels that are sampled apart.
+        with_bias: whether there is a bias.
+    """
+    shape = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    tensors = _sampled(input, weight, offset, mask, bias if with_bias else None)
+    output.copy_(torch.ops.torchvision.deform_conv2d(*tensors, *shape, True))
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    kernel_h: int,
+    kernel_w: int,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    group: int,
+    deformable_group: int,
+    with_bias: bool,
+) -> None:
+    """Gradients of :func:`modulated_deform_conv_forward`, in the five ``grad_*`` tensors."""
+    shape = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    tensors = _sampled(input, weight, offset, mask, bias if with_bias else None)
+    grads = torch.ops.torchvision._deform_conv2d_backward(grad_output.to(tensors[0]), *tensors, *shape, True)
+    outputs = (grad_input, grad_weight, grad_offset, grad_mask, *([grad_bias] if with_bias else []))
+    for output, grad in zip(outputs, grads, strict=False):
+        output.copy_(grad)
+
+
+def _sampled(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The tensors of torchvision's op, all in the dtype that is computed in; an absent bias is zero."""
+    input = _wide(input)
+    mask = input.new_zeros(len(input), 1) if mask is None else mask
+    bias = input.new_zeros(len(weight)) if bias is None else bias
+    return input, weight.to(input), offset.to(input), mask.to(input), bias.to(input)
+
+
 # --- Focal losses ---
 
 
@@ -251,11 +504,13 @@ def sigmoid_focal_loss_forward(
         weight: (C,) factors by the class of the row, 1 for background rows; or empty: no weights.
         output: (N, C), written in place.
         gamma: focusing parameter.
-        alpha: weight of the positive logit of a row; the others weigh ``1 - alpha``.
+        alpha: weight of the logit of the row's class; the others weigh ``1 - alpha``.
     """
-    z, alpha_t = _signed(input, target, alpha)[1:]
-    loss = (-z).sigmoid_().pow_(gamma).mul_(F.logsigmoid(z)).mul_(alpha_t).neg_()
-    output.copy_(_weighted(loss, target, weight))
+
+    def loss(x):  # of a logit that should be low
+        return x.sigmoid().pow_(gamma).mul_(F.logsigmoid(-x)).neg_()
+
+    _sigmoid_focal(input, target, weight, output, loss, alpha)
 
 
 def sigmoid_focal_loss_backward(
@@ -269,30 +524,91 @@ def sigmoid_focal_loss_backward(
         weight: (C,) or empty, as in the forward function.
         grad_input: (N, C), written in place.
         gamma: focusing parameter.
-        alpha: weight of the positive logit.
+        alpha: as in the forward function.
     """
-    sign, z, alpha_t = _signed(input, target, alpha)
-    # With q = 1 - p_t: d/dz [q^gamma log p_t] = q^gamma (q - gamma p_t log p_t).
-    q = (-z).sigmoid_()
-    grad = z.sigmoid().mul_(F.logsigmoid(z)).mul_(-gamma).add_(q)
-    grad = grad.mul_(q.pow_(gamma)).mul_(alpha_t).mul_(sign).neg_()
-    grad_input.copy_(_weighted(grad, target, weight))
+
+    def slope(x):  # of the loss of a logit that should be low: p^gamma (p - gamma (1 - p) log(1 - p))
+        p = x.sigmoid()
+        return (-x).sigmoid_().mul_(F.logsigmoid(-x)).mul_(-gamma).add_(p).mul_(p.pow_(gamma))
+
+    _sigmoid_focal(input, target, weight, grad_input, slope, -alpha)
 
 
-def _signed(input: Tensor, target: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Sign of each logit's class (+1 for the target), the logits times it, so that ``p_t = sigmoid(z)``, alpha_t."""
+def _sigmoid_focal(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, low: Callable[[Tensor], Tensor], alpha: float
+) -> None:
+    """Write ``low`` of each logit, and of minus the logit for the row's class, into ``output``.
+
+    The class of a row is worked out for N logits, not N * C: dense detectors have millions of them.
+    """
+    if not input.numel():
+        return
     logits = _wide(input)
-    positive = target[:, None] == torch.arange(logits.size(1), device=logits.device)
-    sign = positive.to(logits.dtype).mul_(2).sub_(1)
-    return sign, logits * sign, positive.to(logits.dtype).mul_(2 * alpha - 1).add_(1 - alpha)
+    classes = logits.size(1)
+    values = low(logits).mul_(1 - abs(alpha))
+    column = target.clamp(0, classes - 1)[:, None]
+    inside = ((target >= 0) & (target < classes))[:, None]
+    high = low(-logits.gather(1, column)).mul_(alpha)
+    values.scatter_(1, column, torch.where(inside, high, values.gather(1, column)))
+    if weight.numel():
+        values.mul_(torch.where(inside, weight.to(values)[column], 1))
+    output.copy_(values)
 
 
-def _weighted(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    if not weight.numel():
-        return values
-    inside = (target >= 0) & (target < len(weight))
-    factor = torch.where(inside, weight[target.clamp(0, len(weight) - 1)].to(values.dtype), 1)
-    return values * factor.view(-1, *[1] * (values.dim() - 1))
+def softmax_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Focal loss of rows of probabilities: ``-alpha * (1 - p)**gamma * log(p)`` with ``p`` that of the row's class.
+
+    Args:
+        input: (N, C) probabilities (mmcv takes the softmax before).
+        target: int64 (N,): the class; a row with any other number has no loss.
+        weight: (C,) factors by class, or empty.
+        output: (N,), written in place.
+        gamma: focusing parameter.
+        alpha: factor of the loss.
+    """
+    if not input.numel():
+        return
+    p, factor = _of_class(input, target, weight)[1:]
+    log_p = p.clamp(min=torch.finfo(torch.float32).tiny).log_()
+    output.copy_((1 - p).pow_(gamma).mul_(log_p).mul_(factor).mul_(-alpha))
+
+
+def softmax_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
+    """Derivative of each loss of :func:`softmax_focal_loss_forward` with respect to the logits of its row.
+
+    Args:
+        input: (N, C) probabilities, as in the forward function.
+        target: int64 (N,), as in the forward function.
+        weight: (C,) or empty, as in the forward function.
+        buff: (N,), work space that is not used.
+        grad_input: (N, C), written in place.
+        gamma: focusing parameter.
+        alpha: factor of the loss.
+    """
+    if not input.numel():
+        return
+    column, p, factor = _of_class(input, target, weight)
+    q = 1 - p
+    # p log(p) / (1 - p) tends to -1 where p reaches 1.
+    ratio = torch.where(q > 0, p * p.clamp(min=torch.finfo(torch.float32).tiny).log() / q, -1)
+    slope = q.pow(gamma).mul_(ratio.mul_(gamma).sub_(1)).mul_(factor).mul_(alpha)[:, None]
+    grad = -slope * _wide(input)
+    grad_input.copy_(grad.scatter_add_(1, column, slope))
+
+
+def _of_class(input: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Column (N, 1) of each row's class, its probability (N,), and the row's factor (N,): 0 where it has no class."""
+    probabilities = _wide(input)
+    inside = (target >= 0) & (target < input.size(1))
+    column = target.clamp(0, input.size(1) - 1)[:, None]
+    factor = inside.to(probabilities.dtype)
+    if weight.numel():
+        factor = factor * weight.to(probabilities)[column[:, 0]]
+    return column, probabilities.gather(1, column)[:, 0], factor
 
 
 # --- What mmcv reports about its compilation ---
@@ -300,30 +616,42 @@ def _weighted(values: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 def get_compiler_version() -> str:
     """What stands in for the compiler's version in environment reports."""
+    import torchvision
+
     return f'not compiled: torchvision {torchvision.__version__} through rethink.ops'
 
 
 def get_compiling_cuda_version() -> str:
     """What stands in for the CUDA version in environment reports."""
-    return f'not compiled: CUDA {torch.version.cuda} of torch' if torch.version.cuda else 'not compiled'
-
-
-OPS = (
-    'nms',
-    'softnms',
-    'roi_align_forward',
-    'roi_align_backward',
-    'sigmoid_focal_loss_forward',
-    'sigmoid_focal_loss_backward',
-)
-"""Names of the functions of ``mmcv._ext`` that are provided."""
+    return f'not compiled: CUDA {torch.version.cuda} of torch' if torch.version.cuda else 'not compiled: no CUDA'
 
 
 # --- The module ---
 
+OPS = (
+    'bbox_overlaps',
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
+    'nms',
+    'nms_match',
+    'roi_align_backward',
+    'roi_align_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
+    'softnms',
+)
+"""The functions of ``mmcv._ext`` that are provided."""
+
 
 class _Ext(types.ModuleType):
-    """``mmcv._ext``: has every name, because mmcv asks for them at import, but only some of them work."""
+    """``mmcv._ext``: has every name, because mmcv asks for all of them at import, but only some of them work."""
 
     def __getattr__(self, name: str):
         if name.startswith('_'):
@@ -338,76 +666,95 @@ class _Ext(types.ModuleType):
         return unprovided
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds and makes ``mmcv._ext``."""
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname == EXT:
-            return importlib.machinery.ModuleSpec(EXT, self, origin=__name__)
-        return None
-
+class _Loader(importlib.abc.Loader):
     def create_module(self, spec):
-        return _Ext(spec.name, f'{", ".join(OPS)} over torchvision, by rethink.ops.')
+        return _Ext(spec.name, "mmcv's ops over torchvision, by rethink.ops.")
 
     def exec_module(self, module):
-        for name in (*OPS, 'get_compiler_version', 'get_compiling_cuda_version'):
-            setattr(module, name, globals()[name])
+        vars(module).update({name: globals()[name] for name in OPS})
 
 
 def provided() -> str:
-    """``'torchvision'`` when mmcv's ops are ours, ``'compiled'`` when they are mmcv's own, ``'none'`` otherwise."""
-    try:
-        spec = importlib.util.find_spec(EXT)
-    except ModuleNotFoundError:
-        return 'none'
-    if spec is None:
-        return 'none'
-    return 'torchvision' if isinstance(spec.loader, _Finder) else 'compiled'
+    """Whose ops mmcv uses: ``'compiled'``, its own, or ``'torchvision'``, those of this module."""
+    return install()
 
 
 def install() -> str:
-    """Make ``mmcv._ext`` importable when mmcv has no compiled extension that loads; can be called again.
+    """Make mmcv's ops usable: provide ``mmcv._ext`` when mmcv has no compiled one that loads.
 
-    Call it before mmdet is imported (``import rethink`` does).
+    ``import rethink`` calls it; calling it again changes nothing. Call it before mmdet is imported: classic mmdet
+    cannot be imported without ops at all, and OneDL's replaces each missing op by a function that raises (these are
+    found and put right, but not in classes that were derived from such a stand-in).
 
     Returns:
-        ``'torchvision'`` or ``'compiled'``: whose ops mmcv uses.
+        As :func:`provided`.
 
     Raises:
-        ImportError: torchvision has no compiled ops for the installed torch.
+        ImportError: mmcv is not installed, or torchvision has no compiled ops for the installed torch.
     """
-    current = sys.modules.get(EXT)
-    if current is not None:
-        return 'torchvision' if isinstance(current, _Ext) else 'compiled'
-    mmcv = importlib.util.find_spec('mmcv')
-    if mmcv is None:
-        return 'none'
-    compiled = importlib.machinery.PathFinder.find_spec(EXT, mmcv.submodule_search_locations)
-    if compiled is not None:
-        try:
-            compiled.loader.exec_module(importlib.util.module_from_spec(compiled))
-            return 'compiled'
-        except ImportError as error:
-            sys.modules.pop(EXT, None)
-            warnings.warn(
-                f"mmcv's compiled ops ({compiled.origin}) do not load with torch {torch.__version__} ({error}); "
-                'torchvision is used for them instead (a rebuilt mmcv would be used again).',
-                stacklevel=2,
-            )
-    if not (hasattr(torch.ops.torchvision, 'nms') and hasattr(torch.ops.torchvision, 'roi_align')):
-        raise ImportError(
-            f'torchvision {torchvision.__version__} has no compiled ops for torch {torch.__version__}; install both '
-            'together from PyPI: `pip install --force-reinstall torch torchvision`.'
+    if EXT in sys.modules:
+        return 'torchvision' if isinstance(sys.modules[EXT], _Ext) else 'compiled'
+    try:
+        mmcv = importlib.import_module('mmcv')
+    except ModuleNotFoundError as error:
+        if error.name != 'mmcv':
+            raise
+        raise ImportError('rethink needs mmcv: `pip install -r requirements/runtime.txt` brings it.') from error
+    broken = None
+    try:
+        importlib.import_module(EXT)
+        return 'compiled'
+    except ModuleNotFoundError as error:
+        if error.name != EXT:
+            raise
+    except ImportError as error:
+        broken = error
+    _check_torchvision()
+    if broken:
+        reason = (str(broken).splitlines() or [type(broken).__name__])[0]
+        warnings.warn(
+            f"mmcv's compiled ops do not load beside torch {torch.__version__} ({reason}), so rethink.ops uses "
+            'torchvision in their place; rebuild mmcv to have them (docs/ops.md).',
+            stacklevel=2,
         )
-    finder = _Finder()
-    if not any(isinstance(other, _Finder) for other in sys.meta_path):
-        # First: a compiled extension that does not load would be found before it otherwise.
-        sys.meta_path.insert(0, finder)
-    importlib.util.find_spec  # noqa: B018
-    spec = finder.find_spec(EXT)
+    spec = importlib.machinery.ModuleSpec(EXT, _Loader(), origin=__name__)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[EXT] = module
     spec.loader.exec_module(module)
-    if 'mmcv' in sys.modules:
-        sys.modules['mmcv']._ext = module
+    sys.modules[EXT] = mmcv._ext = module
+    _replace_stand_ins()
     return 'torchvision'
+
+
+def _check_torchvision() -> None:
+    try:
+        import torchvision  # noqa: F401  registers its ops with torch
+
+        missing = [op for op in ('nms', 'roi_align', 'deform_conv2d') if not hasattr(torch.ops.torchvision, op)]
+        if not missing:
+            return
+        reason = f'no torchvision::{missing[0]}'
+    except Exception as error:  # a torchvision of another torch fails in ways that changed from release to release
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    raise ImportError(
+        f'The installed torchvision has no compiled ops for torch {torch.__version__} ({reason}); install both '
+        'together from PyPI with `pip install --force-reinstall torch torchvision`.'
+    )
+
+
+def _replace_stand_ins() -> None:
+    """Put mmcv's ops where modules of OneDL's mmdet that were imported earlier have stand-ins that only raise."""
+    mark = ' requires mmcv to be compiled'
+    for name, module in list(sys.modules.items()):
+        if name.partition('.')[0] not in ('mmdet', 'mmpretrain'):
+            continue
+        for attribute, value in list(vars(module).items()):
+            function = value.__init__ if isinstance(value, type) else value
+            constants = getattr(getattr(function, '__code__', None), 'co_consts', ())
+            op = next((text.partition(mark)[0] for text in constants if isinstance(text, str) and mark in text), None)
+            if op is None:
+                continue
+            for home in ('mmcv.ops', 'mmcv.ops.merge_cells'):
+                found = getattr(importlib.import_module(home), op, None)
+                if found is not None:
+                    setattr(module, attribute, found)
+                    break
