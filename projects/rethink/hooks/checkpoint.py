@@ -1,0 +1,96 @@
+"""Checkpoints that survive a kill at any moment, and that PyTorch's safe loader can read."""
+
+import os
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer
+from mmengine.registry import HOOKS
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file so that a kill leaves either the old one or the new one: beside it, flushed, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same name each time: what a kill leaves is overwritten by the next save.
+    half = path.with_name(f'.{path.name}.part')
+    with open(half, 'wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(half, path)
+
+
+@register_backend('rethink_atomic')
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local files, with :func:`write_atomically` for writing."""
+
+    def put(self, obj: bytes, filepath) -> None:
+        write_atomically(filepath, obj)
+
+    def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
+        write_atomically(filepath, obj.encode(encoding))
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """``CheckpointHook`` whose work directory can be resumed after a kill at any moment.
+
+    MMEngine's hook writes into the final file, empties ``last_checkpoint`` before it fills it, overwrites the newest
+    checkpoint when it is also the best, and under ``max_keep_ckpts`` removes the old checkpoint before the new one is
+    written. Here files are renamed into place and the old checkpoint goes last.
+
+    Args: those of ``CheckpointHook``. Files that are not local (``backend_args``, an ``out_dir`` with a scheme) are
+    written as by ``CheckpointHook``.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        local = '://' not in str(self.out_dir or '')
+        if local and self.backend_args is None and self.file_client_args is None:
+            self.backend_args = dict(backend='rethink_atomic')
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        outdated = []
+        if self.max_keep_ckpts > 0:
+            kept = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
+            outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_atomically(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt.encode())
+            for old in outdated:
+                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+                if self.file_backend.isfile(path):
+                    self.file_backend.remove(path)
+
+
+def _scalar_types() -> list:
+    return [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')]
+
+
+# Since 2.6 PyTorch loads only tensors and plain containers unless classes are named. MMEngine's checkpoints also hold
+# the logged values, HistoryBuffers over numpy arrays; mmengine 0.10.7 does not name them and fails to resume.
+_core = getattr(np, '_core', None) or np.core
+torch.serialization.add_safe_globals(
+    [HistoryBuffer, _core.multiarray._reconstruct, _core.multiarray.scalar, np.ndarray, np.dtype, *_scalar_types()]
+)

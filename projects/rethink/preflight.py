@@ -1,0 +1,431 @@
+"""What is wrong with a run, found before it starts: one sentence that says what, where and what to do.
+
+:func:`check` looks at a config and the files that it names, :func:`check_weights` at a model and its checkpoints.
+Neither trains, downloads or writes.
+"""
+
+import json
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from torch import nn
+
+
+class ConfigError(ValueError):
+    """Wrong input, told in one sentence: what is wrong, where, and what to do."""
+
+
+def say(message: str) -> None:
+    """Print a line on stderr, from the first process of each machine."""
+    if os.environ.get('LOCAL_RANK', '0') == '0':
+        print(message, file=sys.stderr, flush=True)
+
+
+def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
+    """The dotted names of all ``type`` entries in a nested config whose value, without its scope, is in ``names``."""
+    found = []
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for key, value in items:
+        if key == 'type' and _type_name(value) in names:
+            found.append(path)
+        found += find_types(value, names, f'{path}.{key}')
+    return found
+
+
+def _type_name(kind) -> str:
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
+def _remote(path) -> bool:
+    return '://' in str(path)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def _how_to_get(path) -> str:
+    if 'shapes' in str(path):
+        return 'make the data with `python tools/dataset_converters/make_shapes.py`'
+    return 'docs/data.md says where each data set comes from and goes'
+
+
+def datasets(dataset: dict, name: str) -> Iterator[tuple[str, dict]]:
+    """The data sets inside a data set's config, out of their wrappers, with their dotted names."""
+    if 'dataset' in dataset:
+        yield from datasets(dataset['dataset'], f'{name}.dataset')
+    elif isinstance(dataset.get('datasets'), list | tuple):
+        for index, inner in enumerate(dataset['datasets']):
+            yield from datasets(inner, f'{name}.datasets[{index}]')
+    else:
+        yield name, dataset
+
+
+def _join(root: str | None, path: str) -> str:
+    return path if not root or os.path.isabs(path) or _remote(path) else os.path.join(root, path)
+
+
+def _check_files(name: str, dataset: dict) -> None:
+    """A data set's annotation file and image folders exist, where they are local."""
+    if (dataset.get('backend_args') or {}).get('backend', 'local') not in ('local', 'LocalBackend'):
+        return
+    root = dataset.get('data_root')
+    paths = {}
+    if isinstance(dataset.get('ann_file'), str) and dataset['ann_file']:
+        paths['annotation file'] = [_join(root, dataset['ann_file'])]
+    prefix = dataset.get('data_prefix')
+    folders = prefix.values() if isinstance(prefix, dict) else [prefix] if isinstance(prefix, str) else []
+    paths['folder'] = [_join(root, folder) for folder in folders if isinstance(folder, str)]
+    if dataset.get('sub_data_root'):
+        paths['folder'].append(_join(root, dataset['sub_data_root']))
+    if not paths['folder'] and root and ('annotation file' in paths or _type_name(dataset.get('type')) in _FOLDERS):
+        paths['folder'].append(root)
+    for kind, wanted in paths.items():
+        for path in wanted:
+            if path and not _remote(path) and not os.path.exists(os.path.expanduser(path)):
+                raise ConfigError(f'the {kind} {path} of {name} does not exist; {_how_to_get(path)}.')
+
+
+# MMPretrain's data sets that read classes from the names of folders.
+_FOLDERS = {'CustomDataset', 'ImageNet', 'ImageNet21k'}
+
+
+def coco_categories(path: str | os.PathLike) -> list[dict] | None:
+    """The ``categories`` of a COCO JSON file, without parsing the rest of it; None where there are none.
+
+    COCO's training annotations are 450 MB, which take ten seconds and gigabytes to parse; the categories are some
+    kilobytes of them.
+    """
+    with open(path, 'rb') as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            place = text.find(b'"categories"')
+            while place >= 0:
+                found = _decode_list(text, place + len(b'"categories"'))
+                if found is not None and all(isinstance(item, dict) and 'name' in item for item in found):
+                    return found
+                place = text.find(b'"categories"', place + 1)
+    return None
+
+
+def _decode_list(text: mmap.mmap, start: int) -> list | None:
+    """The JSON list behind the colon at ``start``, reading no more of the file than it needs."""
+    size = 1 << 16
+    while True:
+        chunk = text[start : start + size].decode('utf-8', errors='ignore').lstrip()
+        if not chunk.startswith(':') or not chunk[1:].lstrip().startswith('['):
+            return None
+        try:
+            return json.JSONDecoder().raw_decode(chunk[1:].lstrip())[0]
+        except json.JSONDecodeError:
+            if start + size >= len(text):
+                return None
+            size *= 4
+
+
+def _classes(dataset: dict, kind) -> list[str] | None:
+    """The classes that a data set will have: those of its ``metainfo``, or those of its class."""
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if isinstance(classes, str):
+        # MMEngine reads a file of names where there is one, and takes the text as it is otherwise.
+        classes = Path(classes).read_text().split('\n') if Path(classes).is_file() else [classes]
+    if classes is None:
+        classes = getattr(kind, 'METAINFO', {}).get('classes')
+    return None if classes is None else list(classes)
+
+
+def _some(names) -> str:
+    names = sorted(names)
+    return ', '.join(map(repr, names[:4])) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
+
+
+def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | None:
+    """The classes of a data set, after a look whether a COCO file has the same.
+
+    MMDetection drops the boxes of the classes that a config lacks and trains nothing for those that a file lacks, and
+    says neither.
+    """
+    from mmdet.datasets import CocoDataset
+
+    classes = _classes(dataset, kind)
+    if not (isinstance(kind, type) and issubclass(kind, CocoDataset)) or not dataset.get('ann_file'):
+        return classes
+    path = _join(dataset.get('data_root'), dataset['ann_file'])
+    if classes is None or _remote(path) or not os.path.isfile(path):
+        return classes
+    categories = coco_categories(path)
+    if categories is None:
+        raise ConfigError(f'{path} of {name} has no list of categories, so it is not a COCO annotation file.')
+    there = {category['name'] for category in categories}
+    vanish, absent = there - set(classes), set(classes) - there
+    if absent:
+        raise ConfigError(
+            f'{path} has no category for {len(absent)} of the {len(classes)} classes of {name} ({_some(absent)}; the '
+            f'file has {_some(there)}): set metainfo = dict(classes=…) of the data set to the names in the file.'
+        )
+    if vanish and not subset:
+        raise ConfigError(
+            f'{path} has {len(vanish)} categories that are not among the classes of {name} ({_some(vanish)}) and '
+            'whose boxes would be dropped: add them to metainfo.classes, or set allow_class_subset = True in the config.'
+        )
+    return classes
+
+
+def _head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
+    """The ``num_classes`` of the heads that predict the classes of the data set."""
+    items = model.items() if isinstance(model, dict) else enumerate(model) if isinstance(model, list | tuple) else ()
+    for key, value in items:
+        # Masks of all classes may be one channel; semantic and panoptic heads count other things.
+        agnostic = isinstance(value, dict) and value.get('class_agnostic')
+        if key in ('bbox_head', 'mask_head') and not (key == 'mask_head' and agnostic):
+            for index, head in enumerate(value if isinstance(value, list | tuple) else [value]):
+                place = f'{path}.{key}[{index}]' if isinstance(value, list | tuple) else f'{path}.{key}'
+                if isinstance(head, dict) and isinstance(head.get('num_classes'), int):
+                    yield f'{place}.num_classes', head['num_classes']
+        if isinstance(value, dict | list | tuple) and key not in ('bbox_head', 'mask_head'):
+            yield from _head_classes(value, f'{path}.{key}')
+
+
+def _check_num_classes(model: dict, name: str, classes: list[str]) -> None:
+    if 'language_model' in model:  # classes are words there, and num_classes the longest sentence
+        return
+    for place, number in _head_classes(model):
+        if number != len(classes):
+            raise ConfigError(
+                f'{place} is {number}, but {name} has {len(classes)} classes; set it to {len(classes)} or correct '
+                'metainfo.classes of the data set.'
+            )
+
+
+def _check_folders(name: str, dataset: dict, model: dict) -> None:
+    """A classifier has as many outputs as its data set has folders, which are its classes."""
+    number = (model.get('head') or {}).get('num_classes')
+    if _type_name(dataset.get('type')) != 'CustomDataset' or dataset.get('ann_file') or not isinstance(number, int):
+        return
+    prefix = dataset.get('data_prefix') or ''
+    prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
+    folder = _join(dataset.get('data_root'), prefix)
+    if _remote(folder) or dataset.get('with_label') is False or (dataset.get('metainfo') or {}).get('classes'):
+        return
+    found = sum(entry.is_dir() for entry in os.scandir(folder))
+    if found != number:
+        raise ConfigError(
+            f'model.head.num_classes is {number}, but {folder} of {name} has {found} folders, each a class; set it to '
+            f'{found} or correct the folder.'
+        )
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _complete(path: Path) -> bool:
+    """Whether a checkpoint was written to its end (a torch.save file is a zip archive, whose index comes last)."""
+    import zipfile
+
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def latest_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
+
+    After a kill amid a save (with MMEngine's own hook), or when the folder was moved, that file may be empty, name a
+    half-written checkpoint or one of the old place; then the newest whole ``iter_*.pth`` or ``epoch_*.pth`` is taken.
+    None where there is no checkpoint.
+    """
+    folder = Path(work_dir)
+    pointer = folder / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    named = pointer.read_text().strip()
+    if named and (os.path.isdir(named) or _complete(Path(named))):
+        return named
+    if named and _complete(folder / Path(named).name):
+        return str(folder / Path(named).name)
+    whole = [path for path in (*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')) if _complete(path)]
+    newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
+    say(
+        f'{pointer} names {named or "nothing"}, which is not a whole checkpoint; '
+        + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
+    )
+    return None if newest is None else str(newest)
+
+
+def remote_checkpoints(cfg) -> list[str]:
+    """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
+    found = []
+    for key, value in cfg.items() if isinstance(cfg, dict | Config) else enumerate(cfg):
+        if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and _remote(value):
+            found.append(value)
+        elif isinstance(value, dict | list | tuple):
+            found += remote_checkpoints(value)
+    return sorted(set(found))
+
+
+def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
+    """The weights in a checkpoint, without reading them from disk; None where only the loader can tell.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
+    """
+    if not os.path.isfile(path):
+        raise ConfigError(f'the checkpoint {path} ({what}) does not exist.')
+    try:
+        try:
+            content = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+        except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        if 'Weights only load failed' in str(error) and 'global' in str(error).lower():
+            say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')
+            return None
+        raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
+    for key in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict):
+        raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
+    return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
+    """How many tensors match in name and shape; names the file lacks; names whose shape differs; tensors in all."""
+    own = {
+        key: value
+        for key, value in model.state_dict().items()
+        if isinstance(value, torch.Tensor) and not key.endswith('num_batches_tracked')
+    }
+    lacking = [key for key in own if key not in weights]
+    differing = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    return len(own) - len(lacking) - len(differing), lacking, differing, len(own)
+
+
+def _shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str:
+    theirs, ours = tuple(weights[key].shape), tuple(model.state_dict()[key].shape)
+    return f'{key} is {theirs} in the file and {ours} in the model'
+
+
+def _covers(model: nn.Module, path: str, what: str, prefix: str = '', strict: bool = False) -> None:
+    """A checkpoint gives something (``strict``: everything) to a model; says how much."""
+    weights = _state_dict(path, what)
+    if weights is None:
+        return
+    if prefix:
+        prefix = prefix if prefix.endswith('.') else prefix + '.'
+        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    match, lacking, differing, total = _compare(model, weights)
+    if strict and (lacking or differing):
+        example = _shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
+        raise ConfigError(
+            f'{path} does not fit the model: {match} of {total} tensors match, {len(lacking)} are missing and '
+            f'{len(differing)} have another shape ({example}); use the config that the checkpoint was trained with.'
+        )
+    if match == 0:
+        names = f' below {prefix!r}' if prefix else ''
+        first = next(iter(weights), None)
+        has = f'the file{names} begins with {first}' if first else f'the file has no tensor{names}'
+        raise ConfigError(
+            f'{path} ({what}) gives the model nothing: 0 of {total} tensors match; {has} and the model with '
+            f'{next(iter(model.state_dict()), "nothing")}.'
+        )
+    say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    from mmengine.model import BaseTTAModel, is_model_wrapper
+
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
+    """The local checkpoints of a config fit its model.
+
+    ``load_from`` and each ``init_cfg = dict(type='Pretrained', …)`` must cover something; with ``strict`` (a test) or
+    ``cfg.resume``, ``load_from`` must cover all of the model. What they cover is said on stderr. Files that are not
+    local are left to MMEngine.
+
+    Args:
+        model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
+
+    Raises:
+        ConfigError: a checkpoint does not exist, cannot be read, or does not fit.
+    """
+    model = _unwrapped(model)
+    strict = strict or bool(cfg.get('resume'))
+    load_from = cfg.get('load_from')
+    if load_from and not _remote(load_from) and not os.path.isdir(load_from):
+        _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
+    if strict:  # everything is overwritten
+        return
+    for name, module in model.named_modules():
+        entries = getattr(module, 'init_cfg', None) or []
+        for entry in entries if isinstance(entries, list | tuple) else [entries]:
+            if entry.get('type') == 'Pretrained' and entry.get('checkpoint') and not _remote(entry['checkpoint']):
+                what = f'init_cfg of model{"." if name else ""}{name}'
+                _covers(module, entry['checkpoint'], what, entry.get('prefix') or '')
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+def _check_evaluator(cfg: Config, stage: str) -> None:
+    evaluators = cfg.get(f'{stage}_evaluator') or []
+    for index, evaluator in enumerate(evaluators if isinstance(evaluators, list | tuple) else [evaluators]):
+        path = evaluator.get('ann_file') if isinstance(evaluator, dict) else None
+        if path and not _remote(path) and not os.path.exists(path):
+            name = f'{stage}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{stage}_evaluator'
+            raise ConfigError(f'the annotation file {path} of {name} does not exist; {_how_to_get(path)}.')
+
+
+def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = None) -> None:
+    """Everything about a run that can be known before it starts.
+
+    Args:
+        stage: ``'train'`` looks at the training and validation data, ``'test'`` at the test data.
+        model: also check the checkpoints against this model (:func:`check_weights`); True builds it from the config.
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+    """
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    stages = ('train', 'val') if stage == 'train' else (stage,)
+    for part in stages:
+        loader = cfg.get(f'{part}_dataloader')
+        if loader is None:
+            if part != 'val':
+                raise ConfigError(f'{cfg.filename} has no {part}_dataloader, so there is nothing to {stage}.')
+            continue
+        for name, dataset in datasets(loader['dataset'], f'{part}_dataloader.dataset'):
+            _check_files(name, dataset)
+            kind = dataset.get('type')
+            if isinstance(kind, str):
+                scope = cfg.get('default_scope') or 'mmengine'
+                found = DATASETS.get(kind if '.' in kind else f'{dataset.get("_scope_", scope)}.{kind}')
+                if found is None:
+                    raise ConfigError(f'{name}.type is {kind!r}, which is no registered data set.')
+                kind = found
+            classes = _check_classes(name, dataset, kind, bool(cfg.get('allow_class_subset')))
+            if classes is not None:
+                _check_num_classes(cfg.get('model') or {}, name, classes)
+            _check_folders(name, dataset, cfg.get('model') or {})
+        _check_evaluator(cfg, part)
+    load_from = cfg.get('load_from')
+    if load_from and not _remote(load_from) and not os.path.exists(load_from):
+        raise ConfigError(f'the checkpoint {load_from} does not exist.')
+    if model is not None and model is not False:
+        if model is True:
+            from mmengine.registry import MODELS
+
+            model = MODELS.build(cfg.model)
+        check_weights(cfg, model, strict=stage == 'test')

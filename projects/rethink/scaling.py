@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from .preflight import ConfigError
+
+
+def use_auto_scale(cfg, processes):
+    raise ConfigError('not yet')

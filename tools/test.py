@@ -1,0 +1,60 @@
+"""Evaluate a checkpoint with the metrics of its config: MMDetection's arguments (docs/tools.md)."""
+
+import argparse
+import os
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import DictAction
+from rethink import launch, preflight
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument('--work-dir', help='folder for logs and metrics (default: work_dirs/<name of the config>)')
+    parser.add_argument('--out', help='also write the predictions into this .pkl file')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='paint the predictions into <work dir>/<time>/SHOW_DIR')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds for which --show keeps an image')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, as in test_dataloader.batch_size=4',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out writes a pickle file; {args.out} does not end in .pkl or .pickle')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    setup_cache_size_limit_of_dynamo()
+    with launch.one_sentence() as context:
+        cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        cfg.load_from = args.checkpoint
+        preflight.check(cfg, 'test')
+        if args.show or args.show_dir:
+            trigger_visualization_hook(cfg, args)
+        if args.tta:
+            launch.use_tta(cfg)
+        launch.start_processes(cfg)
+        runner = launch.build_runner(cfg)
+        preflight.check_weights(cfg, runner.model, strict=True)
+        if args.out:
+            launch.dump_predictions(runner, args.out)
+        runner.test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,67 @@
+"""Train a detector or a classifier from a config: MMDetection's arguments, and --auto-scale (docs/tools.md)."""
+
+import argparse
+import os
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import DictAction
+from rethink import launch, preflight, scaling
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate, and only that, to the total batch size'
+    )
+    scale.add_argument(
+        '--auto-scale',
+        action='store_true',
+        help='scale the learning rate and the schedule to the total batch size, so that the images seen stay the same',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from CHECKPOINT, or from the last one in the work directory',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, as in train_dataloader.batch_size=4 or model.backbone.out_indices="[2,3]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    setup_cache_size_limit_of_dynamo()
+    with launch.one_sentence() as context:
+        cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        if args.auto_scale:
+            scaling.use_auto_scale(cfg, launch.ranks(args.launcher)[1])
+        if args.auto_scale_lr:
+            launch.use_auto_scale_lr(cfg)
+        if args.amp:
+            launch.use_amp(cfg)
+        launch.use_resume(cfg, args.resume)
+        preflight.check(cfg, 'train')
+        launch.start_processes(cfg)
+        runner = launch.build_runner(cfg)
+        preflight.check_weights(cfg, runner.model)
+        runner.train()
+
+
+if __name__ == '__main__':
+    main()
