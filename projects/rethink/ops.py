@@ -510,7 +510,7 @@ def sigmoid_focal_loss_forward(
     def loss(x):  # of a logit that should be low
         return x.sigmoid().pow_(gamma).mul_(F.logsigmoid(-x)).neg_()
 
-    _sigmoid_focal(input, target, weight, output, loss, alpha)
+    _sigmoid_focal(input, target, weight, output, loss, 1 - alpha, alpha)
 
 
 def sigmoid_focal_loss_backward(
@@ -531,25 +531,32 @@ def sigmoid_focal_loss_backward(
         p = x.sigmoid()
         return (-x).sigmoid_().mul_(F.logsigmoid(-x)).mul_(-gamma).add_(p).mul_(p.pow_(gamma))
 
-    _sigmoid_focal(input, target, weight, grad_input, slope, -alpha)
+    # The loss of the row's class is that of minus its logit, whose slope has the other sign.
+    _sigmoid_focal(input, target, weight, grad_input, slope, 1 - alpha, -alpha)
 
 
 def _sigmoid_focal(
-    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, low: Callable[[Tensor], Tensor], alpha: float
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    curve: Callable[[Tensor], Tensor],
+    others: float,
+    own: float,
 ) -> None:
-    """Write ``low`` of each logit, and of minus the logit for the row's class, into ``output``.
+    """Write ``own * curve(-x)`` for the logit of each row's class and ``others * curve(x)`` for all others.
 
-    The class of a row is worked out for N logits, not N * C: dense detectors have millions of them.
+    The first is worked out for N logits, not N * C: dense detectors have millions of them.
     """
     if not input.numel():
         return
     logits = _wide(input)
     classes = logits.size(1)
-    values = low(logits).mul_(1 - abs(alpha))
+    values = curve(logits).mul_(others)
     column = target.clamp(0, classes - 1)[:, None]
     inside = ((target >= 0) & (target < classes))[:, None]
-    high = low(-logits.gather(1, column)).mul_(alpha)
-    values.scatter_(1, column, torch.where(inside, high, values.gather(1, column)))
+    hit = curve(-logits.gather(1, column)).mul_(own)
+    values.scatter_(1, column, torch.where(inside, hit, values.gather(1, column)))
     if weight.numel():
         values.mul_(torch.where(inside, weight.to(values)[column], 1))
     output.copy_(values)
