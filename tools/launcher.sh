@@ -12,7 +12,8 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 # The folder that holds `rethink`, for an environment into which it was not installed.
 export PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}"
-# torchrun sets one thread where nothing is said; this tells rethink.launch that nobody asked for that.
+# torchrun sets one thread where nothing is said, and says so at length. RETHINK_SHARE_CORES tells rethink.launch that
+# nobody asked for it: on CPU the processes then share the cores.
 [ -n "${OMP_NUM_THREADS:-}" ] || export RETHINK_SHARE_CORES=1
 
 # launch PROCESSES SCRIPT ARGUMENTS…: PROCESSES on each of $NNODES machines.
@@ -28,7 +29,23 @@ launch() {
         # One machine and no wish: a free port, so that two trainings can run beside each other.
         meeting=(--standalone --local-addr 127.0.0.1)
     fi
-    exec "$PYTHON" -m torch.distributed.run "${meeting[@]}" --nproc_per_node "$processes" "$@"
+    if [ "$processes" -gt 1 ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}; fi
+    # `python -m torch.distributed.run`, whose own traceback after a failure would bury what the process had to say.
+    exec "$PYTHON" -c '
+import logging, sys
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+try:
+    main()
+except ChildFailedError as error:
+    rank, failure = error.get_first_failure()
+    code = failure.exitcode
+    if code != 2:  # bad input, which it told in one sentence
+        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        print(f"error: process {rank} {how} and the others were stopped.", file=sys.stderr)
+    sys.exit(code if code > 0 else 128 - code)
+' "${meeting[@]}" --nproc_per_node "$processes" "$@"
 }
 
 # slurm PARTITION JOB_NAME SCRIPT ARGUMENTS…: $GPUS tasks, $GPUS_PER_NODE on each machine.

@@ -1,7 +1,6 @@
 """Evaluate a checkpoint with the metrics of its config: MMDetection's arguments (docs/tools.md)."""
 
 import argparse
-import os
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -38,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    launch.set_local_rank(args.launcher, args.local_rank)
     setup_cache_size_limit_of_dynamo()
     with launch.one_sentence() as context:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)

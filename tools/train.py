@@ -1,7 +1,6 @@
 """Train a detector or a classifier from a config: MMDetection's arguments, and --auto-scale (docs/tools.md)."""
 
 import argparse
-import os
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
@@ -45,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    launch.set_local_rank(args.launcher, args.local_rank)
     setup_cache_size_limit_of_dynamo()
     with launch.one_sentence() as context:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
@@ -56,6 +55,7 @@ def main() -> None:
         if args.amp:
             launch.use_amp(cfg)
         launch.use_resume(cfg, args.resume)
+        scaling.check_resume(cfg)
         preflight.check(cfg, 'train')
         launch.start_processes(cfg)
         runner = launch.build_runner(cfg)

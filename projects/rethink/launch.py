@@ -78,6 +78,12 @@ def ranks(launcher: str) -> tuple[int, int, int, int]:
     return rank, world, local, int(local_world)
 
 
+def set_local_rank(launcher: str, argument: int = 0) -> None:
+    """Put this process's rank on its machine into ``LOCAL_RANK``, where everything that asks for it looks."""
+    name = _RANK_VARIABLES.get(launcher, ('', '', ''))[2]
+    os.environ.setdefault('LOCAL_RANK', os.environ.get(name, str(argument)))
+
+
 def _meeting_point(launcher: str, rank: int, world: int, local: int) -> None:
     """Fill in the variables from which ``torch.distributed`` reads where the processes meet."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(local))
@@ -331,8 +337,7 @@ def one_sentence():
             )
         if os.environ.get('RETHINK_TRACEBACK'):
             traceback.print_exc()
-        local = next((os.environ[names[2]] for names in _RANK_VARIABLES.values() if names[2] in os.environ), '0')
-        if local != '0':
+        if os.environ.get('LOCAL_RANK', '0') != '0':
             # Launchers kill the others as soon as one ends: let the first speak. If it is still alive after that,
             # only this process met the error.
             time.sleep(30)

@@ -7,7 +7,6 @@ Neither trains, downloads or writes.
 import json
 import mmap
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,9 +22,9 @@ class ConfigError(ValueError):
 
 
 def say(message: str) -> None:
-    """Print a line on stderr, from the first process of each machine."""
+    """Print a line, from the first process of each machine."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
-        print(message, file=sys.stderr, flush=True)
+        print(message, flush=True)
 
 
 def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
@@ -173,7 +172,8 @@ def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | 
     if vanish and not subset:
         raise ConfigError(
             f'{path} has {len(vanish)} categories that are not among the classes of {name} ({_some(vanish)}) and '
-            'whose boxes would be dropped: add them to metainfo.classes, or set allow_class_subset = True in the config.'
+            'whose boxes would be dropped: '
+            'add them to metainfo.classes, or allow it with allow_class_subset = True in the config.'
         )
     return classes
 
@@ -352,7 +352,7 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     """The local checkpoints of a config fit its model.
 
     ``load_from`` and each ``init_cfg = dict(type='Pretrained', …)`` must cover something; with ``strict`` (a test) or
-    ``cfg.resume``, ``load_from`` must cover all of the model. What they cover is said on stderr. Files that are not
+    ``cfg.resume``, ``load_from`` must cover all of the model. What they cover is printed. Files that are not
     local are left to MMEngine.
 
     Args:

@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill at any moment, and that PyTorch's safe loader can read."""
 
 import os
+import pickle
 from collections import deque
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
+from mmengine.utils import digit_version
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
@@ -84,13 +86,28 @@ class AtomicCheckpointHook(CheckpointHook):
                     self.file_backend.remove(path)
 
 
-def _scalar_types() -> list:
-    return [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')]
-
-
 # Since 2.6 PyTorch loads only tensors and plain containers unless classes are named. MMEngine's checkpoints also hold
 # the logged values, HistoryBuffers over numpy arrays; mmengine 0.10.7 does not name them and fails to resume.
-_core = getattr(np, '_core', None) or np.core
-torch.serialization.add_safe_globals(
-    [HistoryBuffer, _core.multiarray._reconstruct, _core.multiarray.scalar, np.ndarray, np.dtype, *_scalar_types()]
-)
+
+
+def _statistic(owner: type, name: str):
+    """What a checkpoint asks of ``getattr``: a statistic of ``HistoryBuffer``, and of nothing else."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'A checkpoint may not ask for {name!r} of {owner!r}.')
+    return getattr(owner, name)
+
+
+def allow_history() -> None:
+    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints, without letting it run anything else."""
+    if digit_version(torch.__version__) < digit_version('2.6'):  # loads everything unless asked not to
+        return
+    core = getattr(np, '_core', None) or np.core
+    scalars = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')]
+    names = [HistoryBuffer, np.ndarray, np.dtype, *scalars]
+    for function in (core.multiarray._reconstruct, core.multiarray.scalar):
+        # numpy 2 moved them: files of either version are read under either.
+        names += [(function, f'numpy.{folder}.multiarray.{function.__name__}') for folder in ('_core', 'core')]
+    torch.serialization.add_safe_globals([*names, (_statistic, 'builtins.getattr')])
+
+
+allow_history()
