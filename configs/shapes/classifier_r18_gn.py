@@ -16,21 +16,22 @@ model = dict(
     backbone=dict(
         type='ResNet',
         depth=18,
-        norm_cfg=dict(type='GN', num_groups=32, requires_grad=True),
+        base_channels=32,
+        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
         zero_init_residual=False,
     ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
         num_classes=5,
-        in_channels=512,
+        in_channels=256,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=1,
     ),
 )
 
 max_iters = 600
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
+train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=200)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from . import ops
 
+ops.install()
+
+# After the ops: what these register may import modules that need them.
+from . import hooks, loops  # noqa: E402, F401
+
 __version__ = '0.1.0'
 __all__ = ['config_path']
-
-ops.install()
 
 
 def config_path(name: str) -> str:

@@ -27,7 +27,7 @@ def parse_args():
     parser.add_argument('--size', type=int, default=detection.size, help='pixels along a side, detection')
     parser.add_argument('--objects', type=int, nargs=2, default=detection.objects, help='fewest and most in an image')
     parser.add_argument(
-        '--scale', type=float, nargs=2, default=detection.scale, help='objects over image, smallest, largest'
+        '--scale', type=float, nargs=2, default=detection.scale, help='smallest and largest, of the image'
     )
     parser.add_argument('--crowd', type=float, default=detection.crowd, help='probability of a crowd in an image')
     parser.add_argument('--crop-train', type=int, default=crops.train, help='training images for classification')

@@ -4,7 +4,7 @@ Rethinking ImageNet Pre-training, section 4, which builds on Detectron's GN base
 convolutions and 1 fully connected layer, a mask head of 4 convolutions, RoIAlign with sampling ratio 2, the stride on
 the 3x3 convolution. As fine-tuned: backbone from ImageNet, and Detectron's FREEZE_AT 2, which is stem and first stage.
 
-docs/rethink.md lists what stays as in MMDetection where Detectron differs (losses, RoIAlign's half-pixel, decay of GN).
+docs/rethink.md lists what stays as in MMDetection where Detectron differs (losses, RoIAlign, decay of GN).
 """
 
 norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)

@@ -6,7 +6,7 @@ Detectron's linear warm-up: 500 iterations from a third of the learning rate.
 """
 
 max_iters = 2 * 90_000
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=30_000)
+train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=30_000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

@@ -1,8 +1,8 @@
-"""Shapes, 4x: 1200 iterations of 8 images."""
+"""Shapes, 6x: 1800 iterations of 8 images."""
 
 _base_ = './shapes_1x.py'
 
-max_iters = 4 * 300
+max_iters = 6 * 300
 train_cfg = dict(max_iters=max_iters)
 milestones = [max_iters - left for left in _base_.drops_before_end]
 param_scheduler = [

@@ -1,0 +1,67 @@
+"""Read what MMEngine's runner logged into a work directory."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mmengine.config import Config
+
+
+@dataclass
+class Run:
+    """The log of one training, over all its interruptions.
+
+    Args:
+        work_dir: where it was written.
+        train: iteration -> what was logged of training there (``'loss'``, ``'lr'``, seconds an iteration ``'time'``).
+        val: iteration -> metrics measured there, named as MMEngine names them (``'coco/bbox_mAP'``).
+    """
+
+    work_dir: Path
+    train: dict[int, dict] = field(default_factory=dict)
+    val: dict[int, dict] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> Config | None:
+        """The config of the latest start, as MMEngine dumped it; None before the first."""
+        dumped = sorted(self.work_dir.glob('*/vis_data/config.py'))
+        return Config.fromfile(dumped[-1], import_custom_modules=False) if dumped else None
+
+    @property
+    def max_iters(self) -> int | None:
+        """Iterations of the whole training; None before its start, or where it counts in epochs."""
+        return self.config.train_cfg.get('max_iters') if self.config else None
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration that the log knows of; 0 before the first."""
+        return max([0, *self.train, *self.val])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model of the last iteration has been evaluated."""
+        return bool(self.val) and self.max_iters in self.val
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """(iteration, value) of ``metric`` wherever it was measured, in order."""
+        return [(at, self.val[at][metric]) for at in sorted(self.val) if metric in self.val[at]]
+
+
+def read_run(work_dir: str | Path) -> Run:
+    """Read a work directory, finished, running or not yet started.
+
+    MMEngine opens a new log folder, named by date and time, whenever a training is started. Where two of them cover
+    the same iteration, because a resumed training repeated what came after its checkpoint, the later one holds.
+    """
+    run = Run(Path(work_dir))
+    for log in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the line that a kill cut off, or that is being written
+                continue
+            # Training entries have a loss; what has none is an evaluation.
+            kind = run.train if 'loss' in entry else run.val
+            kind[entry['step']] = entry
+    return run

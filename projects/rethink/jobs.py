@@ -1,0 +1,171 @@
+"""Run several trainings one after another or side by side, with one progress bar, stoppable at any moment.
+
+What a demo, a sweep or a chain of trainings needs beside tools/train.py: order, resumption, a log for each, and the
+time left of all of them together. Which jobs there are is the caller's business.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .analysis.logs import read_run
+
+
+class JobError(RuntimeError):
+    """Says in one sentence why the jobs cannot go on."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One training, in a work directory of its own.
+
+    Args:
+        name: short, for the progress bar.
+        command: arguments of the process that trains, and that resumes when started again.
+        work_dir: where it logs; what is printed goes to ``<work_dir>/output.txt``.
+        iterations: of the whole training. The job is finished when the model of the last one has been evaluated.
+        after: jobs that must be finished before.
+        cost: time of one of its iterations, relative to the other jobs', for the time left.
+    """
+
+    name: str
+    command: list[str]
+    work_dir: Path
+    iterations: int
+    after: list['Job'] = field(default_factory=list)
+    cost: float = 1.0
+
+    @property
+    def finished(self) -> bool:
+        return self.iterations in read_run(self.work_dir).val
+
+    @property
+    def done(self) -> float:
+        """Iterations done, times their cost."""
+        return self.cost * min(self.iterations, read_run(self.work_dir).iteration)
+
+
+@contextlib.contextmanager
+def exclusively(folder: Path) -> Iterator[int]:
+    """Hold ``folder`` for this process and the ones it starts with the yielded file descriptor.
+
+    Raises:
+        JobError: another process holds it; a second training would write into the first one's work directory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JobError(f'{folder} is in use by another run; wait for it or stop its processes.') from None
+        yield lock.fileno()
+
+
+def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, poll: float = 1.0) -> None:
+    """Run every job that is not finished, in an order that respects ``after``.
+
+    Args:
+        jobs: listed in the order in which they are started, where there is a choice.
+        folder: held for as long as any job runs, see :func:`exclusively`.
+        side_by_side: jobs at a time, each with an equal share of the cores. Default: two where there are two cores,
+            because two small trainings of one thread each are faster than one after the other with two.
+        poll: seconds between looks at the logs.
+
+    Raises:
+        JobError: a job failed (the others are stopped), or another process runs in ``folder``.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    side_by_side = side_by_side or min(2, cores)
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(max(1, cores // side_by_side))}
+    finished = [job for job in jobs if job.finished]
+    waiting = [job for job in jobs if job not in finished]
+    if not waiting:
+        return
+    running: dict[Job, subprocess.Popen] = {}
+    total = sum(job.cost * job.iterations for job in jobs)
+    with exclusively(folder) as lock, _terminate_as_interrupt(), _bar(total, sum(job.done for job in jobs)) as bar:
+        try:
+            while waiting or running:
+                ready = [job for job in waiting if all(other in finished for other in job.after)]
+                for job in ready[: side_by_side - len(running)]:
+                    waiting.remove(job)
+                    running[job] = _start(job, environment, lock)
+                time.sleep(poll)
+                for job in [job for job, process in running.items() if process.poll() is not None]:
+                    if running.pop(job).returncode or not job.finished:
+                        raise JobError(_what_failed(job))
+                    finished.append(job)
+                bar.n = sum(job.done for job in jobs)
+                now = [f'{job.name} {job.done / job.cost:.0f}/{job.iterations}' for job in running]
+                bar.set_postfix_str(', '.join(now))
+        finally:
+            _stop(running)
+
+
+def _bar(total, done):
+    return tqdm(
+        total=total,
+        initial=done,
+        desc='training',
+        bar_format='{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left  {postfix}',
+    )
+
+
+def _start(job, environment, lock):
+    job.work_dir.mkdir(parents=True, exist_ok=True)
+    with open(job.work_dir / 'output.txt', 'a') as output:
+        # The child keeps the lock of the folder, so that one that outlives us is noticed; in a session of its own, so
+        # that a Ctrl-C reaches it through _stop and not in the middle of a write.
+        return subprocess.Popen(
+            job.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+
+
+def _stop(running):
+    for process in running.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    for process in running.values():
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt():
+    """Let SIGTERM do what Ctrl-C does, so that the jobs are stopped with us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _what_failed(job):
+    output = job.work_dir / 'output.txt'
+    lines = [line for line in output.read_text(errors='replace').splitlines() if line.strip()]
+    return f'{job.name} failed, its output is in {output} and ends with: {lines[-1] if lines else "nothing"}'
