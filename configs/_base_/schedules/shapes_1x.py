@@ -1,9 +1,13 @@
-"""Shapes: 1x is 300 iterations of 8 images; as on COCO, a longer schedule only adds iterations before the drops."""
+"""Shapes: 1x is 300 iterations of 8 images; as on COCO, a longer schedule only adds iterations before the drops.
+
+Learning rate 0.04: twice that of COCO, because the model is small and an image gives few RoIs (docs/shapes.md).
+"""
 
 _base_ = './schedule_2x.py'
 
 max_iters = 1 * 300
 train_cfg = dict(max_iters=max_iters, val_interval=100)
+optim_wrapper = dict(optimizer=dict(lr=0.04))
 drops_before_end = (100, 30)
 milestones = [max_iters - left for left in drops_before_end]
 param_scheduler = [

@@ -1,0 +1,233 @@
+"""Study A's configs against the published settings and results in metafile.yml, and the pairs against each other."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import register_all_modules
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'configs' / 'rethink'
+META = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
+SETTINGS = META['Collections'][0]['Metadata']['Settings']
+MODELS_META = {model['Name']: model for model in META['Models']}
+NAMES = [
+    f'{init}_{depth}_gn_{n}x' for init in ('scratch', 'pretrain') for depth in ('r50', 'r101') for n in range(2, 7)
+]
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(FOLDER / f'{name}.py')
+
+
+def leaves(tree, prefix=()) -> dict[tuple, object]:
+    """Every value of a config under its path."""
+    if isinstance(tree, dict) and tree:
+        items = tree.items()
+    elif isinstance(tree, (list, tuple)) and tree:
+        items = enumerate(tree)
+    else:
+        return {prefix: tree}
+    return {path: value for key, one in items for path, value in leaves(one, (*prefix, key)).items()}
+
+
+def test_every_config_has_its_entry_and_every_entry_its_config():
+    assert {path.stem for path in FOLDER.glob('*.py')} == set(MODELS_META) == set(NAMES)
+    for name, model in MODELS_META.items():
+        assert model['Config'] == f'configs/rethink/{name}.py'
+        assert 'Weights' not in model, 'nobody here has trained COCO'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_docstring_states_the_published_number_and_the_length(name):
+    text = (FOLDER / f'{name}.py').read_text()
+    published = MODELS_META[name]['Results'][0]['Metrics']['box AP']
+    assert f'Published: {published} box AP (table 1)' in text
+    assert 'not trained by us' in text
+    iterations, batch = (MODELS_META[name]['Metadata'][key] for key in ('Iterations', 'Batch Size'))
+    images = iterations * batch
+    assert f'{iterations // 1000}k iterations of {batch} images = {images / 1e6:.2f} M images' in text
+    assert f'{images / SETTINGS["training images"]:.0f} epochs' in text
+    assert f'configs/rethink/{name}.py 8' in text
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_settings_are_the_published_ones(name):
+    cfg = load(name)
+    init, depth, norm, length = name.split('_')
+    model = cfg.model
+
+    max_iters = int(length[:-1]) * SETTINGS['iterations of 1x']
+    assert cfg.train_cfg.max_iters == max_iters == MODELS_META[name]['Metadata']['Iterations']
+    warm_up, steps = cfg.param_scheduler
+    assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
+    assert steps.type == 'MultiStepLR' and not steps.by_epoch and steps.gamma == 0.1
+    last = SETTINGS['last iterations at lr / 10'], SETTINGS['last iterations at lr / 100']
+    assert steps.milestones == [max_iters - left for left in last]
+    assert steps.end == max_iters
+
+    # Eight processes, as in the command of the docstring.
+    assert 8 * cfg.train_dataloader.batch_size == SETTINGS['batch size'] == cfg.auto_scale_lr.base_batch_size
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.type == 'SGD'
+    assert optimizer.lr == SETTINGS['learning rate']
+    assert optimizer.momentum == SETTINGS['momentum']
+    assert optimizer.weight_decay == SETTINGS['weight decay']
+
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        (resize,) = [step for step in loader.dataset.pipeline if step.type == 'Resize']
+        assert sorted(resize.scale) == [SETTINGS['shorter side'], SETTINGS['longer side']] and resize.keep_ratio
+    assert [step.type for step in cfg.train_dataloader.dataset.pipeline] == [
+        'LoadImageFromFile',
+        'LoadAnnotations',
+        'Resize',
+        'RandomFlip',
+        'PackDetInputs',
+    ]
+    assert cfg.train_dataloader.dataset.ann_file.endswith('instances_train2017.json')
+    assert cfg.val_evaluator.ann_file.endswith('instances_val2017.json')
+
+    gn = dict(type='GN', num_groups=SETTINGS['GN groups'], requires_grad=True)
+    for part in (model.backbone, model.neck, model.roi_head.bbox_head, model.roi_head.mask_head):
+        assert part.norm_cfg == gn
+    assert model.backbone.depth == int(depth[1:])
+    assert model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']
+    assert not model.backbone.norm_eval
+    assert model.roi_head.bbox_head.type == 'Shared4Conv1FCBBoxHead'
+    assert model.roi_head.mask_head.num_convs == 4
+    for head, size in (('bbox', 'RoIAlign size, box'), ('mask', 'RoIAlign size, mask')):
+        roi_layer = model.roi_head[f'{head}_roi_extractor'].roi_layer
+        assert roi_layer.output_size == SETTINGS[size]
+        assert roi_layer.sampling_ratio == SETTINGS['RoIAlign sampling ratio']
+    assert model.train_cfg.rcnn.sampler.num == SETTINGS['RoI batch per image']
+    assert model.train_cfg.rpn_proposal.nms_pre == SETTINGS['RPN pre-NMS top, training']
+    assert model.test_cfg.rpn.nms_pre == SETTINGS['RPN pre-NMS top, test']
+    assert model.train_cfg.rpn_proposal.max_per_img == SETTINGS['RPN post-NMS top']
+    assert model.test_cfg.rpn.max_per_img == SETTINGS['RPN post-NMS top']
+    assert model.test_cfg.rcnn.nms.iou_threshold == SETTINGS['NMS, test']
+
+    if init == 'scratch':
+        assert model.backbone.init_cfg is None
+    else:
+        checkpoint = f'open-mmlab://detectron/resnet{depth[1:]}_gn'
+        assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('scratch')])
+def test_a_pair_differs_in_initialisation_and_freezing_alone(name):
+    scratch, pretrain = leaves(load(name)._cfg_dict), leaves(load(name.replace('scratch', 'pretrain'))._cfg_dict)
+    paths = {path for path in scratch.keys() | pretrain.keys() if scratch.get(path, '-') != pretrain.get(path, '-')}
+    backbone = ('model', 'backbone')
+    assert paths == {
+        (*backbone, 'frozen_stages'),
+        (*backbone, 'init_cfg'),
+        (*backbone, 'init_cfg', 'type'),
+        (*backbone, 'init_cfg', 'checkpoint'),
+    }
+
+
+@pytest.mark.parametrize('depth', ['r50', 'r101'])
+@pytest.mark.parametrize('n', range(3, 7))
+def test_a_longer_schedule_changes_the_schedule_alone(depth, n):
+    one, other = leaves(load(f'scratch_{depth}_gn_2x')._cfg_dict), leaves(load(f'scratch_{depth}_gn_{n}x')._cfg_dict)
+    changed = {path for path in one.keys() | other.keys() if one.get(path, '-') != other.get(path, '-')}
+    assert {path[0] for path in changed} == {'max_iters', 'milestones', 'train_cfg', 'param_scheduler'}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_learning_rate_curve(name):
+    """The curve of the paper, stepped through MMEngine's own schedulers: warm-up, then 0.02, 0.002 and 0.0002."""
+    cfg = load(name)
+    optimizer = OptimWrapper(
+        torch.optim.SGD([nn.Parameter(torch.zeros(1))], **without(cfg.optim_wrapper.optimizer, 'type'))
+    )
+    # 1000 times shorter, drops and all: 540,000 real steps of a scheduler take a minute.
+    short = [shortened(one) for one in cfg.param_scheduler]
+    schedulers = [PARAM_SCHEDULERS.build(one, default_args=dict(optimizer=optimizer)) for one in short]
+    rates = []
+    for _ in range(cfg.train_cfg.max_iters // 100):
+        rates.append(optimizer.get_lr()['lr'][0])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert rates[0] == pytest.approx(0.02 / 3)
+    assert rates[:5] == sorted(rates[:5])
+    end = len(rates)
+    assert set(round(rate, 9) for rate in rates[5 : end - 600]) == {0.02}
+    assert set(round(rate, 9) for rate in rates[end - 600 : end - 200]) == {0.002}
+    assert set(round(rate, 9) for rate in rates[end - 200 :]) == {0.0002}
+
+
+def without(one: dict, *keys) -> dict:
+    return {key: value for key, value in one.items() if key not in keys}
+
+
+def shortened(scheduler: ConfigDict) -> dict:
+    scheduler = dict(scheduler, begin=scheduler.begin // 100, end=scheduler.end // 100)
+    if 'milestones' in scheduler:
+        scheduler['milestones'] = [one // 100 for one in scheduler['milestones']]
+    return scheduler
+
+
+@pytest.fixture(
+    scope='module', params=[(init, depth) for depth in ('r50', 'r101') for init in ('scratch', 'pretrain')]
+)
+def built(request):
+    """The four models of the twenty configs (their schedules share them), without the download of the weights."""
+    register_all_modules()
+    init, depth = request.param
+    cfg = load(f'{init}_{depth}_gn_6x')
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return init, depth, model.train()
+
+
+def test_all_lengths_share_the_model_that_is_built_here():
+    for depth in ('r50', 'r101'):
+        for init in ('scratch', 'pretrain'):
+            assert all(
+                load(f'{init}_{depth}_gn_{n}x').model == load(f'{init}_{depth}_gn_6x').model for n in range(2, 6)
+            )
+
+
+def test_forward_backward_step(built):
+    init, depth, model = built
+    inputs = demo_mm_inputs(1, [[3, 128, 160]], num_items=[3], num_classes=80, with_mask=True)
+    data = model.data_preprocessor(inputs, True)
+    loss, logged = model.parse_losses(
+        model.loss(**data) if 'loss_kwargs' in data else model.loss(data['inputs'], data['data_samples'])
+    )
+    assert torch.isfinite(loss) and {'loss_rpn_cls', 'loss_cls', 'loss_bbox', 'loss_mask'} <= logged.keys()
+    loss.backward()
+    stem, stage1 = model.backbone.conv1.weight, model.backbone.layer1[0].conv1.weight
+    assert (stem.grad is None) == (stage1.grad is None) == (init == 'pretrain')
+    without_gradient = [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
+    assert not without_gradient
+    if init == 'scratch':
+        assert all(parameter.requires_grad for parameter in model.parameters())
+    # Every normalisation is GN of 32 groups: none is left out, none is BN.
+    norms = [
+        module for module in model.modules() if isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm))
+    ]
+    assert {type(norm) for norm in norms} == {nn.GroupNorm} and {norm.num_groups for norm in norms} == {32}
+    assert len(norms) == {'r50': 53, 'r101': 104}[depth] + 8 + 4 + 4
+
+
+def test_random_initialisation_is_msra_with_unit_norm_scales(built):
+    """He et al. 2015: convolutions of variance 2 / fan out, GN scales of one, as in Detectron."""
+    _, _, model = built
+    for head in (model.backbone, model.roi_head.bbox_head, model.roi_head.mask_head):
+        for name, module in head.named_modules():
+            if isinstance(module, nn.Conv2d) and 'logits' not in name and module.weight.numel() > 10_000:
+                fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+                assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
+            if isinstance(module, nn.GroupNorm):
+                assert (module.weight == 1).all() and (module.bias == 0).all()
