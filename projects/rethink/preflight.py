@@ -16,6 +16,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
+from .hooks.checkpoint import read_checkpoint
+
 
 class ConfigError(ValueError):
     """Wrong input, told in one sentence: what is wrong, where, and what to do."""
@@ -277,10 +279,7 @@ def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
     if not os.path.isfile(path):
         raise ConfigError(f'the checkpoint {path} ({what}) does not exist.')
     try:
-        try:
-            content = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
-        except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
-            content = torch.load(path, map_location='cpu', weights_only=True)
+        content = read_checkpoint(path)
     except UnpicklingError as error:
         if 'Weights only load failed' in str(error) and 'global' in str(error).lower():
             say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')

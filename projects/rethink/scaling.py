@@ -8,9 +8,9 @@ the same number of images. MMEngine's ``--auto-scale-lr`` does the first half.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
 
+from .hooks.checkpoint import read_checkpoint
 from .preflight import ConfigError, say
 
 # What a parameter scheduler (by_epoch=False) counts in iterations, and which of its numbers are learning rates.
@@ -203,7 +203,7 @@ def check_resume(cfg: Config) -> None:
     if not (cfg.get('resume') and cfg.get('load_from') and cfg.get('auto_scaled')):
         return
     try:
-        meta = torch.load(cfg.load_from, map_location='cpu', mmap=True, weights_only=True)['meta']
+        meta = read_checkpoint(cfg.load_from)['meta']
         before = Config.fromstring(meta['cfg'], '.py').get('auto_scaled')
     except Exception:  # of another program, or broken; preflight says which
         return
