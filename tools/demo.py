@@ -4,12 +4,14 @@
 
 trains everything through tools/train.py, with one progress bar for all of it, and ends with a table, a picture and a
 verdict that are worked out from the logs. Stopped at any moment and started again, it goes on where it was; what is
-finished is not trained again. Seeds under one --out are also compared with each other.
+finished is not trained again. Seeds under one --out are also compared with each other. With --quick, everything runs
+for a few iterations on a few images: that the machinery works shows in a minute, what the study says does not.
 """
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import rethink
@@ -25,13 +27,17 @@ LENGTHS = ('1x', '6x')
 MARGIN = 1.0
 
 
-def training(config: str, folder: Path, seed: int, options=(), **job) -> Job:
+def training(config: str, folder: Path, seed: int, quick: bool, options=(), **job) -> Job:
     """A training of ``configs/shapes/<config>.py`` by tools/train.py, in ``folder/<config>``."""
     path = rethink.config_path(f'shapes/{config}.py')
-    work_dir = folder / config
+    work_dir, iterations = folder / config, Config.fromfile(path).train_cfg.max_iters
     command = [sys.executable, str(TRAIN), path, '--work-dir', str(work_dir), '--resume']
     command += ['--cfg-options', f'randomness.seed={seed}', *options]
-    return Job(config, command, work_dir, Config.fromfile(path).train_cfg.max_iters, **job)
+    if quick:
+        iterations //= 30
+        command += [f'train_cfg.{name}={iterations}' for name in ('max_iters', 'val_interval')]
+        command += [f'default_hooks.checkpoint.interval={iterations}', 'default_hooks.logger.interval=1']
+    return Job(config, command, work_dir, iterations, **job)
 
 
 def where_data(data: Path) -> list[str]:
@@ -42,27 +48,29 @@ def where_data(data: Path) -> list[str]:
     return loaders + [f'{name}_evaluator.ann_file={annotations}' for name in ('val', 'test')]
 
 
-def rethink_study(out: Path, seed: int, data: Path) -> None:
+def rethink_study(out: Path, seed: int, data: Path, quick: bool) -> None:
     """Study A: fine-tuned against from scratch, on a short and on a long schedule."""
     folder = out / f'seed{seed}'
     crops = f'{data / "classification"}/'
     loaders = [f'{name}_dataloader.dataset.data_root={crops}' for name in ('train', 'val', 'test')]
     # An iteration of the classifier takes about half the time of one of the detectors.
-    classifier = training('classifier_r18_gn', folder, seed, loaders, cost=0.5)
+    classifier = training('classifier_r18_gn', folder, seed, quick, loaders, cost=0.5)
     weights = f'model.backbone.init_cfg.checkpoint={classifier.work_dir}/iter_{classifier.iterations}.pth'
-    scratch = [training(f'scratch_r18_gn_{n}', folder, seed, where_data(data)) for n in reversed(LENGTHS)]
+    scratch = [training(f'scratch_r18_gn_{n}', folder, seed, quick, where_data(data)) for n in reversed(LENGTHS)]
     pretrain = [
-        training(f'pretrain_r18_gn_{n}', folder, seed, [*where_data(data), weights], after=[classifier])
+        training(f'pretrain_r18_gn_{n}', folder, seed, quick, [*where_data(data), weights], after=[classifier])
         for n in reversed(LENGTHS)
     ]
     print(
-        'Study A in miniature: Mask R-CNN R18-FPN, GN, on generated shapes; the stand-in for ImageNet is single shapes.'
+        'Study A in miniature: Mask R-CNN R18-FPN, GN, on generated scenes; crops of single shapes stand for ImageNet.'
     )
     run_jobs([classifier, *scratch, *pretrain], folder)
 
     pairs = read_pairs(folder)
     convergence.draw(pairs, folder / 'convergence', f'Mask R-CNN R18-FPN, GN, on shapes (seed {seed})')
     words = convergence.verdict(pairs, MARGIN)
+    if quick:
+        words = 'Too short to say anything: without --quick the numbers come with a verdict.'
     report = f'{convergence.table(pairs)}\n\n{words}\n'
     (folder / 'report.md').write_text(report)
     (folder / 'report.json').write_text(
@@ -91,11 +99,16 @@ def main():
     parser.add_argument('--seed', type=int, default=0, help='of initialisation and sampling; the data stay the same')
     parser.add_argument('--out', type=Path, default=Path('demo'), help='folder for runs and results')
     parser.add_argument('--data', type=Path, default=Path('data/shapes'), help='folder of the generated data')
+    parser.add_argument('--quick', action='store_true', help='a few iterations on a few images, to try the machinery')
     args = parser.parse_args()
+    scenes, crops = shapes.DetectionSpec(), shapes.ClassificationSpec()
+    if args.quick:
+        args.out, args.data = Path(f'{args.out}-quick'), Path(f'{args.data}-quick')
+        scenes, crops = replace(scenes, train=64, val=16), replace(crops, train=128, val=64)
     try:
-        shapes.write_detection(args.data / 'detection', shapes.DetectionSpec())
-        shapes.write_classification(args.data / 'classification', shapes.ClassificationSpec())
-        STUDIES[args.study](args.out, args.seed, args.data)
+        shapes.write_detection(args.data / 'detection', scenes)
+        shapes.write_classification(args.data / 'classification', crops)
+        STUDIES[args.study](args.out, args.seed, args.data, args.quick)
     except (JobError, OSError) as error:
         sys.exit(f'demo: {error}')
     except KeyboardInterrupt:

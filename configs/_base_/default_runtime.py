@@ -6,7 +6,8 @@ custom_imports = dict(imports=['rethink'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # Metrics are logged at their iteration, without which no curve can be drawn.
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=10_000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -101,8 +101,9 @@ def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, pol
                     running[job] = _start(job, environment, lock)
                 time.sleep(poll)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
-                    if running.pop(job).returncode or not job.finished:
-                        raise JobError(_what_failed(job))
+                    code = running.pop(job).returncode
+                    if code or not job.finished:
+                        raise JobError(_what_failed(job, code))
                     finished.append(job)
                 bar.n = sum(job.done for job in jobs)
                 now = [f'{job.name} {job.done / job.cost:.0f}/{job.iterations}' for job in running]
@@ -165,7 +166,9 @@ def _terminate_as_interrupt():
         signal.signal(signal.SIGTERM, before)
 
 
-def _what_failed(job):
+def _what_failed(job, code):
     output = job.work_dir / 'output.txt'
     lines = [line for line in output.read_text(errors='replace').splitlines() if line.strip()]
+    if not code:
+        return f'{job.name} ended without an evaluation at iteration {job.iterations}; its output is in {output}.'
     return f'{job.name} failed, its output is in {output} and ends with: {lines[-1] if lines else "nothing"}'
