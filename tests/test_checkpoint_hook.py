@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -53,14 +54,14 @@ def test_a_kill_amid_a_save_leaves_the_old_one(tmp_path, monkeypatch, step):
     runner(tmp_path, 2).train()
     assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
     calls = itertools.count()
+
+    def killed(original, *args):
+        if next(calls) == step:
+            raise Killed
+        return original(*args)
+
     for name in ('fsync', 'replace'):
-
-        def killed(*args, original=getattr(module.os, name)):
-            if next(calls) == step:
-                raise Killed
-            return original(*args)
-
-        monkeypatch.setattr(module.os, name, killed)
+        monkeypatch.setattr(module.os, name, partial(killed, getattr(module.os, name)))
     with pytest.raises(Killed):
         runner(tmp_path, 3).train()
     monkeypatch.undo()

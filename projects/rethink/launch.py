@@ -96,6 +96,22 @@ def _meeting_point(launcher: str, rank: int, world: int, local: int) -> None:
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
 
 
+def _mmcv_syncbn_to_bn(cfg: Config) -> None:
+    """In one process make mmcv's SyncBN BN: MMEngine does that to a built model, but this one is not built alone."""
+
+    def replace(tree):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            if key == 'type' and value == 'MMSyncBN':
+                tree[key] = 'BN'
+            elif isinstance(value, dict | list | tuple):
+                replace(value)
+
+    found = find_types(cfg.get('model', {}), {'MMSyncBN'})
+    if found:
+        replace(cfg.model)
+        say(f'MMSyncBN in {", ".join(found)} is BatchNorm in a single process, to which it is equal.')
+
+
 def start_processes(cfg: Config) -> None:
     """Make ``cfg`` run with the processes of ``cfg.launcher`` on this machine; changes ``cfg`` in place.
 
@@ -106,6 +122,8 @@ def start_processes(cfg: Config) -> None:
         ConfigError: more processes than GPUs, or SyncBN with several processes on CPU.
     """
     rank, world, local, local_world = ranks(cfg.launcher)
+    if cfg.launcher == 'none':
+        _mmcv_syncbn_to_bn(cfg)
     if torch.cuda.is_available():
         # Slurm can show each task only its own GPU; MMEngine would still ask for number `local`.
         if max(local_world, local + 1) > torch.cuda.device_count():
@@ -122,6 +140,7 @@ def start_processes(cfg: Config) -> None:
     if world == 1:
         # One process is the same as none, and without a launcher MMEngine turns SyncBN into the BN that it equals.
         cfg.launcher = 'none'
+        _mmcv_syncbn_to_bn(cfg)
         return
     sync = find_types(cfg.get('model', {}), {'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'SyncBatchNorm'})
     if sync or cfg.get('sync_bn'):

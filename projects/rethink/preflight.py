@@ -285,7 +285,7 @@ def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
             say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')
             return None
         raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
