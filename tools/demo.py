@@ -56,15 +56,16 @@ def rethink_study(out: Path, seed: int, data: Path, quick: bool) -> None:
     # An iteration of the classifier takes about half the time of one of the detectors.
     classifier = training('classifier_r18_gn', folder, seed, quick, loaders, cost=0.5)
     weights = f'model.backbone.init_cfg.checkpoint={classifier.work_dir}/iter_{classifier.iterations}.pth'
-    scratch = [training(f'scratch_r18_gn_{n}', folder, seed, quick, where_data(data)) for n in reversed(LENGTHS)]
-    pretrain = [
-        training(f'pretrain_r18_gn_{n}', folder, seed, quick, [*where_data(data), weights], after=[classifier])
-        for n in reversed(LENGTHS)
+    # The longest first, so that two at a time end together.
+    detectors = [
+        training(f'{arm}_r18_gn_{length}', folder, seed, quick, [*where_data(data), *start], after=after)
+        for length in reversed(LENGTHS)
+        for arm, start, after in (('scratch', [], []), ('pretrain', [weights], [classifier]))
     ]
     print(
         'Study A in miniature: Mask R-CNN R18-FPN, GN, on generated scenes; crops of single shapes stand for ImageNet.'
     )
-    run_jobs([classifier, *scratch, *pretrain], folder)
+    run_jobs([classifier, *detectors], folder)
 
     pairs = read_pairs(folder)
     convergence.draw(pairs, folder / 'convergence', f'Mask R-CNN R18-FPN, GN, on shapes (seed {seed})')

@@ -25,6 +25,8 @@ model = dict(
     backbone=dict(
         type='ResNet',
         depth=18,
+        # MMPretrain's stem does not follow base_channels.
+        stem_channels=32,
         base_channels=32,
         norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
         zero_init_residual=False,

@@ -43,11 +43,11 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
-        rpn_proposal=dict(nms_pre=300, max_per_img=100),
+        rpn_proposal=dict(nms_pre=150, max_per_img=100),
         rcnn=dict(sampler=dict(num=16)),
     ),
     test_cfg=dict(
-        rpn=dict(nms_pre=300, max_per_img=50),
+        rpn=dict(nms_pre=150, max_per_img=50),
         rcnn=dict(max_per_img=30),
     ),
 )
