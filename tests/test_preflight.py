@@ -202,6 +202,26 @@ def test_init_cfg(cfg, whole, tmp_path, capsys):
     fails(cfg, r'absent\.pth \(init_cfg of model\.backbone\) does not exist', model=True)
 
 
+def test_init_cfg_of_another_width(cfg, whole):
+    """MMEngine loads what fits and leaves the rest random; a wider stem must not pass for pre-training."""
+    cfg.model.backbone.update(
+        init_cfg=dict(type='Pretrained', checkpoint=str(whole), prefix='backbone.'), stem_channels=16
+    )
+    fails(cfg, r'does not fit: .* have another shape \(conv1\.weight is .* would stay random', model=True)
+
+
+def test_init_cfg_that_would_freeze_random_weights(cfg, whole, tmp_path):
+    weights = torch.load(whole, weights_only=False)
+    weights = weights.get('state_dict', weights)
+    partial = {key: value for key, value in weights.items() if not key.startswith('backbone.layer1.')}
+    torch.save(dict(state_dict=partial), tmp_path / 'partial.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'partial.pth'), prefix='backbone.')
+    cfg.model.backbone.update(init_cfg=init_cfg, frozen_stages=1)
+    fails(cfg, r'lacks \d+ of the frozen tensors \(layer1\..*freeze random weights', model=True)
+    cfg.model.backbone.frozen_stages = -1
+    check(cfg, model=True)
+
+
 def test_remote_checkpoints_are_left_to_mmengine(cfg):
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
     check(cfg, model=True)

@@ -13,6 +13,7 @@ from pickle import UnpicklingError
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
@@ -336,6 +337,20 @@ def _covers(model: nn.Module, path: str, what: str, prefix: str = '', strict: bo
             f'{path} ({what}) gives the model nothing: 0 of {total} tensors match; {has} and the model with '
             f'{next(iter(model.state_dict()), "nothing")}.'
         )
+    # A load that MMEngine would call partial, and carry on. A class with an `init_weights` of its own may convert.
+    if what.startswith('init_cfg') and type(model).init_weights is BaseModule.init_weights:
+        if differing:
+            raise ConfigError(
+                f'{path} ({what}) does not fit: {len(differing)} of {total} tensors have another shape '
+                f'({_shapes(model, weights, differing[0])}) and would stay random; name weights of this architecture '
+                'or change the architecture.'
+            )
+        frozen = [key for key, one in model.named_parameters() if key in lacking and not one.requires_grad]
+        if frozen:
+            raise ConfigError(
+                f'{path} ({what}) lacks {len(frozen)} of the frozen tensors ({frozen[0]}), which would freeze '
+                'random weights; name weights that have them or set frozen_stages=-1.'
+            )
     say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
 
 
@@ -350,9 +365,9 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     """The local checkpoints of a config fit its model.
 
-    ``load_from`` and each ``init_cfg = dict(type='Pretrained', …)`` must cover something; with ``strict`` (a test) or
-    ``cfg.resume``, ``load_from`` must cover all of the model. What they cover is printed. Files that are not
-    local are left to MMEngine.
+    ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
+    ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
+    is frozen. What they cover is printed. Files that are not local are left to MMEngine.
 
     Args:
         model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
