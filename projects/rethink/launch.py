@@ -311,10 +311,7 @@ def build_runner(cfg: Config) -> Runner:
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(
-            f'{cfg.filename} with its overrides cannot be built: {describe(error)} (raised at {where(error)}; '
-            'RETHINK_TRACEBACK=1 shows the way there).'
-        ) from error
+        raise ConfigError(_cannot_be_built(cfg, error)) from error
 
 
 def dump_predictions(runner: Runner, path: str) -> None:
@@ -336,19 +333,35 @@ def describe(error: BaseException) -> str:
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 
+def _cannot_be_built(cfg: Config, error: Exception) -> str:
+    return (
+        f'{cfg.filename} with its overrides cannot be built: {describe(error)} (raised at {where(error)}; '
+        'RETHINK_TRACEBACK=1 shows the way there).'
+    )
+
+
 @contextlib.contextmanager
 def one_sentence():
     """End the process with one sentence on stderr and exit code 2 where the input is wrong.
 
-    Of several processes the first on each machine speaks. Everything else passes with its traceback, and so do these
-    errors under ``RETHINK_TRACEBACK=1``. The ``cfg`` that the body leaves on the context tells which downloads it has.
+    That is a :class:`ConfigError`, a part of the config that cannot be built, or a download that fails. Of several
+    processes the first on each machine speaks. Everything else passes with its traceback, and ``RETHINK_TRACEBACK=1``
+    shows that of these as well. The body leaves its config on the context, as ``context.cfg``.
     """
     context = SimpleNamespace(cfg=None)
     try:
         yield context
-    except (ConfigError, urllib.error.URLError) as error:
+    except Exception as error:
         message = str(error)
-        if not isinstance(error, ConfigError):
+        frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        if isinstance(error, ConfigError):
+            pass
+        elif 'build_from_cfg' in frames and 'run_iter' not in frames:
+            # Data sets, optimiser and schedule are built when training starts.
+            message = _cannot_be_built(context.cfg, error)
+        elif not isinstance(error, urllib.error.URLError):
+            raise
+        else:
             remote = ', '.join(remote_checkpoints(context.cfg or {})) or 'a file'
             message = (
                 f'{remote} could not be downloaded ({describe(error)}); get it on a machine with a network and name '
