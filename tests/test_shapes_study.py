@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_the_long_schedule_only_adds_iterations_before_the_drops():
         'max_iters',
         'milestones',
         'train_cfg.max_iters',
+        'train_cfg.val_interval',
         'param_scheduler',
     }
     assert long.max_iters == 6 * short.max_iters
@@ -137,6 +139,22 @@ def test_a_second_demo_trains_nothing(demo):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(folder.rglob('*.log'))) == len([path for path in before if path.suffix == '.log'])
     assert again[again.index('| schedule') :] == output[output.index('| schedule') :]
+
+
+def test_a_kill_between_checkpoint_and_evaluation_loses_no_result(demo, tmp_path):
+    """Started again at its end, a training evaluates its last checkpoint and trains nothing."""
+    before = demo[0] / 'scratch_r18_gn_1x'
+    shutil.copytree(before, tmp_path / 'run')
+    for log in (tmp_path / 'run').glob('*/vis_data/scalars.json'):
+        log.write_text('\n'.join(line for line in log.read_text().splitlines() if 'mAP' not in line))
+    assert not read_run(tmp_path / 'run').finished
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_10.pth'))
+    options = [*where(demo[1]), 'train_cfg.max_iters=10', 'train_cfg.val_interval=10']
+    script = [sys.executable, 'tools/train.py', SHAPES / 'scratch_r18_gn_1x.py', '--resume', '--work-dir']
+    run(*script, tmp_path / 'run', '--cfg-options', *options)
+    after = read_run(tmp_path / 'run')
+    assert after.finished and set(after.train) == set(read_run(before).train)
+    assert after.curve('coco/bbox_mAP') == read_run(before).curve('coco/bbox_mAP')
 
 
 def where(data: Path) -> list[str]:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -105,9 +106,9 @@ def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, pol
                     if code or not job.finished:
                         raise JobError(_what_failed(job, code))
                     finished.append(job)
-                bar.n = sum(job.done for job in jobs)
                 now = [f'{job.name} {job.done / job.cost:.0f}/{job.iterations}' for job in running]
-                bar.set_postfix_str(', '.join(now))
+                bar.set_postfix_str(', '.join(now), refresh=False)
+                bar.update(sum(job.done for job in jobs) - bar.n)
         finally:
             _stop(running)
 
@@ -117,6 +118,8 @@ def _bar(total, done):
         total=total,
         initial=done,
         desc='training',
+        # In a file, a line every half minute is enough.
+        mininterval=0.5 if sys.stderr.isatty() else 30,
         bar_format='{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left  {postfix}',
     )
 

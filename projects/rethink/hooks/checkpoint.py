@@ -12,6 +12,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
+from mmengine.runner import IterBasedTrainLoop
 from mmengine.utils import digit_version
 
 
@@ -56,6 +57,20 @@ class AtomicCheckpointHook(CheckpointHook):
         local = '://' not in str(self.out_dir or '')
         if local and self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend='rethink_atomic')
+
+    def before_train(self, runner) -> None:
+        """Evaluate first, where the checkpoint was written at an iteration that is followed by an evaluation.
+
+        Checkpoint, then evaluation is MMEngine's order, and a kill between the two would leave a hole in the curve,
+        or a finished training without a result. Where the kill came later, the same numbers are measured again.
+        """
+        super().before_train(runner)
+        loop = runner.train_loop
+        if not isinstance(loop, IterBasedTrainLoop) or runner.val_loop is None or not 0 < loop.val_begin <= loop.iter:
+            return
+        if loop.iter % loop.val_interval == 0 or loop.iter == loop.max_iters:
+            runner.logger.info(f'Evaluating the checkpoint of iteration {loop.iter} before going on.')
+            runner.val_loop.run()
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         outdated = []
