@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rethink  # noqa: F401  (first: gives mmcv its ops, which mmdet imports)
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -157,25 +157,27 @@ def draw(pairs: list[Pair], path: str | Path, title: str) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
     styles = ['-', '--', ':', '-.']
     longest_first = sorted(pairs, key=lambda pair: -(pair.pretrain.max_iters or 0))
-    for arm in ('scratch', 'pretrain'):
-        for style, pair in zip(styles, longest_first, strict=False):
-            curve = pair.arms[arm].curve(METRICS['AP'])
-            if not curve:
-                continue
-            iterations, values = zip(*curve, strict=True)
-            values = [100 * value for value in values]
-            label = f'{_NAMES[arm]}, {pair.length}'
-            axes.plot(iterations, values, style, color=_COLOURS[arm], marker='o', markersize=3.5, label=label)
-            axes.annotate(
-                f'{values[-1]:.1f}',
-                (iterations[-1], values[-1]),
-                textcoords='offset points',
-                xytext=(5, 4 if arm == 'pretrain' else -10),
-                fontsize=8,
-                color=_COLOURS[arm],
-            )
+    curves = [
+        (arm, style, pair.length, pair.arms[arm].curve(METRICS['AP']))
+        for arm in ('scratch', 'pretrain')
+        for style, pair in zip(styles, longest_first, strict=False)
+    ]
+    for arm, style, length, curve in [one for one in curves if one[-1]]:
+        iterations, values = zip(*[(at, 100 * value) for at, value in curve], strict=True)
+        label = f'{_NAMES[arm]}, {length}'
+        axes.plot(iterations, values, style, color=_COLOURS[arm], marker='o', markersize=3.5, label=label)
+        others = [100 * other[-1][1] for name, _, same, other in curves if same == length and name != arm and other]
+        above = not others or values[-1] >= others[0]
+        axes.annotate(
+            f'{values[-1]:.1f}',
+            (iterations[-1], values[-1]),
+            textcoords='offset points',
+            xytext=(4, 6 if above else -13),
+            fontsize=8,
+            color=_COLOURS[arm],
+        )
+    axes.margins(x=0.06, y=0.08)
     axes.set(xlabel='iterations', ylabel='box AP', title=title, xlim=(0, None), ylim=(0, None))
-    axes.margins(x=0.08)
     axes.grid(alpha=0.25)
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(frameon=False, loc='lower right')
