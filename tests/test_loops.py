@@ -69,6 +69,8 @@ def train(folder: Path, until: int, loop='ResumableTrainLoop', resume=False, see
         experiment_name=f'loops{next(NAMES)}',
     )
     runner.train()
+    # Left to the garbage collector, an iterator waits five seconds for each of its workers.
+    runner.train_loop.dataloader_iterator = runner.train_loop.dataloader._iterator = None
     return runner.model.seen, [int(line) for line in log.read_text().split()]
 
 

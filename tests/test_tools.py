@@ -6,6 +6,7 @@ import pickle
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -96,8 +97,8 @@ def test_killed_and_resumed(file, work, name):
     batch = 2 if name == 'train.py' else 1
     arguments = [*([2] if name == 'dist_train.sh' else []), '--work-dir', folder, '--auto-scale']
     options = ['--cfg-options', f'train_dataloader.batch_size={batch}', 'default_hooks.checkpoint.max_keep_ckpts=1']
-    first = ['bash' if name.endswith('sh') else 'python', f'tools/{name}', file, *arguments, *options]
-    environment = os.environ | dict(CUDA_VISIBLE_DEVICES='')
+    first = ['bash' if name.endswith('sh') else sys.executable, f'tools/{name}', file, *arguments, *options]
+    environment = os.environ | dict(CUDA_VISIBLE_DEVICES='', PYTHON=sys.executable)
     with open(work / 'log', 'w') as log:
         process = subprocess.Popen(list(map(str, first)), cwd=ROOT, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 120
