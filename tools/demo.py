@@ -79,7 +79,7 @@ def rethink_study(out: Path, seed: int, data: Path, quick: bool) -> None:
     )
     accuracy = read_run(classifier.work_dir).curve('accuracy/top1')[-1][1]
     print(f'\nThe classifier is right on {accuracy:.1f} % of its validation images. The detectors:\n\n{report}')
-    others = {int(path.name[4:]): read_pairs(path) for path in sorted(out.glob('seed*'))}
+    others = {int(path.name[4:]): read_pairs(path) for path in sorted(out.glob('seed[0-9]*'))}
     done = {s: p for s, p in others.items() if all(run.finished for pair in p for run in pair.arms.values())}
     if len(done) > 1:
         print(f'Box AP over the seeds in {out}:\n\n{convergence.seeds_table(done)}\n')

@@ -278,7 +278,7 @@ def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
         ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
     """
     if not os.path.isfile(path):
-        raise ConfigError(f'the checkpoint {path} ({what}) does not exist.')
+        raise ConfigError(f'the checkpoint {path} ({what}) does not exist; name one that does, or train it first.')
     try:
         content = read_checkpoint(path)
     except UnpicklingError as error:
