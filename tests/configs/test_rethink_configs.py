@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
@@ -18,9 +19,17 @@ FOLDER = ROOT / 'configs' / 'rethink'
 META = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
 SETTINGS = META['Collections'][0]['Metadata']['Settings']
 MODELS_META = {model['Name']: model for model in META['Models']}
-NAMES = [
-    f'{init}_{depth}_gn_{n}x' for init in ('scratch', 'pretrain') for depth in ('r50', 'r101') for n in range(2, 7)
-]
+SIZE = SETTINGS['longer side'], SETTINGS['shorter side']
+INITS = ('scratch', 'pretrain')
+TABLE_1 = [f'{init}_{depth}_gn_{n}x' for init in INITS for depth in ('r50', 'r101') for n in range(2, 7)]
+SYNCBN = [f'{init}_r50_syncbn_{n}x' for init in INITS for n in range(2, 7)]
+AUG = [f'{init}_{depth}_gn_aug_{n}x' for init, n in (('scratch', 9), ('pretrain', 6)) for depth in ('r50', 'r101')]
+NAMES = TABLE_1 + SYNCBN + AUG
+# Detectron's GN weights see BGR without a deviation, torchvision's BN weights RGB with one.
+PIXELS = dict(
+    gn=dict(mean=[103.530, 116.280, 123.675], std=[1.0] * 3, bgr_to_rgb=False),
+    syncbn=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
+)
 
 
 def load(name: str) -> Config:
@@ -48,8 +57,12 @@ def test_every_config_has_its_entry_and_every_entry_its_config():
 @pytest.mark.parametrize('name', NAMES)
 def test_the_docstring_states_the_published_number_and_the_length(name):
     text = (FOLDER / f'{name}.py').read_text()
-    published = MODELS_META[name]['Results'][0]['Metrics']['box AP']
-    assert f'Published: {published} box AP (table 1)' in text
+    for result in MODELS_META[name].get('Results', []):
+        ((metric, value),) = result['Metrics'].items()
+        assert f'{value} {metric}' in text
+    if 'Results' not in MODELS_META[name]:
+        assert 'without a number' in text and 'no number' in MODELS_META[name]['Metadata']['Published']
+    assert ('(table 1)' in text) == (name in TABLE_1)
     assert 'not trained by us' in text
     iterations, batch = (MODELS_META[name]['Metadata'][key] for key in ('Iterations', 'Batch Size'))
     images = iterations * batch
@@ -61,7 +74,7 @@ def test_the_docstring_states_the_published_number_and_the_length(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_settings_are_the_published_ones(name):
     cfg = load(name)
-    init, depth, norm, length = name.split('_')
+    init, depth, norm, *variant, length = name.split('_')
     model = cfg.model
 
     max_iters = int(length[:-1]) * SETTINGS['iterations of 1x']
@@ -81,22 +94,26 @@ def test_settings_are_the_published_ones(name):
     assert optimizer.momentum == SETTINGS['momentum']
     assert optimizer.weight_decay == SETTINGS['weight decay']
 
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        (resize,) = [step for step in loader.dataset.pipeline if step.type == 'Resize']
-        assert sorted(resize.scale) == [SETTINGS['shorter side'], SETTINGS['longer side']] and resize.keep_ratio
-    assert [step.type for step in cfg.train_dataloader.dataset.pipeline] == [
-        'LoadImageFromFile',
-        'LoadAnnotations',
-        'Resize',
-        'RandomFlip',
-        'PackDetInputs',
-    ]
+    read, annotate, resize, flip, pack = cfg.train_dataloader.dataset.pipeline
+    if 'aug' in variant:
+        shortest, longest = SETTINGS['shorter side, aug']
+        scales = [(SETTINGS['longer side'], shortest), (SETTINGS['longer side'], longest)]
+        assert resize == dict(type='RandomResize', scale=scales, keep_ratio=True)
+    else:
+        assert resize == dict(
+            type='Resize', scale=(SETTINGS['longer side'], SETTINGS['shorter side']), keep_ratio=True
+        )
+    (resize,) = [step for step in cfg.val_dataloader.dataset.pipeline if step.type == 'Resize']
+    assert resize.scale == SIZE and resize.keep_ratio
+    types = [step.type for step in (read, annotate, flip, pack)]
+    assert types == ['LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'PackDetInputs']
     assert cfg.train_dataloader.dataset.ann_file.endswith('instances_train2017.json')
     assert cfg.val_evaluator.ann_file.endswith('instances_val2017.json')
 
     gn = dict(type='GN', num_groups=SETTINGS['GN groups'], requires_grad=True)
     for part in (model.backbone, model.neck, model.roi_head.bbox_head, model.roi_head.mask_head):
-        assert part.norm_cfg == gn
+        assert part.norm_cfg == (gn if norm == 'gn' else dict(type='SyncBN', requires_grad=True))
+    assert {key: model.data_preprocessor[key] for key in PIXELS[norm]} == PIXELS[norm]
     assert model.backbone.depth == int(depth[1:])
     assert model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']
     assert not model.backbone.norm_eval
@@ -116,11 +133,12 @@ def test_settings_are_the_published_ones(name):
     if init == 'scratch':
         assert model.backbone.init_cfg is None
     else:
-        checkpoint = f'open-mmlab://detectron/resnet{depth[1:]}_gn'
+        source = dict(gn='open-mmlab://detectron/resnet{}_gn', syncbn='torchvision://resnet{}')[norm]
+        checkpoint = source.format(depth[1:])
         assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('scratch')])
+@pytest.mark.parametrize('name', [name for name in TABLE_1 + SYNCBN if name.startswith('scratch')])
 def test_a_pair_differs_in_initialisation_and_freezing_alone(name):
     scratch, pretrain = leaves(load(name)._cfg_dict), leaves(load(name.replace('scratch', 'pretrain'))._cfg_dict)
     paths = {path for path in scratch.keys() | pretrain.keys() if scratch.get(path, '-') != pretrain.get(path, '-')}
@@ -133,12 +151,31 @@ def test_a_pair_differs_in_initialisation_and_freezing_alone(name):
     }
 
 
-@pytest.mark.parametrize('depth', ['r50', 'r101'])
+SCHEDULE = {'max_iters', 'milestones', 'train_cfg', 'param_scheduler'}
+
+
+def changed_keys(one: str, other: str) -> set[str]:
+    """The top-level keys under which two configs differ."""
+    one, other = leaves(load(one)._cfg_dict), leaves(load(other)._cfg_dict)
+    return {path[0] for path in one.keys() | other.keys() if one.get(path, '-') != other.get(path, '-')}
+
+
+@pytest.mark.parametrize('model', ['r50_gn', 'r101_gn', 'r50_syncbn'])
 @pytest.mark.parametrize('n', range(3, 7))
-def test_a_longer_schedule_changes_the_schedule_alone(depth, n):
-    one, other = leaves(load(f'scratch_{depth}_gn_2x')._cfg_dict), leaves(load(f'scratch_{depth}_gn_{n}x')._cfg_dict)
-    changed = {path for path in one.keys() | other.keys() if one.get(path, '-') != other.get(path, '-')}
-    assert {path[0] for path in changed} == {'max_iters', 'milestones', 'train_cfg', 'param_scheduler'}
+def test_a_longer_schedule_changes_the_schedule_alone(model, n):
+    assert changed_keys(f'scratch_{model}_2x', f'scratch_{model}_{n}x') == SCHEDULE
+
+
+@pytest.mark.parametrize('depth', ['r50', 'r101'])
+def test_augmentation_changes_the_training_pipeline_alone(depth):
+    pipeline = {'train_pipeline', 'train_dataloader'}
+    assert changed_keys(f'pretrain_{depth}_gn_6x', f'pretrain_{depth}_gn_aug_6x') == pipeline
+    assert changed_keys(f'scratch_{depth}_gn_6x', f'scratch_{depth}_gn_aug_9x') == pipeline | SCHEDULE
+    assert changed_keys(f'scratch_{depth}_gn_aug_9x', f'pretrain_{depth}_gn_aug_6x') == {'model'} | SCHEDULE
+
+
+def test_syncbn_changes_the_model_alone():
+    assert changed_keys('scratch_r50_gn_6x', 'scratch_r50_syncbn_6x') == {'model', 'norm_cfg'}
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -176,35 +213,33 @@ def shortened(scheduler: ConfigDict) -> dict:
     return scheduler
 
 
-@pytest.fixture(
-    scope='module', params=[(init, depth) for depth in ('r50', 'r101') for init in ('scratch', 'pretrain')]
-)
+BUILT = [f'{init}_{model}' for model in ('r50_gn', 'r101_gn', 'r50_syncbn') for init in INITS]
+
+
+@pytest.fixture(scope='module', params=BUILT)
 def built(request):
-    """The four models of the twenty configs (their schedules share them), without the download of the weights."""
+    """The models of the configs (schedules share them), without the download of the weights."""
     register_all_modules()
-    init, depth = request.param
-    cfg = load(f'{init}_{depth}_gn_6x')
+    cfg = load(f'{request.param}_6x')
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     model.init_weights()
-    return init, depth, model.train()
+    # What a Runner does with SyncBN in a single process.
+    model = revert_sync_batchnorm(model)
+    init, depth, norm = request.param.split('_')
+    return init, depth, norm, model.train()
 
 
-def test_all_lengths_share_the_model_that_is_built_here():
-    for depth in ('r50', 'r101'):
-        for init in ('scratch', 'pretrain'):
-            assert all(
-                load(f'{init}_{depth}_gn_{n}x').model == load(f'{init}_{depth}_gn_6x').model for n in range(2, 6)
-            )
+def test_all_configs_share_the_models_that_are_built_here():
+    models = [load(f'{name}_6x').model for name in BUILT]
+    assert all(load(name).model in models for name in NAMES)
 
 
 def test_forward_backward_step(built):
-    init, depth, model = built
+    init, depth, norm, model = built
     inputs = demo_mm_inputs(1, [[3, 128, 160]], num_items=[3], num_classes=80, with_mask=True)
     data = model.data_preprocessor(inputs, True)
-    loss, logged = model.parse_losses(
-        model.loss(**data) if 'loss_kwargs' in data else model.loss(data['inputs'], data['data_samples'])
-    )
+    loss, logged = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
     assert torch.isfinite(loss) and {'loss_rpn_cls', 'loss_cls', 'loss_bbox', 'loss_mask'} <= logged.keys()
     loss.backward()
     stem, stage1 = model.backbone.conv1.weight, model.backbone.layer1[0].conv1.weight
@@ -213,21 +248,25 @@ def test_forward_backward_step(built):
     assert not without_gradient
     if init == 'scratch':
         assert all(parameter.requires_grad for parameter in model.parameters())
-    # Every normalisation is GN of 32 groups: none is left out, none is BN.
-    norms = [
-        module for module in model.modules() if isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm))
-    ]
-    assert {type(norm) for norm in norms} == {nn.GroupNorm} and {norm.num_groups for norm in norms} == {32}
+    # Every normalisation is the one that the name says: none is left out.
+    norms = [one for one in model.modules() if isinstance(one, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm))]
     assert len(norms) == {'r50': 53, 'r101': 104}[depth] + 8 + 4 + 4
+    if norm == 'gn':
+        assert {type(one) for one in norms} == {nn.GroupNorm} and {one.num_groups for one in norms} == {32}
+    else:
+        # Only what is frozen keeps its statistics: the stem and the first stage of the fine-tuned arm.
+        assert not any(isinstance(one, nn.GroupNorm) for one in norms)
+        frozen = 1 + 3 * 3 + 1 if init == 'pretrain' else 0
+        assert sum(not one.training for one in norms) == frozen
 
 
 def test_random_initialisation_is_msra_with_unit_norm_scales(built):
     """He et al. 2015: convolutions of variance 2 / fan out, GN scales of one, as in Detectron."""
-    _, _, model = built
+    *_, model = built
     for head in (model.backbone, model.roi_head.bbox_head, model.roi_head.mask_head):
         for name, module in head.named_modules():
             if isinstance(module, nn.Conv2d) and 'logits' not in name and module.weight.numel() > 10_000:
                 fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
                 assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
-            if isinstance(module, nn.GroupNorm):
+            if isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm)):
                 assert (module.weight == 1).all() and (module.bias == 0).all()

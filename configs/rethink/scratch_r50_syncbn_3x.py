@@ -1,0 +1,11 @@
+"""Mask R-CNN R50-FPN, SyncBN, from random weights, 3x. Rethinking ImageNet Pre-training, figure 4.
+
+Published: a curve, without a number in the text; not trained by us. Needs several GPUs (docs/tools.md).
+Length: 270k iterations of 16 images = 4.32 M images, 37 epochs of train2017.
+Run: bash tools/dist_train.sh configs/rethink/scratch_r50_syncbn_3x.py 8
+"""
+
+_base_ = './pretrain_r50_syncbn_3x.py'
+
+# Nothing to keep: random weights are never frozen.
+model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))

@@ -1,0 +1,11 @@
+"""Mask R-CNN R50-FPN, SyncBN, from random weights, 6x. Rethinking ImageNet Pre-training, figure 4.
+
+Published: a curve, without a number in the text; not trained by us. Needs several GPUs (docs/tools.md).
+Length: 540k iterations of 16 images = 8.64 M images, 73 epochs of train2017.
+Run: bash tools/dist_train.sh configs/rethink/scratch_r50_syncbn_6x.py 8
+"""
+
+_base_ = './pretrain_r50_syncbn_6x.py'
+
+# Nothing to keep: random weights are never frozen.
+model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
