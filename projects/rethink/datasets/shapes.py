@@ -18,7 +18,6 @@ covers [i, i + 1).
 """
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +29,8 @@ from shapely import affinity
 from shapely.geometry import Polygon, box
 from shapely.ops import unary_union
 from tqdm import tqdm
+
+from ..files import write_atomically
 
 CLASSES = ('ellipse', 'rectangle', 'triangle', 'star', 'cross')
 
@@ -358,7 +359,7 @@ def write_detection(root: str | Path, spec: DetectionSpec, progress: bool = True
             images=images,
             annotations=annotations,
         )
-        _write_json(root / 'annotations' / f'instances_{split}2017.json', content)
+        write_atomically(root / 'annotations' / f'instances_{split}2017.json', json.dumps(content).encode())
 
     return _write_once(root, spec, write_split)
 
@@ -396,7 +397,7 @@ def _write_once(root, spec, write_split):
         shutil.rmtree(root / leftover, ignore_errors=True)
     for split in _SPLITS:
         write_split(split)
-    _write_json(receipt, wanted)
+    write_atomically(receipt, json.dumps(wanted).encode())
     return True
 
 
@@ -407,10 +408,3 @@ def _progress(indices, what, shown):
 def _write_image(path, image):
     if not cv2.imwrite(str(path), image, _JPEG):
         raise OSError(f'shapes: could not write {path}; is the disk full?')
-
-
-def _write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial')
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)
