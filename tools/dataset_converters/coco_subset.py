@@ -1,0 +1,55 @@
+"""Write smaller training sets from a COCO annotation file: seeded and nested, or the images of another file.
+
+    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \
+        --sizes 10000 3500 1000
+    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \
+        --ids-of data/coco/annotations/instances_valminusminival2014.json --name 35k
+
+write ``instances_train2017_10k.json`` and so on beside the file, which is where the less-data configs of study A look.
+The second is the paper's val35k: the older split's images, with the annotations of 2017. Nothing is downloaded.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink.datasets import subsets
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('annotations', type=Path, help='annotation file of the whole set')
+    parser.add_argument('--sizes', type=int, nargs='+', default=[], help='numbers of images to draw')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('--ids-of', type=Path, help='take the images whose ids are in this annotation file')
+    parser.add_argument('--name', help='suffix of the file for --ids-of (default: its number of images)')
+    parser.add_argument('--out', type=Path, help='folder to write to (default: beside the annotation file)')
+    args = parser.parse_args()
+    if not args.sizes and not args.ids_of:
+        parser.error('name --sizes, or --ids-of another annotation file')
+    return args
+
+
+def main():
+    args = parse_args()
+    try:
+        whole = subsets.read(args.annotations)
+        drawn = subsets.draw_nested([image['id'] for image in whole['images']], args.sizes, args.seed)
+        chosen = {subsets.size_name(size): ids for size, ids in drawn.items()}
+        if args.ids_of:
+            ids = [image['id'] for image in subsets.read(args.ids_of)['images']]
+            chosen[args.name or subsets.size_name(len(ids))] = ids
+        # All of them before the first is written.
+        parts = {name: subsets.restrict(whole, ids) for name, ids in chosen.items()}
+    except subsets.SubsetError as error:
+        sys.exit(f'error: {error}')
+    for name, part in parts.items():
+        path = (args.out or args.annotations.parent) / f'{args.annotations.stem}_{name}.json'
+        subsets.write(path, part)
+        print(f'{path}: ' + ', '.join(f'{number} {what}' for what, number in subsets.count(part).items()))
+
+
+if __name__ == '__main__':
+    main()
