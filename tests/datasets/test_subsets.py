@@ -1,7 +1,7 @@
 """Smaller training sets: nested, seeded, whole, and counted."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -20,8 +20,20 @@ def whole(tmp_path_factory):
     return root / 'annotations' / 'instances_train2017.json'
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], text=True, capture_output=True)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the tool in this process: its exit code or message, and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['coco_subset.py', *map(str, arguments)])
+        code = None
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().out
+
+    return run
 
 
 def test_subsets_are_nested_seeded_and_differ_between_seeds():
@@ -34,9 +46,9 @@ def test_subsets_are_nested_seeded_and_differ_between_seeds():
     assert drawn[20] == subsets.draw_nested(range(100, 300), [20], seed=1)[20]
 
 
-def test_the_tool_writes_files_that_pycocotools_reads_with_every_annotation_of_their_images(whole, tmp_path):
-    done = run(whole, '--sizes', 30, 10, '--out', tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_the_tool_writes_files_that_pycocotools_reads_with_every_annotation_of_their_images(run, whole, tmp_path):
+    code, printed = run(whole, '--sizes', 30, 10, '--out', tmp_path)
+    assert code is None
     everything = COCO(whole)
     for size in (30, 10):
         part = COCO(tmp_path / f'instances_train2017_{size}.json')
@@ -47,16 +59,15 @@ def test_the_tool_writes_files_that_pycocotools_reads_with_every_annotation_of_t
             assert part.imgToAnns[image_id] == everything.imgToAnns[image_id]
         assert len(part.anns) == sum(len(everything.imgToAnns[image_id]) for image_id in part.imgs)
         crowds = sum(one['iscrowd'] for one in part.anns.values())
-        assert f'{size} images' in done.stdout
-        assert f'{len(part.anns) - crowds} boxes, {crowds} crowds' in done.stdout
+        assert f'{size} images' in printed
+        assert f'{len(part.anns) - crowds} boxes, {crowds} crowds' in printed
 
 
-def test_the_ids_of_another_file(whole, tmp_path):
+def test_the_ids_of_another_file(run, whole, tmp_path):
     older = json.loads(whole.read_text())
     older['images'] = [dict(image, file_name='COCO_val2014.jpg') for image in older['images'][5:12]]
     (tmp_path / 'older.json').write_text(json.dumps(older))
-    done = run(whole, '--ids-of', tmp_path / 'older.json', '--name', 'val', '--out', tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert run(whole, '--ids-of', tmp_path / 'older.json', '--name', 'val', '--out', tmp_path)[0] is None
     part = COCO(tmp_path / 'instances_train2017_val.json')
     assert sorted(part.imgs) == list(range(6, 13))
     # Images and annotations are those of the file that was named first.
@@ -67,7 +78,7 @@ def test_names():
     assert [subsets.size_name(size) for size in (35000, 10000, 3500, 1000, 250)] == ['35k', '10k', '3.5k', '1k', '250']
 
 
-def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(whole, tmp_path):
+def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(run, whole, tmp_path):
     strangers = json.loads(whole.read_text())
     strangers['images'] = [dict(strangers['images'][0], id=999)]
     (tmp_path / 'strangers.json').write_text(json.dumps(strangers))
@@ -84,7 +95,7 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(whole, tmp_path)
         ([tmp_path / 'broken.json', '--sizes', 1], 'is not JSON'),
         ([whole.parents[1] / 'shapes.json', '--sizes', 1], 'it is no COCO annotation file'),
     ):
-        done = run(*arguments, '--out', out)
-        assert done.returncode == 1 and str(out) not in done.stdout
-        assert sentence in done.stderr and done.stderr.count('\n') == 1
+        message, printed = run(*arguments, '--out', out)
+        assert message.startswith('error: ') and sentence in message and '\n' not in message
+        assert printed == ''
     assert not out.exists()
