@@ -11,7 +11,7 @@ from . import ops
 ops.install()
 
 # After the ops: what these register may import modules that need them.
-from . import hooks, loops  # noqa: E402, F401
+from . import hooks, loops, models  # noqa: E402, F401
 
 __version__ = '0.1.0'
 __all__ = ['config_path']

@@ -1,6 +1,8 @@
 """COCO 2017 boxes and masks as in Rethinking ImageNet Pre-training, section 4: shorter side 800, longer at most 1333,
 horizontal flip, nothing else. docs/data.md says where the files go."""
 
+_base_ = '../tta/detectron.py'  # what `tools/test.py … --tta` does
+
 dataset_type = 'CocoDataset'
 data_root = 'data/coco/'
 backend_args = None

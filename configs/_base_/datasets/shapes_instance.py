@@ -43,3 +43,17 @@ test_dataloader = val_dataloader
 
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
+
+# Test-time augmentation: three sizes around that of training, each also flipped.
+tta_model = dict(tta_cfg=dict(max_per_img=30))
+tta_scales = [(112, 112), (128, 128), (160, 160)]
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        _base_.tta_pipeline[1],
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=True) for scale in tta_scales],
+            *_base_.tta_pipeline[1].transforms[1:],
+        ],
+    ),
+]
