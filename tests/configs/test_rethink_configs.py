@@ -1,5 +1,6 @@
 """Study A's configs against the published settings and results in metafile.yml, and the pairs against each other."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,12 @@ INITS = ('scratch', 'pretrain')
 TABLE_1 = [f'{init}_{depth}_gn_{n}x' for init in INITS for depth in ('r50', 'r101') for n in range(2, 7)]
 SYNCBN = [f'{init}_r50_syncbn_{n}x' for init in INITS for n in range(2, 7)]
 AUG = [f'{init}_{depth}_gn_aug_{n}x' for init, n in (('scratch', 9), ('pretrain', 6)) for depth in ('r50', 'r101')]
-NAMES = TABLE_1 + SYNCBN + AUG
+LESS_DATA = [f'{init}_r50_gn_35k{retuned}_6x' for init in INITS for retuned in ('', '_retuned')]
+LESS_DATA += [f'pretrain_r50_gn_{size}_60ki' for size in ('10k', '3.5k', '1k')]
+LESS_DATA += [f'scratch_r50_gn_{size}_220ki' for size in ('10k', '3.5k', '1k')]
+NAMES = TABLE_1 + SYNCBN + AUG + LESS_DATA
+# People with keypoints: test_keypoint_configs.py.
+KEYPOINT = [f'{init}_r50_gn_keypoint_{n}x' for init in INITS for n in (2, 3)]
 # Detectron's GN weights see BGR without a deviation, torchvision's BN weights RGB with one.
 PIXELS = dict(
     gn=dict(mean=[103.530, 116.280, 123.675], std=[1.0] * 3, bgr_to_rgb=False),
@@ -34,6 +40,17 @@ PIXELS = dict(
 
 def load(name: str) -> Config:
     return Config.fromfile(FOLDER / f'{name}.py')
+
+
+def subset(name: str) -> int | None:
+    """Number of images where a config trains on fewer than all."""
+    found = re.search(r'_([\d.]+)k_', name)
+    return round(1000 * float(found[1])) if found else None
+
+
+def in_iterations(length: str) -> int:
+    """Of the last part of a name, such as 6x or 60ki."""
+    return int(length[:-1]) * SETTINGS['iterations of 1x'] if length.endswith('x') else int(length[:-2]) * 1000
 
 
 def leaves(tree, prefix=()) -> dict[tuple, object]:
@@ -48,7 +65,7 @@ def leaves(tree, prefix=()) -> dict[tuple, object]:
 
 
 def test_every_config_has_its_entry_and_every_entry_its_config():
-    assert {path.stem for path in FOLDER.glob('*.py')} == set(MODELS_META) == set(NAMES)
+    assert {path.stem for path in FOLDER.glob('*.py')} == set(MODELS_META) == set(NAMES + KEYPOINT)
     for name, model in MODELS_META.items():
         assert model['Config'] == f'configs/rethink/{name}.py'
         assert 'Weights' not in model, 'nobody here has trained COCO'
@@ -67,7 +84,8 @@ def test_the_docstring_states_the_published_number_and_the_length(name):
     iterations, batch = (MODELS_META[name]['Metadata'][key] for key in ('Iterations', 'Batch Size'))
     images = iterations * batch
     assert f'{iterations // 1000}k iterations of {batch} images = {images / 1e6:.2f} M images' in text
-    assert f'{images / SETTINGS["training images"]:.0f} epochs' in text
+    of = subset(name) or SETTINGS['training images']
+    assert f'{images / of:.0f} epochs' in text
     assert f'configs/rethink/{name}.py 8' in text
 
 
@@ -77,26 +95,31 @@ def test_settings_are_the_published_ones(name):
     init, depth, norm, *variant, length = name.split('_')
     model = cfg.model
 
-    max_iters = int(length[:-1]) * SETTINGS['iterations of 1x']
+    retuned = bool(subset(name)) and '35k_6x' not in name
+    max_iters = in_iterations(length)
     assert cfg.train_cfg.max_iters == max_iters == MODELS_META[name]['Metadata']['Iterations']
     warm_up, steps = cfg.param_scheduler
     assert warm_up.type == 'LinearLR' and not warm_up.by_epoch
-    assert steps.type == 'MultiStepLR' and not steps.by_epoch and steps.gamma == 0.1
-    last = SETTINGS['last iterations at lr / 10'], SETTINGS['last iterations at lr / 100']
-    assert steps.milestones == [max_iters - left for left in last]
+    assert steps.type == 'MultiStepLR' and not steps.by_epoch
+    assert steps.gamma == (SETTINGS['decay factor, less data'] if retuned else 0.1)
+    if length.endswith('x'):
+        last = SETTINGS['last iterations at lr / 10'], SETTINGS['last iterations at lr / 100']
+        assert steps.milestones == [max_iters - left for left in last]
+    else:
+        assert steps.milestones == [max_iters * 2 // 3, max_iters * 8 // 9]
     assert steps.end == max_iters
 
     # Eight processes, as in the command of the docstring.
     assert 8 * cfg.train_dataloader.batch_size == SETTINGS['batch size'] == cfg.auto_scale_lr.base_batch_size
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer.type == 'SGD'
-    assert optimizer.lr == SETTINGS['learning rate']
+    assert optimizer.lr == SETTINGS['learning rate, less data' if retuned else 'learning rate']
     assert optimizer.momentum == SETTINGS['momentum']
     assert optimizer.weight_decay == SETTINGS['weight decay']
 
     read, annotate, resize, flip, pack = cfg.train_dataloader.dataset.pipeline
-    if 'aug' in variant:
-        shortest, longest = SETTINGS['shorter side, aug']
+    if 'aug' in variant or retuned:
+        shortest, longest = SETTINGS['shorter side, less data' if retuned else 'shorter side, aug']
         scales = [(SETTINGS['longer side'], shortest), (SETTINGS['longer side'], longest)]
         assert resize == dict(type='RandomResize', scale=scales, keep_ratio=True)
     else:
@@ -107,7 +130,8 @@ def test_settings_are_the_published_ones(name):
     assert resize.scale == SIZE and resize.keep_ratio
     types = [step.type for step in (read, annotate, flip, pack)]
     assert types == ['LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'PackDetInputs']
-    assert cfg.train_dataloader.dataset.ann_file.endswith('instances_train2017.json')
+    part = f'_{variant[0]}' if subset(name) else ''
+    assert cfg.train_dataloader.dataset.ann_file == f'annotations/instances_train2017{part}.json'
     assert cfg.val_evaluator.ann_file.endswith('instances_val2017.json')
 
     gn = dict(type='GN', num_groups=SETTINGS['GN groups'], requires_grad=True)
@@ -174,11 +198,23 @@ def test_augmentation_changes_the_training_pipeline_alone(depth):
     assert changed_keys(f'scratch_{depth}_gn_aug_9x', f'pretrain_{depth}_gn_aug_6x') == {'model'} | SCHEDULE
 
 
+def test_less_data_changes_what_the_paper_changes():
+    assert changed_keys('pretrain_r50_gn_6x', 'pretrain_r50_gn_35k_6x') == {'train_dataloader'}
+    retuned = {'train_pipeline', 'train_dataloader', 'optim_wrapper', 'param_scheduler'}
+    for init in INITS:
+        assert changed_keys(f'{init}_r50_gn_35k_6x', f'{init}_r50_gn_35k_retuned_6x') == retuned
+    for size in ('3.5k', '1k'):
+        assert changed_keys('pretrain_r50_gn_10k_60ki', f'pretrain_r50_gn_{size}_60ki') == {'train_dataloader'}
+    assert changed_keys('pretrain_r50_gn_10k_60ki', 'scratch_r50_gn_10k_220ki') == {'model'} | SCHEDULE
+    for name in ('r50_gn_35k_6x', 'r50_gn_35k_retuned_6x'):
+        assert changed_keys(f'pretrain_{name}', f'scratch_{name}') == {'model'}
+
+
 def test_syncbn_changes_the_model_alone():
     assert changed_keys('scratch_r50_gn_6x', 'scratch_r50_syncbn_6x') == {'model', 'norm_cfg'}
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', TABLE_1)
 def test_learning_rate_curve(name):
     """The curve of the paper, stepped through MMEngine's own schedulers: warm-up, then 0.02, 0.002 and 0.0002."""
     cfg = load(name)

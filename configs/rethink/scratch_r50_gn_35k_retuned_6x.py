@@ -1,0 +1,13 @@
+"""Mask R-CNN R50-FPN, GN, 35k images, re-tuned hyper-parameters, from random weights, 6x.
+
+Rethinking ImageNet Pre-training, section 5.2.
+Published: 36.3 box AP, val2017, with the hyper-parameters of the fine-tuned arm; not trained by us.
+Length: 540k iterations of 16 images = 8.64 M images, 247 epochs of these images.
+Data: the 35k images of train2017, docs/data.md.
+Run: bash tools/dist_train.sh configs/rethink/scratch_r50_gn_35k_retuned_6x.py 8
+"""
+
+_base_ = './pretrain_r50_gn_35k_retuned_6x.py'
+
+# Nothing to keep: random weights are never frozen.
+model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
