@@ -3,7 +3,8 @@
     python tools/dataset_converters/make_shapes.py data/shapes
 
 writes ``data/shapes/detection`` (COCO's layout) and ``data/shapes/classification`` (ImageNet's), which is where the
-configs in ``configs/shapes`` look. The same arguments give the same bytes; a data set that is there is left alone.
+configs in ``configs/shapes`` look. With ``--figures`` it writes ``data/shapes/figures`` instead, people with keypoints
+in COCO's layout. The same arguments give the same bytes; a data set that is there is left alone.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
+from rethink.datasets.stick_figures import FigureSpec, write_figures
 
 
 def parse_args():
@@ -33,6 +35,11 @@ def parse_args():
     parser.add_argument('--crop-train', type=int, default=crops.train, help='training images for classification')
     parser.add_argument('--crop-val', type=int, default=crops.val, help='validation images for classification')
     parser.add_argument('--crop-size', type=int, default=crops.size, help='pixels along a side, classification')
+    figures = FigureSpec()
+    parser.add_argument('--figures', action='store_true', help='write people with keypoints, and only them')
+    parser.add_argument('--figure-train', type=int, default=figures.train, help='training images of people')
+    parser.add_argument('--figure-val', type=int, default=figures.val, help='validation images of people')
+    parser.add_argument('--figure-difficulty', type=float, default=figures.difficulty, help='0 (plain) to 1')
     return parser.parse_args()
 
 
@@ -40,12 +47,17 @@ def main():
     args = parse_args()
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()}
     crops = dict(given, **{name: given[f'crop_{name}'] for name in ('train', 'val', 'size')})
+    people = dict(seed=args.seed, size=args.size)
+    people |= {name: given[f'figure_{name}'] for name in ('train', 'val', 'difficulty')}
+    sets = [
+        ('detection', DetectionSpec, given, write_detection),
+        ('classification', ClassificationSpec, crops, write_classification),
+    ]
+    if args.figures:
+        sets = [('figures', FigureSpec, people, write_figures)]
     try:
-        for folder, kind, values, write in (
-            ('detection', DetectionSpec, given, write_detection),
-            ('classification', ClassificationSpec, crops, write_classification),
-        ):
-            spec = kind(**{field.name: values[field.name] for field in fields(kind)})
+        for folder, kind, values, write in sets:
+            spec = kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
             written = write(args.root / folder, spec)
             print(
                 f'{args.root / folder}: {spec.train} + {spec.val} images, {"written" if written else "already there"}'
