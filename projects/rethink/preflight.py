@@ -54,7 +54,8 @@ def _remote(path) -> bool:
 
 def _how_to_get(path) -> str:
     if 'shapes' in str(path):
-        return 'make the data with `python tools/dataset_converters/make_shapes.py`'
+        figures = ' data/shapes --figures' if 'figures' in str(path) else ''
+        return f'make the data with `python tools/dataset_converters/make_shapes.py{figures}`'
     return 'docs/data.md says where each data set comes from and goes'
 
 
@@ -194,6 +195,33 @@ def _head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
                     yield f'{place}.num_classes', head['num_classes']
         if isinstance(value, dict | list | tuple) and key not in ('bbox_head', 'mask_head'):
             yield from _head_classes(value, f'{path}.{key}')
+
+
+def _check_keypoints(name: str, path: str, classes: list[str] | None, names=None, head: dict | None = None) -> None:
+    """A COCO file has keypoints for these classes, as many as the data set has names and the head has heat maps."""
+    if _remote(path) or not os.path.isfile(path):
+        return
+    categories = [one for one in coco_categories(path) or [] if classes is None or one['name'] in classes]
+    annotated = bool(categories) and all(one.get('keypoints') for one in categories)
+    if annotated:
+        # Beside the categories, the annotations: pycocotools needs this entry in each.
+        with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            annotated = text.find(b'"num_keypoints"') >= 0
+    if not annotated:
+        raise ConfigError(
+            f'{path} of {name} has no keypoints, which this config trains or evaluates; use a person_keypoints_*.json.'
+        )
+    found = {len(one['keypoints']) for one in categories}
+    number = (head or {}).get('num_keypoints')
+    for wanted, what in (
+        (names and len(names), f'names in metainfo of {name}'),
+        (number, 'heat maps in keypoint_head'),
+    ):
+        if wanted and found != {wanted}:
+            raise ConfigError(
+                f'{path} of {name} has {", ".join(map(str, sorted(found)))} keypoints for each object, but there are '
+                f'{wanted} {what}.'
+            )
 
 
 def _check_num_classes(model: dict, name: str, classes: list[str]) -> None:
@@ -397,9 +425,12 @@ def _check_evaluator(cfg: Config, stage: str) -> None:
     evaluators = cfg.get(f'{stage}_evaluator') or []
     for index, evaluator in enumerate(evaluators if isinstance(evaluators, list | tuple) else [evaluators]):
         path = evaluator.get('ann_file') if isinstance(evaluator, dict) else None
+        name = f'{stage}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{stage}_evaluator'
         if path and not _remote(path) and not os.path.exists(path):
-            name = f'{stage}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{stage}_evaluator'
             raise ConfigError(f'the annotation file {path} of {name} does not exist; {_how_to_get(path)}.')
+        of_keypoints = path and _type_name(evaluator.get('type')) == 'CocoKeypointMetric'
+        if of_keypoints and 'keypoints' in evaluator.get('metric', 'keypoints'):
+            _check_keypoints(name, path, None)
 
 
 def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = None) -> None:
@@ -412,6 +443,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     Raises:
         ConfigError: the first thing that is wrong.
     """
+    from .datasets.coco_keypoint import CocoKeypointDataset
+
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     stages = ('train', 'val') if stage == 'train' else (stage,)
     for part in stages:
@@ -432,6 +465,10 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
             classes = _check_classes(name, dataset, kind, bool(cfg.get('allow_class_subset')))
             if classes is not None:
                 _check_num_classes(cfg.get('model') or {}, name, classes)
+            if isinstance(kind, type) and issubclass(kind, CocoKeypointDataset):
+                names = (dataset.get('metainfo') or {}).get('keypoints') or kind.METAINFO['keypoints']
+                head = ((cfg.get('model') or {}).get('roi_head') or {}).get('keypoint_head')
+                _check_keypoints(name, _join(dataset.get('data_root'), dataset['ann_file']), classes, names, head)
             _check_folders(name, dataset, cfg.get('model') or {})
         _check_evaluator(cfg, part)
     load_from = cfg.get('load_from')
