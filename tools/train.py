@@ -5,7 +5,7 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import launch, preflight, scaling
+from rethink import launch, preflight, scaling, switch
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,12 +55,15 @@ def main() -> None:
         if args.amp:
             launch.use_amp(cfg)
         launch.use_resume(cfg, args.resume)
-        scaling.check_resume(cfg)
-        preflight.check(cfg, 'train')
-        launch.start_processes(cfg)
-        runner = launch.build_runner(cfg)
-        preflight.check_weights(cfg, runner.model)
-        runner.train()
+        # One training, or, with switch_from, one after the other.
+        for context.cfg in switch.phases(cfg, args.resume):
+            scaling.check_resume(context.cfg)
+            preflight.check(context.cfg, 'train')
+            launch.start_processes(context.cfg)
+            runner = launch.build_runner(context.cfg)
+            preflight.check_weights(context.cfg, runner.model)
+            runner.train()
+            runner = None
 
 
 if __name__ == '__main__':

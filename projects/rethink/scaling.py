@@ -159,6 +159,7 @@ def scale(cfg: Config, processes: int) -> list[Change]:
     if 'max_iters' in train:
         train.setdefault('val_interval', 1000)  # MMEngine's default
         scaler.count(train, 'train_cfg', 'max_iters', 'val_interval', 'val_begin', 'dynamic_intervals')
+    scaler.count(cfg.get('switch_from') or {}, 'switch_from', 'iteration')
     scaler.schedulers(cfg.get('param_scheduler'), 'param_scheduler')
     scaler.hooks(cfg.get('default_hooks'), 'default_hooks')
     scaler.hooks(cfg.get('custom_hooks'), 'custom_hooks')

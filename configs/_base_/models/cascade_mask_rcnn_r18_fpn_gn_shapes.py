@@ -1,0 +1,35 @@
+"""Cascade Mask R-CNN R18-FPN with GN for shapes: as cascade_mask_rcnn_r50_fpn_gn.py, made small."""
+
+_base_ = ['./mask_rcnn_r18_fpn_gn_shapes.py', './cascade_stages.py']
+
+model = dict(
+    roi_head=dict(
+        type='LastStageMaskCascadeRoIHead',
+        num_stages=3,
+        stage_loss_weights=_base_.stage_loss_weights,
+        bbox_head=[
+            dict(
+                _base_.model.roi_head.bbox_head,
+                bbox_coder=dict(_base_.model.roi_head.bbox_head.bbox_coder, target_stds=stds),
+                reg_class_agnostic=True,
+            )
+            for stds in _base_.stage_stds
+        ],
+    ),
+    train_cfg=dict(
+        rcnn=[
+            dict(
+                _base_.model.train_cfg.rcnn,
+                assigner=dict(
+                    type='MaxIoUAssigner',
+                    pos_iou_thr=iou,
+                    neg_iou_thr=iou,
+                    min_pos_iou=iou,
+                    match_low_quality=False,
+                    ignore_iof_thr=-1,
+                ),
+            )
+            for iou in _base_.stage_ious
+        ],
+    ),
+)

@@ -1,0 +1,84 @@
+"""The cascade configs: a Mask R-CNN config with scale augmentation, and what a cascade changes in it."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from test_rethink_configs import CASCADE, FOLDER, MODELS_META, SETTINGS, leaves, load
+
+
+@pytest.mark.parametrize('name', CASCADE)
+def test_it_differs_from_its_mask_rcnn_in_the_cascade_alone(name):
+    one, other = leaves(load(name)._cfg_dict), leaves(load(name.replace('_cascade', ''))._cfg_dict)
+    paths = {path for path in one.keys() | other.keys() if one.get(path, '-') != other.get(path, '-')}
+    stages = {('stage_ious',), ('stage_stds',), ('stage_loss_weights',)}
+    switch = {('switch_from',)} if name.startswith('scratch') else set()
+    head = {('model', 'roi_head', key) for key in ('type', 'num_stages', 'stage_loss_weights', 'bbox_head')}
+    allowed = stages | switch | head | {('model', 'train_cfg', 'rcnn')}
+    assert {next((one for one in allowed if path[: len(one)] == one), path) for path in paths} == allowed
+
+
+@pytest.mark.parametrize('name', CASCADE)
+def test_three_stages_of_which_the_last_has_the_mask(name):
+    cfg = load(name)
+    head, rcnn = cfg.model.roi_head, cfg.model.train_cfg.rcnn
+    assert head.type == 'LastStageMaskCascadeRoIHead' and head.num_stages == 3 and isinstance(head.mask_head, dict)
+    plain = load(name.replace('_cascade', '')).model
+    for one in head.bbox_head:
+        assert one.type == 'Shared4Conv1FCBBoxHead' and one.norm_cfg == plain.roi_head.bbox_head.norm_cfg
+        assert one.fc_out_channels == plain.roi_head.bbox_head.fc_out_channels
+    assert [one.assigner.pos_iou_thr for one in rcnn] == [0.5, 0.6, 0.7]
+    assert [one.sampler for one in rcnn] == [plain.train_cfg.rcnn.sampler] * 3
+    assert cfg.tta_model.type == 'DetectronTTAModel'
+
+
+@pytest.mark.parametrize('name', CASCADE)
+def test_from_scratch_the_cascade_comes_for_the_final_270k_iterations(name):
+    cfg = load(name)
+    if name.startswith('pretrain'):
+        assert 'switch_from' not in cfg
+        return
+    assert cfg.train_cfg.max_iters - cfg.switch_from.iteration == 270_000
+    # Saved there, and evaluated.
+    assert cfg.switch_from.iteration % cfg.default_hooks.checkpoint.interval == 0
+    before = Config.fromfile(cfg.switch_from.config)
+    assert before.model == load(name.replace('_cascade', '')).model
+    assert before.train_cfg == cfg.train_cfg and before.param_scheduler == cfg.param_scheduler
+
+
+@pytest.mark.parametrize('name', CASCADE)
+def test_the_docstring_states_what_is_published(name):
+    text = (FOLDER / f'{name}.py').read_text()
+    meta = MODELS_META[name]
+    assert 'Results' not in meta and 'no number' in meta['Metadata']['Published'] and 'without a number' in text
+    assert f'with --tta, {meta["Metadata"]["Published With TTA"]["mask AP"]} mask AP; not trained by us' in text
+    iterations = load(name).train_cfg.max_iters
+    assert iterations == meta['Metadata']['Iterations']
+    images = iterations * meta['Metadata']['Batch Size']
+    assert f'{iterations // 1000}k iterations of 16 images = {images / 1e6:.2f} M images' in text
+    assert f'{images / SETTINGS["training images"]:.0f} epochs' in text
+
+
+def test_a_pair_differs_in_initialisation_length_and_switch_alone():
+    for depth in ('r50', 'r101'):
+        scratch = load(f'scratch_{depth}_gn_aug_cascade_9x').model
+        pretrain = load(f'pretrain_{depth}_gn_aug_cascade_6x').model
+        assert scratch.backbone.frozen_stages == -1 and scratch.backbone.init_cfg is None
+        for key in ('frozen_stages', 'init_cfg'):
+            scratch.backbone.pop(key), pretrain.backbone.pop(key)
+        assert scratch == pretrain
+
+
+def test_forward_backward_step():
+    register_all_modules()
+    torch.manual_seed(0)
+    model = MODELS.build(load('scratch_r50_gn_aug_cascade_9x').model)
+    model.init_weights()
+    inputs = demo_mm_inputs(1, [[3, 128, 160]], num_items=[3], num_classes=80, with_mask=True)
+    data = model.train().data_preprocessor(inputs, True)
+    loss, logged = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
+    assert torch.isfinite(loss) and {'s0.loss_cls', 's2.loss_bbox', 's2.loss_mask'} <= logged.keys()
+    loss.backward()
+    assert not [name for name, one in model.named_parameters() if one.requires_grad and one.grad is None]
