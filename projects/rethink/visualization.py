@@ -41,8 +41,9 @@ class KeypointLocalVisualizer(DetLocalVisualizer):
         else:
             shown = torch.as_tensor(instances.keypoint_scores) >= self.keypoint_score_thr
             hidden = torch.zeros_like(shown)
-        # matplotlib puts a pixel's middle at its index.
-        self._draw_people(keypoints[..., :2] - 0.5, shown, hidden)
+        # Keypoints outside the image must not make room for themselves.
+        self.ax_save.autoscale(False)
+        self._draw_people(keypoints[..., :2], shown, hidden)
         return self.get_image()
 
     def _draw_people(self, points, shown, hidden) -> None:
