@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-import matplotlib
-
-matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
+from .curves import COLOURS, STYLES
 from .logs import Run
 
 METRICS = {
@@ -21,7 +19,6 @@ METRICS = {
     'AP75': 'coco/bbox_mAP_75',
     'mask AP': 'coco/segm_mAP',
 }
-_COLOURS = dict(pretrain='tab:grey', scratch='tab:purple')
 _NAMES = dict(pretrain='pre-training', scratch='random init')
 
 
@@ -155,17 +152,16 @@ def draw(pairs: list[Pair], path: str | Path, title: str) -> None:
         title: what was trained on what.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2), layout='constrained')
-    styles = ['-', '--', ':', '-.']
     longest_first = sorted(pairs, key=lambda pair: -(pair.pretrain.max_iters or 0))
     curves = [
         (arm, style, pair.length, pair.arms[arm].curve(METRICS['AP']))
         for arm in ('scratch', 'pretrain')
-        for style, pair in zip(styles, longest_first, strict=False)
+        for style, pair in zip(STYLES, longest_first, strict=False)
     ]
     for arm, style, length, curve in [one for one in curves if one[-1]]:
         iterations, values = zip(*[(at, 100 * value) for at, value in curve], strict=True)
         label = f'{_NAMES[arm]}, {length}'
-        axes.plot(iterations, values, style, color=_COLOURS[arm], marker='o', markersize=3.5, label=label)
+        axes.plot(iterations, values, style, color=COLOURS[arm], marker='o', markersize=3.5, label=label)
         others = [100 * other[-1][1] for name, _, same, other in curves if same == length and name != arm and other]
         above = not others or values[-1] >= others[0]
         axes.annotate(
@@ -174,7 +170,7 @@ def draw(pairs: list[Pair], path: str | Path, title: str) -> None:
             textcoords='offset points',
             xytext=(4, 6 if above else -13),
             fontsize=8,
-            color=_COLOURS[arm],
+            color=COLOURS[arm],
         )
     axes.margins(x=0.06, y=0.08)
     axes.set(xlabel='iterations', ylabel='box AP', title=title, xlim=(0, None), ylim=(0, None))

@@ -1,0 +1,63 @@
+"""Learning curves of any runs: a metric and the training loss against iterations."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+
+from .logs import Run
+
+# As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
+COLOURS = dict(pretrain='tab:grey', scratch='tab:purple', finetune='tab:blue', freeze='tab:orange')
+STYLES = ('-', '--', ':', '-.')
+
+
+def smoothed(values: list[float], window: int) -> list[float]:
+    """Mean of each value and those up to ``window - 1`` before it."""
+    return [sum(part) / len(part) for part in (values[max(0, i + 1 - window) : i + 1] for i in range(len(values)))]
+
+
+def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> None:
+    """Draw the metric above and the training loss below, one line for each run.
+
+    The colour is that of the initialisation, the first part of a config's name; runs of one initialisation differ in
+    their style, the longest first. A run without a log is in the legend as missing.
+
+    Args:
+        runs: finished or not.
+        path: file to write, without suffix; becomes a PNG and an SVG.
+        metric: as MMEngine logs it; fractions are shown in points of 100.
+        window: log entries over which the loss is averaged.
+    """
+    figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 6.4), layout='constrained', height_ratios=(3, 2))
+    styles: dict[str, int] = {}
+    for run in sorted(runs, key=lambda run: (-(run.max_iters or 0), run.work_dir.name)):
+        name = run.work_dir.name
+        init = name.split('_')[0]
+        styles[init] = styles.get(init, -1) + 1
+        look = dict(color=COLOURS.get(init, f'C{len(styles)}'), linestyle=STYLES[styles[init] % len(STYLES)])
+        state = '' if run.finished else ' (not finished)' if run.iteration else ' (missing)'
+        curve = run.curve(metric)
+        above.plot(
+            [at for at, _ in curve],
+            [100 * value for _, value in curve],
+            marker='o',
+            markersize=3,
+            label=name + state,
+            **look,
+        )
+        logged = sorted(run.train)
+        below.plot(logged, smoothed([run.train[at]['loss'] for at in logged], window), linewidth=1, **look)
+    above.set(ylabel=metric.split('/')[-1].replace('_', ' '), title=title)
+    below.set(xlabel='iterations', ylabel='training loss', xlim=(0, None))
+    above.set_ylim(0)
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+        axes.spines[['top', 'right']].set_visible(False)
+    above.legend(frameon=False, loc='lower right', fontsize=8)
+    for suffix in ('.png', '.svg'):
+        # Not with_suffix, which would cut a name such as 3.5k.
+        figure.savefig(f'{path}{suffix}', dpi=150)
+    plt.close(figure)

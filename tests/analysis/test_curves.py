@@ -1,0 +1,118 @@
+"""Learning curves and published numbers beside measured ones, from work directories."""
+
+import json
+import runpy
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from rethink.analysis import curves, published
+from rethink.analysis.logs import read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / 'tools' / 'analysis_tools' / 'learning_curves.py'
+
+
+def write_run(work_dir: Path, max_iters: int, until: int, final: float = 0.413) -> Path:
+    """A work directory as MMEngine leaves it after ``until`` of ``max_iters`` iterations."""
+    log = work_dir / '20260101_000000' / 'vis_data'
+    log.mkdir(parents=True)
+    (log / 'config.py').write_text(f'train_cfg = dict(max_iters={max_iters})')
+    lines = []
+    for step in range(100, until + 1, 100):
+        lines.append(dict(loss=2.0 * 100 / step, step=step))
+        lines.append(
+            {'coco/bbox_mAP': final * step / max_iters, 'coco/segm_mAP': 0.3 * step / max_iters, 'step': step}
+        )
+    (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    return work_dir
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['learning_curves.py', *map(str, arguments)])
+        code = None
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def work_dirs(tmp_path):
+    write_run(tmp_path / 'scratch_r50_gn_6x', 600, 600)
+    write_run(tmp_path / 'pretrain_r50_gn_6x', 600, 300)
+    return tmp_path
+
+
+METAFILE = dict(
+    Models=[
+        dict(
+            Name=name,
+            Metadata=dict(Published='table 1'),
+            Results=[dict(Metrics={'box AP': 41.1}), dict(Metrics={'mask AP': 36.4})],
+        )
+        for name in ('scratch_r50_gn_6x', 'pretrain_r50_gn_6x', 'scratch_r50_gn_5x')
+    ]
+)
+
+
+def test_published_beside_measured(work_dirs, tool):
+    (work_dirs / 'metafile.yml').write_text(yaml.safe_dump(METAFILE))
+    code, printed = tool('--published', work_dirs / 'metafile.yml', '--work-dirs', work_dirs)
+    assert code is None
+    assert printed.splitlines()[2:] == [
+        '| scratch_r50_gn_6x | box AP | 41.1 | table 1 | 41.3 | +0.2 | finished |',
+        '| scratch_r50_gn_6x | mask AP | 36.4 | table 1 | 30.0 | -6.4 | finished |',
+        '| pretrain_r50_gn_6x | box AP | 41.1 | table 1 |  |  | at 300 of 600 |',
+        '| pretrain_r50_gn_6x | mask AP | 36.4 | table 1 |  |  | at 300 of 600 |',
+        '| scratch_r50_gn_5x | box AP | 41.1 | table 1 |  |  | missing |',
+        '| scratch_r50_gn_5x | mask AP | 36.4 | table 1 |  |  | missing |',
+    ]
+
+
+def test_every_number_of_the_real_metafile_is_there_and_has_a_logged_name(tmp_path):
+    path = ROOT / 'configs' / 'rethink' / 'metafile.yml'
+    rows = published.read_published(path, tmp_path)
+    results = [one for model in yaml.safe_load(path.read_text())['Models'] for one in model.get('Results', [])]
+    assert len(rows) == sum(len(one['Metrics']) for one in results) > 20
+    assert {row.metric for row in rows} <= published.LOGGED.keys()
+    assert all(row.status == 'missing' and row.source for row in rows)
+
+
+def test_the_picture_has_a_line_for_each_run_and_names_what_is_missing(work_dirs, tool, tmp_path):
+    arguments = [work_dirs / name for name in ('scratch_r50_gn_6x', 'pretrain_r50_gn_6x', 'scratch_r50_gn_3.5k_5x')]
+    code, printed = tool(*arguments, '--out', tmp_path / 'r50_3.5k')
+    assert code is None and 'r50_3.5k.png' in printed
+    image = cv2.imread(str(tmp_path / 'r50_3.5k.png'))
+    upper, lower = np.array_split(image.astype(int), [image.shape[0] * 3 // 5])
+    purple, grey = (189, 103, 148), (127, 127, 127)  # in BGR
+    for part, colour in ((upper, purple), (upper, grey), (lower, purple)):
+        assert (np.abs(part - colour).sum(2) < 12).sum() > 100
+    # Text is drawn as outlines; matplotlib names it in comments of the SVG.
+    svg = (tmp_path / 'r50_3.5k.svg').read_text()
+    ElementTree.fromstring(svg)
+    for label in ('scratch_r50_gn_6x', 'pretrain_r50_gn_6x (not finished)', 'scratch_r50_gn_3.5k_5x (missing)'):
+        assert f'<!-- {label} -->' in svg
+
+
+def test_what_cannot_be_drawn_is_one_sentence(tool, tmp_path):
+    assert tool(tmp_path / 'nothing', '--out', tmp_path / 'x')[0].startswith(
+        'error: none of these folders holds a log'
+    )
+    assert tool('--published', tmp_path / 'no.yml')[0].startswith('error: there is no metafile')
+    assert not list(tmp_path.glob('x*'))
+
+
+def test_smoothing_looks_back_only(tmp_path):
+    assert curves.smoothed([4.0, 2.0, 0.0, 0.0], 2) == [4.0, 3.0, 1.0, 0.0]
+    run = read_run(write_run(tmp_path / 'scratch', 200, 200))
+    assert [run.train[at]['loss'] for at in sorted(run.train)] == [2.0, 1.0]

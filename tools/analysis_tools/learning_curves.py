@@ -1,0 +1,55 @@
+"""Draw learning curves of any number of runs, finished or not, and put what they measured beside what was published.
+
+    python tools/analysis_tools/learning_curves.py work_dirs/*_r50_gn_* --out figures/r50_gn
+
+draws box AP against iterations, one colour for each initialisation and one line for each length (figures 1, 3 and 4 of
+Rethinking ImageNet Pre-training), and, below it, the training loss (figure 8), as PNG and SVG.
+
+    python tools/analysis_tools/learning_curves.py --published configs/rethink/metafile.yml --work-dirs work_dirs
+
+prints every published number with the measured one and the difference; a config without a run is shown as missing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink.analysis import curves, published
+from rethink.analysis.logs import read_run
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('runs', type=Path, nargs='*', help='work directories to draw')
+    parser.add_argument('--out', type=Path, default=Path('curves'), help='file of the picture, without suffix')
+    parser.add_argument('--metric', default='coco/bbox_mAP', help='as MMEngine logs it')
+    parser.add_argument('--title', default='', help='of the picture')
+    parser.add_argument('--published', type=Path, help='metafile whose numbers to print')
+    parser.add_argument('--work-dirs', type=Path, default=Path('work_dirs'), help='folder of the runs for --published')
+    args = parser.parse_args()
+    if not args.runs and not args.published:
+        parser.error('name work directories to draw, or --published a metafile')
+    return args
+
+
+def main():
+    args = parse_args()
+    if args.published:
+        if not args.published.is_file():
+            sys.exit(f'error: there is no metafile {args.published}; the studies have configs/<study>/metafile.yml.')
+        print(published.table(published.read_published(args.published, args.work_dirs)))
+    if args.runs:
+        runs = [read_run(path) for path in args.runs]
+        for run in runs:
+            if not run.iteration:
+                print(f'{run.work_dir}: no log yet', file=sys.stderr)
+        if not any(run.iteration for run in runs):
+            sys.exit('error: none of these folders holds a log; name work directories of tools/train.py.')
+        curves.draw(runs, args.out, args.metric, args.title)
+        print(f'{args.out}.png, {args.out}.svg')
+
+
+if __name__ == '__main__':
+    main()
