@@ -238,6 +238,18 @@ def test_a_checkpoint_without_optimiser_is_one_sentence(killed, tmp_path, monkey
         next(switch.phases(config(tmp_path, checkpoint=str(tmp_path / 'bare.pth'), iteration=4)))
 
 
+def test_what_is_no_checkpoint_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, 'check', lambda *_: None)
+    (tmp_path / 'half.pth').write_bytes(b'PK\x03\x04 and no more')
+    torch.save(dict(state_dict={}, meta=dict(iter=4), other=Path), tmp_path / 'code.pth')
+    for name, message in (
+        ('half', 'may be half-written|not a PyTorch checkpoint'),
+        ('code', 'holds more than tensors'),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            next(switch.phases(config(tmp_path, checkpoint=str(tmp_path / f'{name}.pth'), iteration=4)))
+
+
 def test_without_a_switch_there_is_one_training(tmp_path):
     cfg = Config.fromfile(Path(ROOT / 'configs/shapes/scratch_r18_gn_6x.py'))
     assert list(switch.phases(cfg)) == [cfg]

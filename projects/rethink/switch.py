@@ -118,6 +118,10 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
     """
     spec = cfg.switch_from
     weights = preflight._state_dict(path, 'switch_from')
+    if weights is None:
+        raise ConfigError(
+            f'{path} holds more than tensors and logs and is not read here; name one that a training saved.'
+        )
     content = read_checkpoint(path)
     model = MODELS.build(ConfigDict(first.model))
     match, lacking, differing, total = preflight._compare(model, weights)
