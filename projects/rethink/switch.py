@@ -1,7 +1,7 @@
 """A training that changes its detector on the way: Mask R-CNN first, a cascade for the rest.
 
-Rethinking ImageNet Pre-training, section 5.1: from scratch, the cascade takes over from a plain Mask R-CNN for the final
-270k iterations. A config says so with
+Rethinking ImageNet Pre-training, section 5.1: from scratch, the cascade takes over from a plain Mask R-CNN for the
+final 270k iterations. A config says so with
 
     switch_from = dict(config='…/scratch_r50_gn_aug_9x.py', iteration=540_000)
 
