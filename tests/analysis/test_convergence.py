@@ -72,6 +72,12 @@ def test_an_unfinished_run_gives_no_verdict():
         convergence.verdict([Pair('1x', unfinished, run(20)), *pairs()], 1.0)
 
 
+def test_nothing_detected_is_an_ap_of_zero():
+    nothing = run(30)
+    nothing.val[300] = dict(time=0.1)
+    assert Pair('1x', nothing, run(20)).gap() == -20
+
+
 def test_seeds_are_averaged_with_the_spread_of_the_gap():
     table = convergence.seeds_table({0: pairs((30, 20), (40, 40)), 1: pairs((32, 20), (40, 42))})
     assert table.splitlines()[2:] == [

@@ -48,7 +48,8 @@ class Pair:
         run = self.arms[arm]
         if not run.finished:
             raise ValueError(f'{run.work_dir} is not finished: its log ends at {run.iteration} of {run.max_iters}.')
-        return {name: 100 * run.val[run.max_iters][key] for name, key in METRICS.items()}
+        # MMDetection logs no AP where not one box was detected, which is an AP of 0.
+        return {name: 100 * run.val[run.max_iters].get(key, 0.0) for name, key in METRICS.items()}
 
     def gap(self, metric: str = 'AP') -> float:
         """By how many points the fine-tuned arm ends above the one from scratch."""
