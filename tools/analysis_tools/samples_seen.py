@@ -1,0 +1,49 @@
+"""Count the images, instances and pixels that whole trainings see, and draw them (figure 2 of study A).
+
+    python tools/analysis_tools/samples_seen.py configs/rethink/{pretrain_r50_gn_2x,scratch_r50_gn_6x}.py \
+        --out figures/samples
+
+reads each config's training annotations; nothing is trained. Pre-trained arms get ImageNet's part (100 epochs, 224²).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from rethink.analysis import samples
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('configs', nargs='+', help='configs to compare; bars are relative to the first')
+    parser.add_argument('--annotations', type=Path, help="COCO file to count in place of the configs' own")
+    parser.add_argument('--out', type=Path, default=Path('samples'), help='file of the picture, without suffix')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    read, counted = {}, []
+    for name in args.configs:
+        try:
+            config = Config.fromfile(name)
+            dataset = config.train_dataloader.dataset
+            path = args.annotations or Path(dataset.get('data_root') or '') / dataset.ann_file
+            if path not in read:
+                read[path] = json.loads(path.read_bytes())
+            counted.append(samples.count(config, read[path], Path(name).stem))
+        except FileNotFoundError as error:
+            sys.exit(f'error: there is no file {error.filename or error}; docs/data.md says where the data go.')
+        except ValueError as error:
+            sys.exit(f'error: {error}')
+    print(samples.table(counted))
+    samples.draw(counted, args.out)
+    print(f'{args.out}.png, {args.out}.svg')
+
+
+if __name__ == '__main__':
+    main()
