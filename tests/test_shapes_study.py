@@ -175,6 +175,21 @@ def test_two_processes_train_on_cpu_and_end_with_the_metrics(demo, tmp_path):
     assert 'coco/bbox_mAP' in output
 
 
+@pytest.mark.parametrize('config', ['scratch_r18_gn_aug_6x', 'scratch_r18_syncbn_1x'])
+def test_the_other_miniatures_train_in_one_process(demo, tmp_path, config):
+    options = [*where(demo[1]), 'train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=1']
+    script = [sys.executable, 'tools/train.py', SHAPES / f'{config}.py', '--work-dir', tmp_path]
+    run(*script, '--cfg-options', *options)
+    log = read_run(tmp_path)
+    assert set(log.train) == set(range(1, 9)) and 'coco/segm_mAP' in log.val[8]
+    losses = [log.train[at]['loss'] for at in sorted(log.train)]
+    assert losses[-1] < losses[0]
+    weights = torch.load(tmp_path / 'iter_8.pth', weights_only=False)['state_dict']
+    counters = {key: value for key, value in weights.items() if key.endswith('num_batches_tracked')}
+    # Statistics of every BN have moved with every batch; GN has none.
+    assert set(map(int, counters.values())) == ({8} if 'syncbn' in config else set())
+
+
 def test_the_real_r50_model_takes_steps_on_shapes_and_is_tested(demo, tmp_path):
     """One line of overrides points a config for COCO at a data set in its layout."""
     options = [
