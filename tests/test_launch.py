@@ -182,6 +182,8 @@ def test_syncbn_with_several_processes_on_cpu(file, cpu, monkeypatch, change):
 def test_syncbn_in_one_process_on_cpu_is_bn(file, cpu, monkeypatch, tmp_path, kind, capsys):
     torchrun(monkeypatch, 0, 1, 0, 1)
     change = {'model.backbone.norm_cfg.type': kind, 'model.bbox_head.norm_cfg.type': kind}
+    # MMEngine names a Runner, and with it the logger and its file, by the second; the test before may have this one.
+    change['experiment_name'] = f'reverted_{kind}'
     cfg = launch.load_config(str(file), change, work_dir=str(tmp_path), launcher='pytorch')
     launch.start_processes(cfg)
     runner = launch.build_runner(cfg)
