@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,19 @@ def run_tool(name: str, *arguments, **environment) -> subprocess.CompletedProces
 def data(tmp_path_factory) -> Path:
     """A folder with ``annotations.json`` and ``images/``: 12 images of two classes."""
     return write_coco(tmp_path_factory.mktemp('data'))
+
+
+@pytest.fixture
+def run_in_process(monkeypatch, capsys):
+    """Run a script of tools/ in this process: its exit code or message, and what it printed."""
+
+    def run(script: str, *arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        code = None
+        try:
+            runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().out
+
+    return run

@@ -1,9 +1,8 @@
 """Learning curves and published numbers beside measured ones, from work directories."""
 
 import json
-import runpy
-import sys
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +13,6 @@ from rethink.analysis import curves, published
 from rethink.analysis.logs import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'analysis_tools' / 'learning_curves.py'
 
 
 def write_run(work_dir: Path, max_iters: int, until: int, final: float = 0.413) -> Path:
@@ -33,17 +31,8 @@ def write_run(work_dir: Path, max_iters: int, until: int, final: float = 0.413) 
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['learning_curves.py', *map(str, arguments)])
-        code = None
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as stop:
-            code = stop.code
-        return code, capsys.readouterr().out
-
-    return run
+def tool(run_in_process):
+    return partial(run_in_process, 'analysis_tools/learning_curves.py')
 
 
 @pytest.fixture

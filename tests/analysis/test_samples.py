@@ -1,8 +1,7 @@
 """Samples seen: counted by hand on a small data set, and by MMDetection's own pipeline."""
 
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +79,13 @@ def test_what_is_not_known_is_refused():
         samples.count(config, ANNOTATIONS)
 
 
-def test_the_tool_prints_a_table_and_draws(tmp_path, monkeypatch, capsys):
+def test_the_tool_prints_a_table_and_draws(tmp_path, run_in_process):
     (tmp_path / 'train.json').write_text(json.dumps(ANNOTATIONS))
-    configs = [f'configs/rethink/{name}.py' for name in ('pretrain_r50_gn_2x', 'scratch_r50_gn_6x')]
-    arguments = [*[str(ROOT / one) for one in configs], '--annotations', str(tmp_path / 'train.json')]
-    monkeypatch.setattr(sys, 'argv', ['samples_seen.py', *arguments, '--out', str(tmp_path / 'figure')])
-    tool = str(ROOT / 'tools' / 'analysis_tools' / 'samples_seen.py')
-    runpy.run_path(tool, run_name='__main__')
-    printed = capsys.readouterr().out
+    configs = [ROOT / 'configs' / 'rethink' / f'{name}.py' for name in ('pretrain_r50_gn_2x', 'scratch_r50_gn_6x')]
+    tool = partial(run_in_process, 'analysis_tools/samples_seen.py')
+    code, printed = tool(*configs, '--annotations', tmp_path / 'train.json', '--out', tmp_path / 'figure')
+    assert code is None
     assert '| pretrain_r50_gn_2x | 128.1 + 2.9 | 128.1 + 5.8 |' in printed
     assert '| scratch_r50_gn_6x | 8.6 | 17.3 |' in printed
     assert (tmp_path / 'figure.png').stat().st_size > 10_000 and (tmp_path / 'figure.svg').exists()
-    monkeypatch.setattr(sys, 'argv', ['samples_seen.py', str(ROOT / configs[0]), '--annotations', 'nothing.json'])
-    with pytest.raises(SystemExit, match='error: there is no file nothing.json'):
-        runpy.run_path(tool, run_name='__main__')
+    assert tool(configs[0], '--annotations', 'nothing.json')[0].startswith('error: there is no file nothing.json')

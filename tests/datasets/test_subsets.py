@@ -1,16 +1,11 @@
 """Smaller training sets: nested, seeded, whole, and counted."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 from pycocotools.coco import COCO
 from rethink.datasets import shapes, subsets
-
-ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'dataset_converters' / 'coco_subset.py'
 
 
 @pytest.fixture(scope='module')
@@ -21,19 +16,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process: its exit code or message, and what it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['coco_subset.py', *map(str, arguments)])
-        code = None
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as stop:
-            code = stop.code
-        return code, capsys.readouterr().out
-
-    return run
+def run(run_in_process):
+    return partial(run_in_process, 'dataset_converters/coco_subset.py')
 
 
 def test_subsets_are_nested_seeded_and_differ_between_seeds():
