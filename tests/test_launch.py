@@ -195,6 +195,15 @@ def test_syncbn_in_one_process_on_cpu_is_bn(file, cpu, monkeypatch, tmp_path, ki
     assert ('reverted to BatchNorm' if kind == 'SyncBN' else 'MMSyncBN in model.backbone') in ' '.join(told.split())
 
 
+def test_the_group_is_closed_at_the_end(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    with launch.one_sentence():
+        assert torch.distributed.is_initialized()
+    assert not torch.distributed.is_initialized()
+    with launch.one_sentence():
+        pass
+
+
 def test_a_group_on_cpu(file, cpu, monkeypatch):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))

@@ -166,6 +166,17 @@ def start_processes(cfg: Config) -> None:
     cfg.model_wrapper_cfg = ConfigDict({**wrapper, 'device_ids': None})
 
 
+def end_processes() -> None:
+    """Wait for the other processes and close the process group, if one is open.
+
+    Its threads outlive ``main()`` otherwise, and one that lets go of a tensor while Python shuts down ends a finished
+    training with SIGABRT.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 # --- the config ------------------------------------------------------------------------------------------------------
 
 
@@ -346,11 +357,13 @@ def one_sentence():
 
     That is a :class:`ConfigError`, a part of the config that cannot be built, or a download that fails. Of several
     processes the first on each machine speaks. Everything else passes with its traceback, and ``RETHINK_TRACEBACK=1``
-    shows that of these as well. The body leaves its config on the context, as ``context.cfg``.
+    shows that of these as well. The body leaves its config on the context, as ``context.cfg``. Where all went
+    well, the process group is closed.
     """
     context = SimpleNamespace(cfg=None)
     try:
         yield context
+        end_processes()
     except Exception as error:
         message = str(error)
         frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
