@@ -24,7 +24,9 @@ SIZE = SETTINGS['longer side'], SETTINGS['shorter side']
 INITS = ('scratch', 'pretrain')
 TABLE_1 = [f'{init}_{depth}_gn_{n}x' for init in INITS for depth in ('r50', 'r101') for n in range(2, 7)]
 SYNCBN = [f'{init}_r50_syncbn_{n}x' for init in INITS for n in range(2, 7)]
-AUG = [f'{init}_{depth}_gn_aug_{n}x' for init, n in (('scratch', 9), ('pretrain', 6)) for depth in ('r50', 'r101')]
+AUG = [
+    f'{init}_{depth}_gn_aug_{n}x' for init, n in (('scratch', 9), ('pretrain', 6)) for depth in ('r50', 'r101', 'x152')
+]
 LESS_DATA = [f'{init}_r50_gn_35k{retuned}_6x' for init in INITS for retuned in ('', '_retuned')]
 LESS_DATA += [f'pretrain_r50_gn_{size}_60ki' for size in ('10k', '3.5k', '1k')]
 LESS_DATA += [f'scratch_r50_gn_{size}_220ki' for size in ('10k', '3.5k', '1k')]
@@ -77,8 +79,8 @@ def test_every_config_has_its_entry_and_every_entry_its_config():
 def test_the_docstring_states_the_published_number_and_the_length(name):
     text = (FOLDER / f'{name}.py').read_text()
     for result in MODELS_META[name].get('Results', []):
-        ((metric, value),) = result['Metrics'].items()
-        assert f'{value} {metric}' in text
+        for metric in result['Metrics'].keys() & {'box AP', 'mask AP'}:
+            assert f'{result["Metrics"][metric]} {metric}' in text
     if 'Results' not in MODELS_META[name]:
         assert 'without a number' in text and 'no number' in MODELS_META[name]['Metadata']['Published']
     assert ('(table 1)' in text) == (name in TABLE_1)
@@ -141,6 +143,8 @@ def test_settings_are_the_published_ones(name):
         assert part.norm_cfg == (gn if norm == 'gn' else dict(type='SyncBN', requires_grad=True))
     assert {key: model.data_preprocessor[key] for key in PIXELS[norm]} == PIXELS[norm]
     assert model.backbone.depth == int(depth[1:])
+    if depth.startswith('x'):
+        assert (model.backbone.type, model.backbone.groups, model.backbone.base_width) == ('ResNeXt', 32, 8)
     assert model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']
     assert not model.backbone.norm_eval
     assert model.roi_head.bbox_head.type == 'Shared4Conv1FCBBoxHead'
@@ -160,6 +164,8 @@ def test_settings_are_the_published_ones(name):
         assert model.backbone.init_cfg is None
     else:
         source = dict(gn='open-mmlab://detectron/resnet{}_gn', syncbn='torchvision://resnet{}')[norm]
+        if depth == 'x152':
+            source = 'checkpoints/resnext{}_32x8d_gn.pth'
         checkpoint = source.format(depth[1:])
         assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=checkpoint)
 
@@ -192,12 +198,26 @@ def test_a_longer_schedule_changes_the_schedule_alone(model, n):
     assert changed_keys(f'scratch_{model}_2x', f'scratch_{model}_{n}x') == SCHEDULE
 
 
+def test_the_weights_of_x152_are_a_variable(monkeypatch):
+    monkeypatch.setenv('X152_GN_WEIGHTS', '/weights/x152.pth')
+    for name in ('pretrain_x152_gn_aug_6x', 'pretrain_x152_gn_aug_cascade_6x'):
+        assert load(name).model.backbone.init_cfg.checkpoint == '/weights/x152.pth'
+
+
 @pytest.mark.parametrize('depth', ['r50', 'r101'])
 def test_augmentation_changes_the_training_pipeline_alone(depth):
     pipeline = {'train_pipeline', 'train_dataloader'}
     assert changed_keys(f'pretrain_{depth}_gn_6x', f'pretrain_{depth}_gn_aug_6x') == pipeline
     assert changed_keys(f'scratch_{depth}_gn_6x', f'scratch_{depth}_gn_aug_9x') == pipeline | SCHEDULE
     assert changed_keys(f'scratch_{depth}_gn_aug_9x', f'pretrain_{depth}_gn_aug_6x') == {'model'} | SCHEDULE
+
+
+def test_x152_changes_the_backbone_alone():
+    assert changed_keys('scratch_r50_gn_aug_9x', 'scratch_x152_gn_aug_9x') == {'model'}
+    assert changed_keys('pretrain_r50_gn_aug_6x', 'pretrain_x152_gn_aug_6x') == {'model', 'weights'}
+    one, other = load('scratch_r50_gn_aug_9x').model, load('scratch_x152_gn_aug_9x').model
+    one.pop('backbone'), other.pop('backbone')
+    assert one == other
 
 
 def test_less_data_changes_what_the_paper_changes():
@@ -251,25 +271,26 @@ def shortened(scheduler: ConfigDict) -> dict:
     return scheduler
 
 
-BUILT = [f'{init}_{model}' for model in ('r50_gn', 'r101_gn', 'r50_syncbn') for init in INITS]
+BUILT = [f'{init}_{model}_6x' for model in ('r50_gn', 'r101_gn', 'r50_syncbn') for init in INITS]
+BUILT += ['scratch_x152_gn_aug_9x', 'pretrain_x152_gn_aug_6x']
 
 
 @pytest.fixture(scope='module', params=BUILT)
 def built(request):
     """The models of the configs (schedules share them), without the download of the weights."""
     register_all_modules()
-    cfg = load(f'{request.param}_6x')
+    cfg = load(request.param)
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     model.init_weights()
     # What a Runner does with SyncBN in a single process.
     model = revert_sync_batchnorm(model)
-    init, depth, norm = request.param.split('_')
+    init, depth, norm, *_ = request.param.split('_')
     return init, depth, norm, model.train()
 
 
 def test_all_configs_share_the_models_that_are_built_here():
-    models = [load(f'{name}_6x').model for name in BUILT]
+    models = [load(name).model for name in BUILT]
     assert all(load(name).model in models for name in NAMES)
 
 
@@ -288,7 +309,7 @@ def test_forward_backward_step(built):
         assert all(parameter.requires_grad for parameter in model.parameters())
     # Every normalisation is the one that the name says: none is left out.
     norms = [one for one in model.modules() if isinstance(one, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm))]
-    assert len(norms) == {'r50': 53, 'r101': 104}[depth] + 8 + 4 + 4
+    assert len(norms) == {'r50': 53, 'r101': 104, 'x152': 155}[depth] + 8 + 4 + 4
     if norm == 'gn':
         assert {type(one) for one in norms} == {nn.GroupNorm} and {one.num_groups for one in norms} == {32}
     else:

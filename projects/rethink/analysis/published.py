@@ -1,18 +1,27 @@
 """What was published, from the metafiles beside the configs, and what runs of the same configs measured."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from mmengine.config import Config
 
 from .logs import Run, read_run
 
 # Metrics as metafiles name them, and as MMEngine's log does.
 LOGGED = {
     'box AP': 'coco/bbox_mAP',
+    'box AP50': 'coco/bbox_mAP_50',
+    'box AP75': 'coco/bbox_mAP_75',
     'mask AP': 'coco/segm_mAP',
+    'mask AP50': 'coco/segm_mAP_50',
+    'mask AP75': 'coco/segm_mAP_75',
     'keypoint AP': 'coco/keypoints_mAP',
+    'VOC mAP': 'pascal_voc/mAP',
 }
+# After the name of a metric that was measured with test-time augmentation.
+TTA = ' (TTA)'
 
 
 @dataclass
@@ -21,7 +30,7 @@ class Row:
 
     Args:
         config: name of the config, which is also that of its work directory.
-        metric: as in the metafile, such as ``'box AP'``.
+        metric: as in the metafile, such as ``'box AP'`` or ``'box AP (TTA)'``.
         source: where it was published, such as ``'table 1'``.
         published: in points of 100.
         run: of the config; without a log where it has not begun.
@@ -35,10 +44,13 @@ class Row:
 
     @property
     def measured(self) -> float | None:
-        """After the last iteration, in points of 100; None before."""
-        if not self.run.finished or LOGGED.get(self.metric) not in self.run.val[self.run.max_iters]:
+        """After the last iteration, in points of 100; None before, or where it has not been tested with ``--tta``."""
+        if not self.run.finished:
             return None
-        return 100 * self.run.val[self.run.max_iters][LOGGED[self.metric]]
+        augmented = self.metric.endswith(TTA)
+        metrics = tested_with_tta(self.run) if augmented else self.run.val[self.run.max_iters]
+        value = metrics.get(LOGGED.get(self.metric.removesuffix(TTA)))
+        return None if value is None else 100 * value
 
     @property
     def status(self) -> str:
@@ -46,6 +58,16 @@ class Row:
         if not self.run.iteration:
             return 'missing'
         return 'finished' if self.run.finished else f'at {self.run.iteration} of {self.run.max_iters}'
+
+
+def tested_with_tta(run: Run) -> dict[str, float]:
+    """What the latest ``tools/test.py --tta`` of the run's last checkpoint measured; empty where there was none."""
+    for log in sorted(run.work_dir.glob('*/*.json'), reverse=True):
+        config = Config.fromfile(log.parent / 'vis_data' / 'config.py', import_custom_modules=False)
+        # launch.use_tta puts the detector into a wrapper that has the settings.
+        if 'tta_cfg' in config.model and Path(config.load_from).name == f'iter_{run.max_iters}.pth':
+            return json.loads(log.read_text())
+    return {}
 
 
 def read_published(metafile: str | Path, work_dirs: str | Path) -> list[Row]:
