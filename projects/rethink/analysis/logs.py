@@ -52,9 +52,30 @@ def read_run(work_dir: str | Path) -> Run:
     """Read a work directory, finished, running or not yet started.
 
     MMEngine opens a new log folder, named by date and time, whenever a training is started. Where two of them cover
-    the same iteration, because a resumed training repeated what came after its checkpoint, the later one holds.
+    the same iteration, because a resumed training repeated what came after its checkpoint, the later one holds. A
+    training that changes its detector on the way (:mod:`rethink.switch`) is read as one, with both of its parts.
     """
     run = Run(Path(work_dir))
+    if (run.work_dir / 'before_switch').is_dir():
+        _read_before_switch(run)
+    _read_logs(run)
+    return run
+
+
+def _read_before_switch(run: Run) -> None:
+    """Add the part before the switch, as far as the part after it goes on from there."""
+    # Until the second part has begun, there is no config of it and every entry counts.
+    switch = run.config.get('switch_from') if run.config else {}
+    if switch is None or switch.get('checkpoint'):
+        return
+    before = Run(run.work_dir / 'before_switch')
+    _read_logs(before)
+    end = switch.get('iteration', before.iteration)
+    run.train = {at: entry for at, entry in before.train.items() if at <= end}
+    run.val = {at: entry for at, entry in before.val.items() if at <= end}
+
+
+def _read_logs(run: Run) -> None:
     for log in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
         for line in log.read_text().splitlines():
             try:
@@ -64,4 +85,3 @@ def read_run(work_dir: str | Path) -> Run:
             # Training entries have a loss; what has none is an evaluation.
             kind = run.train if 'loss' in entry else run.val
             kind[entry['step']] = entry
-    return run
