@@ -89,6 +89,18 @@ def test_a_failing_job_is_named_with_its_last_words_and_stops_the_others(trainer
     assert read_run(trainer.folder / 'slow').iteration == before
 
 
+def test_a_failing_job_lets_those_go_on_that_do_not_need_it(trainer, capsys):
+    bad, good = trainer('bad', fails='fails'), trainer('good')
+    needs = trainer('needs', after=[bad])
+    last = trainer('last', after=[needs])
+    failed = run_jobs([bad, good, needs, last], trainer.folder, side_by_side=1, poll=0.02, keep_going=True)
+    assert failed.keys() == {bad, needs, last} and good.finished
+    assert failed[bad].endswith('ends with: the disk of this trainer is full')
+    assert failed[last] == 'last was not started: what it needs failed.'
+    assert failed[bad] in capsys.readouterr().err
+    assert trainer.journal() == ['start 0 bad', 'start 0 good', 'end good']
+
+
 def test_stopped_by_a_signal_it_stops_its_jobs_and_goes_on_later(trainer, tmp_path):
     slow = trainer('slow', last=60, pause=0.05)
     process = subprocess.Popen(parent_of(slow, tmp_path), stderr=subprocess.PIPE, text=True)
@@ -152,9 +164,12 @@ def test_the_cores_are_shared(trainer, tmp_path):
         'log.mkdir(parents=True)\n'
         "(log / 'scalars.json').write_text(json.dumps(dict(step=1, threads=os.environ['OMP_NUM_THREADS'])))\n"
     )
-    job = Job('show', [sys.executable, str(show), str(tmp_path / 'show')], tmp_path / 'show', 1)
-    run_jobs([job], tmp_path, side_by_side=2, poll=0.02)
-    assert int(read_run(job.work_dir).val[1]['threads']) == max(1, len(os.sched_getaffinity(0)) // 2)
+    cores = len(os.sched_getaffinity(0))
+    for side_by_side, processes in ((1, 1), (2, 1), (1, 2), (2, 2)):
+        work_dir = tmp_path / f'{side_by_side}_{processes}'
+        job = Job('show', [sys.executable, str(show), str(work_dir)], work_dir, 1, processes=processes)
+        run_jobs([job], tmp_path, side_by_side, poll=0.02)
+        assert int(read_run(work_dir).val[1]['threads']) == max(1, cores // side_by_side // processes)
 
 
 def test_a_resumed_log_is_read_as_one(tmp_path):

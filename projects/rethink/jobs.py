@@ -36,6 +36,7 @@ class Job:
         iterations: of the whole training. The job is finished when the model of the last one has been evaluated.
         after: jobs that must be finished before.
         cost: time of one of its iterations, relative to the other jobs', for the time left.
+        processes: that the command starts, among which the job's cores are shared.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Job:
     iterations: int
     after: list['Job'] = field(default_factory=list)
     cost: float = 1.0
+    processes: int = 1
 
     @property
     def finished(self) -> bool:
@@ -71,7 +73,9 @@ def exclusively(folder: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, poll: float = 1.0) -> None:
+def run_jobs(
+    jobs: list[Job], folder: Path, side_by_side: int | None = None, poll: float = 1.0, keep_going: bool = False
+) -> dict[Job, str]:
     """Run every job that is not finished, in an order that respects ``after``.
 
     Args:
@@ -80,17 +84,21 @@ def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, pol
         side_by_side: jobs at a time, each with an equal share of the cores. Default: two where there are two cores,
             because two small trainings of one thread each are faster than one after the other with two.
         poll: seconds between looks at the logs.
+        keep_going: whether the others go on when a job fails.
+
+    Returns:
+        Jobs that failed, or that wait for one that did, each with a sentence; nothing without ``keep_going``.
 
     Raises:
         JobError: a job failed (the others are stopped), or another process runs in ``folder``.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     side_by_side = side_by_side or min(2, cores)
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(max(1, cores // side_by_side))}
     finished = [job for job in jobs if job.finished]
     waiting = [job for job in jobs if job not in finished]
+    failed: dict[Job, str] = {}
     if not waiting:
-        return
+        return failed
     running: dict[Job, subprocess.Popen] = {}
     total = sum(job.cost * job.iterations for job in jobs)
     with exclusively(folder) as lock, _terminate_as_interrupt(), _bar(total, sum(job.done for job in jobs)) as bar:
@@ -99,18 +107,26 @@ def run_jobs(jobs: list[Job], folder: Path, side_by_side: int | None = None, pol
                 ready = [job for job in waiting if all(other in finished for other in job.after)]
                 for job in ready[: side_by_side - len(running)]:
                     waiting.remove(job)
-                    running[job] = _start(job, environment, lock)
+                    running[job] = _start(job, cores // side_by_side, lock)
                 time.sleep(poll)
                 for job in [job for job, process in running.items() if process.poll() is not None]:
                     code = running.pop(job).returncode
-                    if code or not job.finished:
+                    if not code and job.finished:
+                        finished.append(job)
+                    elif keep_going:
+                        failed[job] = _what_failed(job, code)
+                        bar.write(failed[job], file=sys.stderr)
+                    else:
                         raise JobError(_what_failed(job, code))
-                    finished.append(job)
+                for job in [job for job in waiting if any(other in failed for other in job.after)]:
+                    waiting.remove(job)
+                    failed[job] = f'{job.name} was not started: what it needs failed.'
                 now = [f'{job.name} {job.done / job.cost:.0f}/{job.iterations}' for job in running]
                 bar.set_postfix_str(', '.join(now), refresh=False)
                 bar.update(sum(job.done for job in jobs) - bar.n)
         finally:
             _stop(running)
+    return failed
 
 
 def _bar(total, done):
@@ -124,14 +140,14 @@ def _bar(total, done):
     )
 
 
-def _start(job, environment, lock):
+def _start(job, cores, lock):
     job.work_dir.mkdir(parents=True, exist_ok=True)
     with open(job.work_dir / 'output.txt', 'a') as output:
         # The child keeps the lock of the folder, so that one that outlives us is noticed; in a session of its own, so
         # that a Ctrl-C reaches it through _stop and not in the middle of a write.
         return subprocess.Popen(
             job.command,
-            env=environment,
+            env={**os.environ, 'OMP_NUM_THREADS': str(max(1, cores // job.processes))},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
