@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
+from xml.etree import ElementTree
 
 import torch
 from mmengine.config import Config
@@ -54,8 +55,9 @@ def _remote(path) -> bool:
 
 def _how_to_get(path) -> str:
     if 'shapes' in str(path):
-        figures = ' data/shapes --figures' if 'figures' in str(path) else ''
-        return f'make the data with `python tools/dataset_converters/make_shapes.py{figures}`'
+        part = next((part for part in ('figures', 'voc') if part in str(path)), None)
+        more = f' data/shapes --{part}' if part else ''
+        return f'make the data with `python tools/dataset_converters/make_shapes.py{more}`'
     return 'docs/data.md says where each data set comes from and goes'
 
 
@@ -74,9 +76,13 @@ def _join(root: str | None, path: str) -> str:
     return path if not root or os.path.isabs(path) or _remote(path) else os.path.join(root, path)
 
 
+def _local(dataset: dict) -> bool:
+    return (dataset.get('backend_args') or {}).get('backend', 'local') in ('local', 'LocalBackend')
+
+
 def _check_files(name: str, dataset: dict) -> None:
     """A data set's annotation file and image folders exist, where they are local."""
-    if (dataset.get('backend_args') or {}).get('backend', 'local') not in ('local', 'LocalBackend'):
+    if not _local(dataset):
         return
     root = dataset.get('data_root')
     paths = {}
@@ -97,6 +103,44 @@ def _check_files(name: str, dataset: dict) -> None:
 
 # MMPretrain's data sets that read classes from the names of folders.
 _FOLDERS = {'CustomDataset', 'ImageNet', 'ImageNet21k'}
+
+
+def _check_voc(name: str, dataset: dict, classes: list[str] | None) -> None:
+    """Images that a set in PASCAL VOC's layout lists have their files, and some object is of a class of the data set.
+
+    Folders are listed and not searched for each file. Of the annotations, files are read up to the first object of a
+    class, which is usually in the first: MMDetection drops objects of other classes and says nothing.
+    """
+    root, prefix = dataset.get('data_root'), dataset.get('data_prefix') or {}
+    image_set, year = _join(root, dataset.get('ann_file', '')), _join(root, prefix.get('sub_data_root', ''))
+    if _remote(year) or not os.path.isfile(image_set):
+        return
+    images = Path(image_set).read_text().splitlines()
+    if not images:
+        raise ConfigError(f'{image_set} of {name} lists no image; {_how_to_get(image_set)}.')
+    for key, default, suffix in (('img_subdir', 'JPEGImages', '.jpg'), ('ann_subdir', 'Annotations', '.xml')):
+        folder = os.path.join(year, dataset.get(key, default))
+        if not os.path.isdir(folder):
+            raise ConfigError(f'the folder {folder} of {name} does not exist; {_how_to_get(folder)}.')
+        missing = {image + suffix for image in images} - set(os.listdir(folder))
+        if missing:
+            raise ConfigError(
+                f'{folder} lacks {len(missing)} of the {len(images)} files that {image_set} of {name} lists '
+                f'({_some(missing)}); {_how_to_get(folder)}.'
+            )
+    there = set()
+    for image in images:
+        path = os.path.join(folder, f'{image}.xml')
+        try:
+            there |= {entry.findtext('name') for entry in ElementTree.parse(path).findall('object')}
+        except ElementTree.ParseError:
+            raise ConfigError(f'{path} of {name} is not XML; it may be half-written.') from None
+        if classes is None or there & set(classes):
+            return
+    raise ConfigError(
+        f'no object in {folder} that {image_set} of {name} lists is of a class of the data set; set metainfo.classes '
+        f'to the names in the files ({_some(there) or "there is none"}).'
+    )
 
 
 def coco_categories(path: str | os.PathLike) -> list[dict] | None:
@@ -342,11 +386,20 @@ def _shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str
     return f'{key} is {theirs} in the file and {ours} in the model'
 
 
-def _covers(model: nn.Module, path: str, what: str, prefix: str = '', strict: bool = False) -> None:
-    """A checkpoint gives something (``strict``: everything) to a model; says how much."""
+def _covers(
+    model: nn.Module, path: str, what: str, prefix: str = '', strict: bool = False, names: dict | None = None
+) -> None:
+    """A checkpoint gives something (``strict``: everything) to a model; says how much.
+
+    ``names`` are layers that it calls otherwise than the model, and that it gives as a whole.
+    """
+    from .models.pretrained import rename
+
     weights = _state_dict(path, what)
     if weights is None:
         return
+    if names:
+        weights = rename(weights, names, model, f'{path} ({what})')
     if prefix:
         prefix = prefix if prefix.endswith('.') else prefix + '.'
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
@@ -395,7 +448,8 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
 
     ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
     ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
-    is frozen. What they cover is printed. Files that are not local are left to MMEngine.
+    is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. Files that
+    are not local are left to MMEngine.
 
     Args:
         model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
@@ -413,9 +467,10 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     for name, module in model.named_modules():
         entries = getattr(module, 'init_cfg', None) or []
         for entry in entries if isinstance(entries, list | tuple) else [entries]:
-            if entry.get('type') == 'Pretrained' and entry.get('checkpoint') and not _remote(entry['checkpoint']):
+            loads = _type_name(entry.get('type')) in ('Pretrained', 'RenamedPretrained')
+            if loads and entry.get('checkpoint') and not _remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
-                _covers(module, entry['checkpoint'], what, entry.get('prefix') or '')
+                _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
@@ -443,6 +498,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     Raises:
         ConfigError: the first thing that is wrong.
     """
+    from mmdet.datasets import XMLDataset
+
     from .datasets.coco_keypoint import CocoKeypointDataset
 
     init_default_scope(cfg.get('default_scope') or 'mmengine')
@@ -469,6 +526,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
                 names = (dataset.get('metainfo') or {}).get('keypoints') or kind.METAINFO['keypoints']
                 head = ((cfg.get('model') or {}).get('roi_head') or {}).get('keypoint_head')
                 _check_keypoints(name, _join(dataset.get('data_root'), dataset['ann_file']), classes, names, head)
+            if isinstance(kind, type) and issubclass(kind, XMLDataset) and _local(dataset):
+                _check_voc(name, dataset, classes)
             _check_folders(name, dataset, cfg.get('model') or {})
         _check_evaluator(cfg, part)
     load_from = cfg.get('load_from')
