@@ -1,0 +1,138 @@
+"""Search a grid of hyper-parameters: train a config once for every combination of values, and tabulate the results.
+
+    python tools/grid_search.py configs/rethink/pretrain_r50_gn_35k_6x.py --gpus 8 \
+        --lr 0.01 0.02 0.04 --decay 0.1 0.02 --shorter-side 800 640,800 512,800
+
+is the search of Rethinking ImageNet Pre-training, section 5.2. Every point is a run of tools/train.py in a folder of
+its own below --out. Stopped and started again, the search goes on where it was; finished points are not run again;
+with more values, the points that are new are run. A point that fails is reported, and the others go on.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.files import write_atomically
+from rethink.grid import Grid, parse_options, points, write_table
+from rethink.jobs import JobError, run_jobs
+from rethink.preflight import ConfigError
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('config', help='path of the config that all points share')
+    parser.add_argument('--lr', nargs='+', metavar='LR', help='learning rates')
+    parser.add_argument(
+        '--decay', nargs='+', metavar='FACTOR', help='by what MultiStepLR multiplies the learning rate'
+    )
+    parser.add_argument(
+        '--shorter-side',
+        nargs='+',
+        metavar='LOW,HIGH',
+        help='ranges of the shorter side of training images, in pixels',
+    )
+    parser.add_argument(
+        '--axis',
+        nargs='+',
+        action='append',
+        default=[],
+        metavar=('KEY', 'VALUE'),
+        help='any other entry of the config, as in --axis optim_wrapper.optimizer.weight_decay 0.0001 0.0005',
+    )
+    parser.add_argument('--out', type=Path, help='folder of the grid (default: work_dirs/grid_<name of the config>)')
+    parser.add_argument(
+        '--metric', default='coco/bbox_mAP', help='to compare by, as MMEngine logs it; higher is better'
+    )
+    parser.add_argument('--gpus', type=int, help='train each point with dist_train.sh on so many GPUs (or processes)')
+    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='points to train at a time')
+    parser.add_argument(
+        '--auto-scale', action='store_true', help='as with train.py: fit the schedule to the batch size'
+    )
+    parser.add_argument('--dry-run', action='store_true', help='print the commands of the points and start nothing')
+    parser.add_argument('--table', action='store_true', help='tabulate the grid as it is and start nothing')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all points share'
+    )
+    return parser.parse_args()
+
+
+def axes_of(args) -> dict[str, list[str]]:
+    axes = {name: getattr(args, name) for name in ('lr', 'decay', 'shorter_side') if getattr(args, name)}
+    for key, *values in args.axis:
+        if key in axes:
+            raise ConfigError(f'the axis {key} is named twice; name all its values in one place.')
+        axes[key] = values
+    if not axes:
+        raise ConfigError('there is nothing to vary: name --lr, --decay, --shorter-side or --axis.')
+    return axes
+
+
+def train_command(args) -> list[str]:
+    command = [sys.executable, str(TOOLS / 'train.py'), args.config]
+    if args.gpus:
+        command = [
+            'env',
+            f'PYTHON={sys.executable}',
+            'bash',
+            str(TOOLS / 'dist_train.sh'),
+            args.config,
+            str(args.gpus),
+        ]
+    return command + ['--auto-scale'] * args.auto_scale
+
+
+def open_grid(args) -> Grid:
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    # What MMEngine takes where a config says nothing, so that the seed can be an axis.
+    cfg.setdefault('randomness', dict(seed=None))
+    out = args.out or Path('work_dirs') / f'grid_{Path(args.config).stem}'
+    return Grid(out, cfg, (args.gpus or 1) if args.auto_scale else None)
+
+
+def search(args, grid: Grid) -> bool:
+    """Train what is not finished and print the table; whether all of it is finished now."""
+    wanted = grid.add(points(grid.cfg, axes_of(args)))
+    train = train_command(args)
+    jobs = [grid.job(point, train, args.cfg_options, args.gpus or 1) for point in wanted]
+    if args.dry_run:
+        for job in jobs:
+            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(job.command)}')
+        return True
+    left = [point for point, job in zip(wanted, jobs, strict=True) if not job.finished]
+    grid.check(left)
+    grid.save()
+    print(f'{len(jobs)} points, {len(jobs) - len(left)} of them finished, in {grid.folder}.', flush=True)
+    for job in jobs:
+        (job.work_dir / 'failed.txt').unlink(missing_ok=True)
+    try:
+        failed = run_jobs(jobs, grid.folder, args.side_by_side, keep_going=True)
+        for job, sentence in failed.items():
+            write_atomically(job.work_dir / 'failed.txt', sentence.encode())
+    finally:
+        print(write_table(grid, args.metric))
+    print(f'{grid.folder / "table.md"}, {grid.folder / "table.csv"}')
+    return all(job.finished for job in jobs)
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence() as context:
+            grid = open_grid(args)
+            context.cfg = grid.cfg
+            if args.table:
+                print(write_table(grid, args.metric))
+            elif not search(args, grid):
+                sys.exit('error: some points failed; what each said last is in its output.txt.')
+    except JobError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+
+
+if __name__ == '__main__':
+    main()
