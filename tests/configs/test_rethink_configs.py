@@ -35,6 +35,8 @@ NAMES = TABLE_1 + SYNCBN + AUG + LESS_DATA
 KEYPOINT = [f'{init}_r50_gn_keypoint_{n}x' for init in INITS for n in (2, 3)]
 # Cascades: test_cascade_configs.py.
 CASCADE = [name.replace('_aug_', '_aug_cascade_') for name in AUG]
+# Without normalisation: test_vgg_configs.py.
+VGG = ['scratch_vgg16_aug_11x', 'pretrain_vgg16_aug_9x']
 # PASCAL VOC: test_voc_configs.py.
 VOC = ['pretrain_r101_gn_voc_18ki', 'scratch_r101_gn_voc_144ki']
 # Detectron's GN weights see BGR without a deviation, torchvision's BN weights RGB with one.
@@ -71,7 +73,8 @@ def leaves(tree, prefix=()) -> dict[tuple, object]:
 
 
 def test_every_config_has_its_entry_and_every_entry_its_config():
-    assert {path.stem for path in FOLDER.glob('*.py')} == set(MODELS_META) == set(NAMES + KEYPOINT + CASCADE + VOC)
+    names = NAMES + KEYPOINT + CASCADE + VOC + VGG
+    assert {path.stem for path in FOLDER.glob('*.py')} == set(MODELS_META) == set(names)
     for name, model in MODELS_META.items():
         assert model['Config'] == f'configs/rethink/{name}.py'
         assert 'Weights' not in model, 'nobody here has trained COCO'

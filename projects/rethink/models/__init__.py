@@ -1,6 +1,8 @@
 """Detectors, their parts and what wraps them, registered for configs."""
 
 from .cascade import LastStageMaskCascadeRoIHead
+from .pretrained import RenamedPretrained
 from .tta import DetectronTTAModel
+from .vgg import VGG
 
-__all__ = ['DetectronTTAModel', 'LastStageMaskCascadeRoIHead']
+__all__ = ['VGG', 'DetectronTTAModel', 'LastStageMaskCascadeRoIHead', 'RenamedPretrained']
