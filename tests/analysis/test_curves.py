@@ -122,6 +122,28 @@ def test_the_picture_has_a_line_for_each_run_and_names_what_is_missing(work_dirs
         assert f'<!-- {label} -->' in svg
 
 
+def test_five_schedules_of_both_arms_are_ten_lines_of_their_own(tmp_path, monkeypatch):
+    """As in figures 1 and 3: the colour is the arm's, the style the length's."""
+    for arm in ('scratch', 'pretrain'):
+        for number in range(2, 7):
+            write_run(tmp_path / f'{arm}_r50_gn_{number}x', 100 * number, 100 * number, final=0.1 * number)
+    monkeypatch.setattr(curves.plt, 'close', lambda figure: None)
+    curves.draw([read_run(path) for path in tmp_path.iterdir()], tmp_path / 'table1', 'coco/bbox_mAP')
+    figure = curves.plt.gcf()
+    monkeypatch.undo()
+    above, below = figure.axes
+    looks = {line.get_label(): (line.get_color(), str(line._dash_pattern)) for line in above.lines}
+    assert len(looks) == len(set(looks.values())) == len(below.lines) == 10
+    for number in range(2, 7):
+        scratch, pretrain = (looks[f'{arm}_r50_gn_{number}x'] for arm in ('scratch', 'pretrain'))
+        assert scratch[0] != pretrain[0] and scratch[1] == pretrain[1]
+    for line in above.lines:
+        number = int(line.get_label()[-2])
+        assert list(line.get_xdata()) == [100 * at for at in range(1, number + 1)]
+        assert line.get_ydata()[-1] == pytest.approx(10 * number)
+    curves.plt.close(figure)
+
+
 def test_what_cannot_be_drawn_is_one_sentence(tool, tmp_path):
     assert tool(tmp_path / 'nothing', '--out', tmp_path / 'x')[0].startswith(
         'error: none of these folders holds a log'

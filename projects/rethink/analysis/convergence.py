@@ -162,7 +162,7 @@ def draw(pairs: list[Pair], path: str | Path, title: str) -> None:
     for arm, style, length, curve in [one for one in curves if one[-1]]:
         iterations, values = zip(*[(at, 100 * value) for at, value in curve], strict=True)
         label = f'{_NAMES[arm]}, {length}'
-        axes.plot(iterations, values, style, color=COLOURS[arm], marker='o', markersize=3.5, label=label)
+        axes.plot(iterations, values, linestyle=style, color=COLOURS[arm], marker='o', markersize=3.5, label=label)
         others = [100 * other[-1][1] for name, _, same, other in curves if same == length and name != arm and other]
         above = not others or values[-1] >= others[0]
         axes.annotate(

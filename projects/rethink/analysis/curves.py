@@ -11,7 +11,8 @@ from .logs import Run
 
 # As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
 COLOURS = dict(pretrain='tab:grey', scratch='tab:purple', finetune='tab:blue', freeze='tab:orange')
-STYLES = ('-', '--', ':', '-.')
+# Five schedules in one picture, as in figure 1.
+STYLES = ('-', '--', ':', '-.', (0, (1, 3)))
 
 
 def smoothed(values: list[float], window: int) -> list[float]:
