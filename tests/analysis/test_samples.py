@@ -89,3 +89,5 @@ def test_the_tool_prints_a_table_and_draws(tmp_path, run_in_process):
     assert '| scratch_r50_gn_6x | 8.6 | 17.3 |' in printed
     assert (tmp_path / 'figure.png').stat().st_size > 10_000 and (tmp_path / 'figure.svg').exists()
     assert tool(configs[0], '--annotations', 'nothing.json')[0].startswith('error: there is no file nothing.json')
+    voc = ROOT / 'configs' / 'rethink' / 'scratch_r101_gn_voc_144ki.py'
+    assert 'trains on several data sets' in tool(voc, '--annotations', tmp_path / 'train.json')[0]

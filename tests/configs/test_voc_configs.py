@@ -1,5 +1,7 @@
 """The PASCAL VOC configs of study A against the published settings, and a training of theirs on generated data."""
 
+import re
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -87,6 +89,19 @@ def test_the_pair_differs_in_initialisation_freezing_and_length_alone():
     model = {path[:3] for path in paths if path[0] == 'model'}
     assert model == {('model', 'backbone', 'frozen_stages'), ('model', 'backbone', 'init_cfg')}
     assert {path[0] for path in paths} - {'model'} == SCHEDULE
+
+
+def test_the_other_choice_of_images_in_the_docs():
+    """docs/data.md: trainval of both years, test2007, 11 points."""
+    text = (FOLDER.parents[1] / 'docs' / 'data.md').read_text()
+    command = re.search(r'pretrain_r101_gn_voc_18ki\.py --cfg-options ((?:.*\\\n)+.*)\n', text)[1]
+    options = dict(one.split('=') for one in command.replace('\\\n', ' ').split())
+    cfg = launch.load_config(str(FOLDER / 'pretrain_r101_gn_voc_18ki.py'), options)
+    parts = cfg.train_dataloader.dataset.datasets
+    assert [part.ann_file for part in parts] == [f'VOC{year}/ImageSets/Main/trainval.txt' for year in (2007, 2012)]
+    val = cfg.val_dataloader.dataset
+    assert (val.ann_file, val.data_prefix.sub_data_root) == ('VOC2007/ImageSets/Main/test.txt', 'VOC2007/')
+    assert cfg.val_evaluator.eval_mode == '11points' and len(options) == 4
 
 
 @pytest.fixture(scope='module')

@@ -32,6 +32,8 @@ def main():
         try:
             config = Config.fromfile(name)
             dataset = config.train_dataloader.dataset
+            if 'ann_file' not in dataset:
+                raise ValueError(f'{name} trains on several data sets, and only one COCO file can be counted.')
             path = args.annotations or Path(dataset.get('data_root') or '') / dataset.ann_file
             if path not in read:
                 read[path] = json.loads(path.read_bytes())
