@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rethink.analysis.logs import read_run
+from rethink.analysis.published import Row
 from rethink.jobs import Job
 
 METRIC = 'coco/bbox_mAP'
@@ -48,6 +49,7 @@ def test_before_the_switch_the_training_has_progress_and_is_not_finished(before)
     run, job = read_run(before), Job('cascade', [], before, 8)
     assert (run.iteration, run.max_iters, run.finished) == (4, None, False)
     assert (job.done, job.finished) == (4, False)
+    assert Row('cascade', 'box AP', 'table 3', 48.6, run).status == 'at 4'
     go_on(before)
     assert (job.done, job.finished) == (8, True)
 

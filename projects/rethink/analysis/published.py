@@ -54,10 +54,11 @@ class Row:
 
     @property
     def status(self) -> str:
-        """'missing', 'at 120000 of 540000' or 'finished'."""
+        """'missing', 'at 120000 of 540000' or 'finished'; before the switch of a cascade 'at 120000'."""
         if not self.run.iteration:
             return 'missing'
-        return 'finished' if self.run.finished else f'at {self.run.iteration} of {self.run.max_iters}'
+        whole = f' of {self.run.max_iters}' if self.run.max_iters else ''
+        return 'finished' if self.run.finished else f'at {self.run.iteration}{whole}'
 
 
 def tested_with_tta(run: Run) -> dict[str, float]:
