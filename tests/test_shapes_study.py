@@ -46,7 +46,7 @@ def differences(one, other, path='') -> set[str]:
     return set() if one == other else {path}
 
 
-@pytest.mark.parametrize('length', LENGTHS)
+@pytest.mark.parametrize('length', [*LENGTHS, '100_6x'])
 def test_a_pair_differs_in_initialisation_and_freezing_alone(length):
     scratch, pretrain = (Config.fromfile(SHAPES / f'{arm}_r18_gn_{length}.py') for arm in ('scratch', 'pretrain'))
     assert differences(scratch.to_dict(), pretrain.to_dict()) == {
@@ -69,6 +69,11 @@ def test_the_long_schedule_only_adds_iterations_before_the_drops():
     for cfg in (short, long):
         drops = [cfg.max_iters - at for at in cfg.param_scheduler[1].milestones]
         assert drops == list(short.drops_before_end)
+
+
+def test_less_data_changes_the_annotation_file_alone():
+    less, whole = (Config.fromfile(SHAPES / f'pretrain_r18_gn_{name}.py') for name in ('100_6x', '6x'))
+    assert differences(less.to_dict(), whole.to_dict()) == {'train_dataloader.dataset.ann_file'}
 
 
 def test_the_detector_sees_images_as_the_classifier_that_it_starts_from():
@@ -188,6 +193,35 @@ def test_the_other_miniatures_train_in_one_process(demo, tmp_path, config):
     counters = {key: value for key, value in weights.items() if key.endswith('num_batches_tracked')}
     # Statistics of every BN have moved with every batch; GN has none.
     assert set(map(int, counters.values())) == ({8} if 'syncbn' in config else set())
+
+
+def test_less_data_both_arms_and_a_grid_search(demo, tmp_path):
+    """Of the scenes, a part is drawn; the fine-tuned arm is trained at two points of a grid, and then from scratch."""
+    annotations = demo[1] / 'detection' / 'annotations' / 'instances_train2017.json'
+    run(sys.executable, 'tools/dataset_converters/coco_subset.py', annotations, '--sizes', 24, '--out', tmp_path)
+    options = [*where(demo[1]), f'train_dataloader.dataset.ann_file={tmp_path}/instances_train2017_24.json']
+    options += ['train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=1']
+    weights = f'model.backbone.init_cfg.checkpoint={demo[0]}/classifier_r18_gn/iter_20.pth'
+    search = [sys.executable, 'tools/grid_search.py', SHAPES / 'pretrain_r18_gn_100_6x.py', '--out', tmp_path / 'grid']
+    search += ['--lr', '0.02', '0.04', '--side-by-side', '2']
+    output = run(*search, '--cfg-options', *options, weights)
+    work_dirs = {rate: tmp_path / 'grid' / f'lr={rate}' for rate in ('0.02', '0.04')} | {
+        'scratch': tmp_path / 'scratch'
+    }
+    train = [sys.executable, 'tools/train.py', SHAPES / 'scratch_r18_gn_100_6x.py', '--work-dir', tmp_path / 'scratch']
+    run(*train, '--cfg-options', *options)
+    # Eight iterations are within the warm-up, whose last step of 50 has the whole rate.
+    rates = {name: read_run(folder).train[8]['lr'] for name, folder in work_dirs.items()}
+    assert rates['scratch'] == rates['0.04'] == pytest.approx(2 * rates['0.02'])
+    for name, folder in work_dirs.items():
+        log = read_run(folder)
+        assert log.finished and set(log.train) == set(range(1, 9)), name
+        assert log.train[8]['loss'] < log.train[1]['loss']
+        assert 'coco/segm_mAP' in log.val[8]
+        ap = 100 * log.val[8]['coco/bbox_mAP']
+        assert name == 'scratch' or re.search(
+            rf'\| {name} \| \**{ap:.1f}\** \| 8 \| {ap:.1f} \| 8 \| finished \|', output
+        )
 
 
 def test_the_real_r50_model_takes_steps_on_shapes_and_is_tested(demo, tmp_path):

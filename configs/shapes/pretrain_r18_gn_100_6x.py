@@ -1,0 +1,14 @@
+"""Less data in miniature: Mask R-CNN R18-FPN, GN, 100 scenes, fine-tuned from the classifier of crops, 6x.
+
+Breakdown at less data (section 5.2 of Rethinking ImageNet Pre-training; docs/shapes.md). Other sizes are overrides of
+train_dataloader.dataset.ann_file.
+Length: 1800 iterations of 8 images = 144 epochs of these images.
+Data: python tools/dataset_converters/coco_subset.py \\
+    data/shapes/detection/annotations/instances_train2017.json --sizes 100
+Run: python tools/train.py configs/shapes/classifier_r18_gn.py
+     python tools/train.py configs/shapes/pretrain_r18_gn_100_6x.py
+"""
+
+_base_ = './pretrain_r18_gn_6x.py'
+
+train_dataloader = dict(dataset=dict(ann_file='annotations/instances_train2017_100.json'))

@@ -1,0 +1,14 @@
+"""Less data in miniature: Mask R-CNN R18-FPN, GN, 100 scenes, from random weights, 6x.
+
+Breakdown at less data (section 5.2 of Rethinking ImageNet Pre-training; docs/shapes.md). Other sizes are overrides of
+train_dataloader.dataset.ann_file.
+Length: 1800 iterations of 8 images = 144 epochs of these images.
+Data: python tools/dataset_converters/coco_subset.py \\
+    data/shapes/detection/annotations/instances_train2017.json --sizes 100
+Run: python tools/train.py configs/shapes/scratch_r18_gn_100_6x.py
+"""
+
+_base_ = './pretrain_r18_gn_100_6x.py'
+
+# Nothing to keep: random weights are never frozen.
+model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
