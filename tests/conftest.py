@@ -131,15 +131,18 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run_in_process(monkeypatch, capsys):
-    """Run a script of tools/ in this process: its exit code or message, and what it printed."""
+    """Run a script of tools/ in this process: its exit code or message, and what it printed, errors if it failed."""
 
     def run(script: str, *arguments):
         monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        # Which would end the tests with the tool.
+        monkeypatch.setattr(os, '_exit', sys.exit)
         code = None
         try:
             runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
         except SystemExit as stop:
             code = stop.code
-        return code, capsys.readouterr().out
+        printed = capsys.readouterr()
+        return code, printed.out + (printed.err if code else '')
 
     return run

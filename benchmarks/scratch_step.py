@@ -1,0 +1,84 @@
+"""Time a training step of ``rethink/scratch_r50_gn_6x`` beside that of MMDetection's own configs/scratch.
+
+    python benchmarks/scratch_step.py [--device cuda --amp] [--size 800 1216] [--images 1] [--repeats 5]
+
+Both are Mask R-CNN R50-FPN with GN from random weights. They get the same images and objects and take turns in one
+process, each with the optimiser of its config; a step is preprocessing, losses, backward and update. Printed are the
+medians, and the median of the ratios of the turns; on a GPU also the peak of the memory allocated.
+"""
+
+import argparse
+import copy
+import logging
+import statistics
+import time
+import warnings
+
+import rethink
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import set_random_seed
+
+THEIRS = 'mmdet::scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco.py'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--size', type=int, nargs=2, default=(800, 1216), metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--images', type=int, default=1)
+    parser.add_argument('--objects', type=int, default=7, help='on each image; train2017 has 7.3')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    args = parser.parse_args()
+    register_all_modules(init_default_scope=False)
+    init_default_scope('mmdet')
+    logging.disable(logging.INFO)  # the initialisation of each tensor
+    warnings.filterwarnings('ignore', message='To copy construct')
+    cuda = args.device != 'cpu'
+
+    size = tuple(args.size)
+    inputs = demo_mm_inputs(
+        args.images, [[3, *size]] * args.images, num_items=[args.objects] * args.images, num_classes=80, with_mask=True
+    )
+    cases = {}
+    ours = Config.fromfile(rethink.config_path('rethink/scratch_r50_gn_6x.py'))
+    for name, cfg in dict(ours=ours, theirs=get_config(THEIRS)).items():
+        set_random_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        model.to(args.device).train()
+        if args.amp:
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cases[name] = model, build_optim_wrapper(model, cfg.optim_wrapper)
+
+    seconds, memory = {name: [] for name in cases}, {}
+    for _ in range(args.repeats + 1):  # the first warms up
+        for name, (model, optim_wrapper) in cases.items():
+            data = copy.deepcopy(inputs)
+            if cuda:
+                torch.cuda.reset_peak_memory_stats()
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            loss = sum(model.train_step(data, optim_wrapper)['loss'].flatten()).item()  # waits for the GPU
+            seconds[name].append(time.perf_counter() - start)
+            if cuda:
+                memory[name] = torch.cuda.max_memory_allocated() / 2**30
+            assert loss == loss, f'the loss of {name} is not a number'
+    device = torch.cuda.get_device_name() if cuda else f'CPU, {torch.get_num_threads()} threads'
+    precision = 'AMP' if args.amp else 'float32'
+    print(f'torch {torch.__version__}, {device}, {precision}, {args.images} x {size[0]} x {size[1]}')
+    for name, times in seconds.items():
+        line = f'{name:8}{statistics.median(times[1:]):9.3f} s a step'
+        print(line + (f' {memory[name]:8.2f} GiB' if cuda else ''))
+    ratios = [one / other for one, other in zip(seconds['ours'][1:], seconds['theirs'][1:], strict=True)]
+    print(f'ours / theirs: {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})')
+
+
+if __name__ == '__main__':
+    main()
