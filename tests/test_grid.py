@@ -294,6 +294,8 @@ def test_a_search_runs_what_is_new_and_goes_on_past_a_failure(tool, data, tmp_pa
             ['--axis', 'train_dataloader.dataset.ann_file', 'no.json'],
             'no.json of train_dataloader.dataset does not',
         ),
+        ('tiny', ['--lr', '0.1', '--gpus', '0'], '--gpus is 0, and is to be 1 or more.'),
+        ('tiny', ['--lr', '0.1', '--side-by-side', '-1'], '--side-by-side is -1, and is to be 1 or more.'),
         ('tiny', ['--table'], 'there is no grid in work_dirs/grid_tiny.'),
         ('tyny', ['--lr', '0.1'], 'there is no config'),
     ],

@@ -86,6 +86,9 @@ def train_command(args) -> list[str]:
 
 
 def open_grid(args) -> Grid:
+    for name in ('gpus', 'side_by_side'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
     cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     # What MMEngine takes where a config says nothing, so that the seed can be an axis.
     cfg.setdefault('randomness', dict(seed=None))

@@ -353,8 +353,8 @@ def rows(grid: Grid, metric: str) -> list[Row]:
         values = _values(run, metric)
         if values:
             row.last_at, row.last = values[-1]
-            # The earliest of equal ones; no value compares with NaN.
-            row.best_at, row.best = max(values, key=lambda one: (one[1] == one[1], one[1], -one[0]))
+            # The earliest of equal ones.
+            row.best_at, row.best = max(values, key=lambda one: (one[1], -one[0]))
         found.append(row)
     return sorted(found, key=lambda row: (row.best is None, -(row.best or 0.0), -(row.last or 0.0)))
 
