@@ -1,6 +1,6 @@
 """Draw learning curves of any number of runs, finished or not, and put what they measured beside what was published.
 
-    python tools/analysis_tools/learning_curves.py work_dirs/*_r50_gn_* --out figures/r50_gn
+    python tools/analysis_tools/learning_curves.py work_dirs/*_r50_gn_?x --out figures/r50_gn
 
 draws box AP against iterations, one colour for each initialisation and one line for each length (figures 1, 3 and 4 of
 Rethinking ImageNet Pre-training), and, below it, the training loss (figure 8), as PNG and SVG.
