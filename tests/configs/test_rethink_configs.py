@@ -80,6 +80,22 @@ def test_every_config_has_its_entry_and_every_entry_its_config():
         assert 'Weights' not in model, 'nobody here has trained COCO'
 
 
+def test_the_readme_links_every_config_beside_its_numbers():
+    linked = set()
+    for line in (FOLDER / 'README.md').read_text().splitlines():
+        cells = [re.findall(r'\]\(([\w.]+)\.py\)', cell) for cell in line.split('|')]
+        names = {name for cell in cells for name in cell}
+        linked |= names
+        if not line.startswith('|') or not names:
+            continue
+        # A row of one config has its numbers in cells of their own; of several, each in its link.
+        for cell, own in zip(line.split('|'), cells, strict=True):
+            numbers = {float(one) for one in re.findall(r'\b\d\d?\.\d\b', re.sub(r'\(.*?\)', '', cell))}
+            results = [one for name in own or names for one in MODELS_META[name].get('Results', [])]
+            assert numbers <= {value for one in results for value in one['Metrics'].values()}, line
+    assert linked == set(MODELS_META)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_the_docstring_states_the_published_number_and_the_length(name):
     text = (FOLDER / f'{name}.py').read_text()
