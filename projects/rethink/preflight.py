@@ -25,6 +25,10 @@ class ConfigError(ValueError):
     """Wrong input, told in one sentence: what is wrong, where, and what to do."""
 
 
+class NotOnlyWeights(ConfigError):
+    """A checkpoint that PyTorch's safe loader refuses: it names functions or classes, which loading would call."""
+
+
 def say(message: str) -> None:
     """Print a line, from the first process of each machine."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
@@ -126,7 +130,7 @@ def _check_voc(name: str, dataset: dict, classes: list[str] | None) -> None:
         if missing:
             raise ConfigError(
                 f'{folder} lacks {len(missing)} of the {len(images)} files that {image_set} of {name} lists '
-                f'({_some(missing)}); {_how_to_get(folder)}.'
+                f'({some_names(missing)}); {_how_to_get(folder)}.'
             )
     there = set()
     for image in images:
@@ -139,7 +143,7 @@ def _check_voc(name: str, dataset: dict, classes: list[str] | None) -> None:
             return
     raise ConfigError(
         f'no object in {folder} that {image_set} of {name} lists is of a class of the data set; set metainfo.classes '
-        f'to the names in the files ({_some(there) or "there is none"}).'
+        f'to the names in the files ({some_names(there) or "there is none"}).'
     )
 
 
@@ -188,7 +192,8 @@ def _classes(dataset: dict, kind) -> list[str] | None:
     return None if classes is None else list(classes)
 
 
-def _some(names) -> str:
+def some_names(names) -> str:
+    """The first names of some, for a sentence."""
     names = sorted(names)
     return ', '.join(map(repr, names[:4])) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
 
@@ -214,12 +219,13 @@ def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | 
     vanish, absent = there - set(classes), set(classes) - there
     if absent:
         raise ConfigError(
-            f'{path} has no category for {len(absent)} of the {len(classes)} classes of {name} ({_some(absent)}; the '
-            f'file has {_some(there)}): set metainfo = dict(classes=…) of the data set to the names in the file.'
+            f'{path} has no category for {len(absent)} of the {len(classes)} classes of {name} '
+            f'({some_names(absent)}; the file has {some_names(there)}): set metainfo = dict(classes=…) of the data '
+            'set to the names in the file.'
         )
     if vanish and not subset:
         raise ConfigError(
-            f'{path} has {len(vanish)} categories that are not among the classes of {name} ({_some(vanish)}) and '
+            f'{path} has {len(vanish)} categories that are not among the classes of {name} ({some_names(vanish)}) and '
             'whose boxes would be dropped: '
             'add them to metainfo.classes, or allow it with allow_class_subset = True in the config.'
         )
@@ -343,10 +349,14 @@ def remote_checkpoints(cfg) -> list[str]:
     return sorted(set(found))
 
 
-def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
-    """The weights in a checkpoint, without reading them from disk; None where only the loader can tell.
+def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
+    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
+
+    Args:
+        what: its use, for the sentence of an error.
 
     Raises:
+        NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs.
         ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
     """
     if not os.path.isfile(path):
@@ -355,8 +365,10 @@ def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
         content = read_checkpoint(path)
     except UnpicklingError as error:
         if 'Weights only load failed' in str(error) and 'global' in str(error).lower():
-            say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')
-            return None
+            raise NotOnlyWeights(
+                f'{path} ({what}) holds more than weights, and loading that may run code; save its state_dict alone, '
+                'if you trust where it comes from.'
+            ) from error
         raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
     except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
@@ -369,7 +381,7 @@ def _state_dict(path: str, what: str) -> dict[str, torch.Tensor] | None:
     return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
 
 
-def _compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
+def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
     """How many tensors match in name and shape; names the file lacks; names whose shape differs; tensors in all."""
     own = {
         key: value
@@ -395,15 +407,17 @@ def _covers(
     """
     from .models.pretrained import rename
 
-    weights = _state_dict(path, what)
-    if weights is None:
+    try:
+        weights = read_state_dict(path, what)
+    except NotOnlyWeights:
+        say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')
         return
     if names:
         weights = rename(weights, names, model, f'{path} ({what})')
     if prefix:
         prefix = prefix if prefix.endswith('.') else prefix + '.'
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    match, lacking, differing, total = _compare(model, weights)
+    match, lacking, differing, total = compare(model, weights)
     if strict and (lacking or differing):
         example = _shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
         raise ConfigError(

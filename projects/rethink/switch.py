@@ -117,14 +117,10 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
         ConfigError: it is of another model or of another iteration, or has no optimiser to go on with.
     """
     spec = cfg.switch_from
-    weights = preflight._state_dict(path, 'switch_from')
-    if weights is None:
-        raise ConfigError(
-            f'{path} holds more than tensors and logs and is not read here; name one that a training saved.'
-        )
+    weights = preflight.read_state_dict(path, 'switch_from')
     content = read_checkpoint(path)
     model = MODELS.build(ConfigDict(first.model))
-    match, lacking, differing, total = preflight._compare(model, weights)
+    match, lacking, differing, total = preflight.compare(model, weights)
     extra = [key for key in weights if key not in model.state_dict()]
     if lacking or differing or extra:
         example = (
@@ -208,7 +204,7 @@ def _check_fit(cfg: Config, first: Config) -> None:
         )
     before, after = MODELS.build(ConfigDict(first.model)), MODELS.build(ConfigDict(cfg.model))
     weights = seeded(before.state_dict(), first.model.roi_head.bbox_head, heads)
-    _, lacking, differing, _ = preflight._compare(after, weights)
+    _, lacking, differing, _ = preflight.compare(after, weights)
     if lacking or differing:
         what = preflight._shapes(after, weights, differing[0]) if differing else f'it has no {lacking[0]}'
         raise ConfigError(f'{cfg.filename} cannot go on from the model of {cfg.switch_from.config}: {what}.')
