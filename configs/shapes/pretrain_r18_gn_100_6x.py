@@ -2,7 +2,7 @@
 
 Breakdown at less data (section 5.2 of Rethinking ImageNet Pre-training; docs/shapes.md). Other sizes are overrides of
 train_dataloader.dataset.ann_file.
-Length: 1800 iterations of 8 images = 144 epochs of these images.
+Length: 1800 iterations of 8 images, 138 epochs of these images (the last iteration of each has 4).
 Data: python tools/dataset_converters/coco_subset.py \\
     data/shapes/detection/annotations/instances_train2017.json --sizes 100
 Run: python tools/train.py configs/shapes/classifier_r18_gn.py
