@@ -2,7 +2,8 @@
 
 from .cascade import LastStageMaskCascadeRoIHead
 from .pretrained import RenamedPretrained
+from .split_bn import SplitBN
 from .tta import DetectronTTAModel
 from .vgg import VGG
 
-__all__ = ['VGG', 'DetectronTTAModel', 'LastStageMaskCascadeRoIHead', 'RenamedPretrained']
+__all__ = ['VGG', 'DetectronTTAModel', 'LastStageMaskCascadeRoIHead', 'RenamedPretrained', 'SplitBN']

@@ -1,0 +1,11 @@
+"""Study B in miniature, Base+Target: MoCo v2 R18 on scenes, beginning with the backbone learnt from crops.
+
+Length: 200 iterations of 64 images.
+Run: python tools/train.py configs/shapes/base_moco_r18.py
+     python tools/train.py configs/shapes/pretrain_moco_r18.py
+"""
+
+_base_ = './scratch_moco_r18.py'
+
+base = 'work_dirs/base_moco_r18/backbone.pth'
+custom_hooks = [dict(type='InitFromBaseHook', checkpoint=base), *_base_.custom_hooks]

@@ -1,0 +1,10 @@
+"""Study B in miniature, HPT-BN: of the backbone learnt from crops BN alone is trained on scenes.
+
+Length: 200 iterations of 64 images.
+Run: python tools/train.py configs/shapes/base_moco_r18.py
+     python tools/train.py configs/shapes/pretrain_moco_r18_bnonly.py
+"""
+
+_base_ = './pretrain_moco_r18.py'
+
+custom_hooks = [*_base_.custom_hooks, dict(type='TrainBNOnlyHook', also=['neck'])]
