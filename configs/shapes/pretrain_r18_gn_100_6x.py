@@ -1,6 +1,6 @@
 """Less data in miniature: Mask R-CNN R18-FPN, GN, 100 scenes, fine-tuned from the classifier of crops, 6x.
 
-Breakdown at less data (section 5.2 of Rethinking ImageNet Pre-training; docs/shapes.md). Other sizes are overrides of
+Section 5.2 of Rethinking ImageNet Pre-training; what came of it is in docs/shapes.md. Other sizes are overrides of
 train_dataloader.dataset.ann_file.
 Length: 1800 iterations of 8 images, 138 epochs of these images (the last iteration of each has 4).
 Data: python tools/dataset_converters/coco_subset.py \\
