@@ -1,6 +1,6 @@
-"""Chest X-rays of children: normal, bacterial and viral pneumonia, one label; 5,232 images for training and 624 for
-testing. Kermany et al. 2018, https://data.mendeley.com/datasets/rscbjbr9sj (CC BY 4.0): "ChestXRay2017". HPT, table of
-data sets.
+"""Chest X-rays of children: 3 classes (normal, bacterial pneumonia, viral pneumonia), one label; 5,232 images for
+training and 624 for testing. Kermany et al. 2018, https://data.mendeley.com/datasets/rscbjbr9sj (CC BY 4.0):
+"ChestXRay2017". HPT, table of data sets.
 
     data/chest_xray_kids/chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg    a `val` beside them is training data
 

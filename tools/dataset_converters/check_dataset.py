@@ -1,0 +1,48 @@
+"""Check a data set of study B against its config: files, splits, classes, labels, numbers.
+
+    python tools/dataset_converters/check_dataset.py configs/_base_/datasets/hpt_resisc45.py --decode
+
+prints what is in each split and, a line each, everything that is wrong; the exit code is 2 if anything is. With
+``--decode`` every image is decoded as well.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.datasets import splits
+from rethink.datasets.image_statistics import cores
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('config', help='config of the data set, or one that inherits from it')
+    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
+    parser.add_argument('--decode', action='store_true', help='also decode every image')
+    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence():
+            data = splits.facts(launch.load_config(args.config), args.data_root)
+            lines, wrong = splits.check(
+                data.root, data.num_classes, data.multi_label, data.num_images, args.decode, args.workers
+            )
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on with the images not yet decoded.')
+    print('\n'.join(lines))
+    for sentence in wrong:
+        print(f'wrong: {sentence}')
+    if wrong:
+        sys.exit(2)
+    print(f'{data.root} is what {args.config} expects.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,69 @@
+"""Mean and standard deviation of the pixels of an image folder, as a config wants them.
+
+    python tools/dataset_converters/image_statistics.py my/images
+    python tools/dataset_converters/image_statistics.py configs/_base_/datasets/hpt_resisc45.py
+
+Of a config of study B the unlabelled split is read, which is what is pre-trained on, and the config's numbers are
+printed beside. Over all pixels, at the images' own size, and exact whatever the number of --workers. With --out a scan
+that was stopped goes on where it was.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.datasets import image_statistics, splits
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('source', type=Path, help='folder of images, or config of a data set')
+    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
+    parser.add_argument(
+        '--corrupt', choices=('refuse', 'skip'), default='refuse', help='end at a corrupt image, or leave them out'
+    )
+    parser.add_argument('--workers', type=int, default=image_statistics.cores(), help='processes that decode')
+    parser.add_argument('--out', type=Path, help='JSON file to write the numbers to')
+    return parser.parse_args()
+
+
+def measure(args):
+    """The statistics, and what the config says (None of a folder)."""
+    data = None
+    if args.source.suffix == '.py':
+        data = splits.facts(launch.load_config(str(args.source)), args.data_root)
+        root, paths = data.root, sorted(splits.read_unlabelled(data.root))
+    else:
+        root, paths = args.source, image_statistics.find_images(args.source)
+    state = args.out and args.out.with_name(f'.{args.out.name}.scan')
+    return image_statistics.scan(root, paths, args.corrupt, args.workers, state=state), data
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence():
+            found, data = measure(args)
+            if args.out:
+                image_statistics.write(args.out, found)
+    except KeyboardInterrupt:
+        sys.exit(
+            '\nstopped' + ('; the same command goes on from here.' if args.out else '; with --out it could go on.')
+        )
+    for path in found.corrupt:
+        print(f'left out, cannot be decoded: {path}')
+    print(f'{found.images:,} images, {found.pixels:,} pixels, {len(found.corrupt)} images left out')
+    for name in ('mean', 'std'):
+        values = getattr(found, name)
+        unit = ', '.join(f'{value / 255:.4f}' for value in values)
+        line = f'{name} = [{", ".join(f"{value:.3f}" for value in values)}]  # R, G, B; in [0, 1]: {unit}'
+        if data:
+            line += f'; the config has {", ".join(f"{value / 255:.4f}" for value in getattr(data, name))}'
+        print(line)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,61 @@
+"""Write the splits of a data set of study B from its official download: train, val, test, unlabelled, 1,000 labels.
+
+    python tools/dataset_converters/make_splits.py configs/_base_/datasets/hpt_resisc45.py
+
+writes ``data/resisc45/splits``, which the readers of the config read (configs/_base_/datasets/hpt_single_label.py
+describes the files). Official splits are kept, what there is none for is drawn with ``--seed``. Either all files are
+written or none; splits that were made with the same arguments are left alone. ``--corrupt`` decodes every image first.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.datasets import splits
+from rethink.datasets.image_statistics import cores
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('config', help='config of the data set, or one that inherits from it')
+    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
+    parser.add_argument('--seed', type=int, default=0, help='of all draws')
+    parser.add_argument(
+        '--labels', type=int, nargs='*', default=[1000], metavar='N', help='sizes of the small training sets'
+    )
+    parser.add_argument(
+        '--corrupt', choices=('refuse', 'skip'), help='decode all images; end at a corrupt one, or leave them out'
+    )
+    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence():
+            data = splits.facts(launch.load_config(args.config), args.data_root)
+            receipt = splits.make(
+                data.root,
+                data.layout,
+                data.num_classes,
+                data.multi_label,
+                args.seed,
+                args.labels,
+                args.corrupt,
+                args.workers,
+            )
+    except KeyboardInterrupt:
+        sys.exit('\nstopped, and no split is written; the same command goes on with the images not yet decoded.')
+    for name, number in receipt['images'].items():
+        print(f'{name:12}{number:9,} images')
+    for path in receipt['skipped']:
+        print(f'left out, cannot be decoded: {path}')
+    print(f'{data.root / "splits"}, drawn with seed {args.seed} where there is no official split')
+
+
+if __name__ == '__main__':
+    main()
