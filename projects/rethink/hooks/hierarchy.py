@@ -1,7 +1,9 @@
 """Hierarchical pre-training: where a step begins, and the file with which the next one begins (Reed et al. 2022)."""
 
 import io
+import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -58,7 +60,7 @@ class InitFromBaseHook(Hook):
                 'come from; take one away.'
             )
         model = unwrapped(runner.model)
-        _check_queue(model, runner)
+        check_queue(model, runner.train_dataloader.batch_sampler.batch_size * get_dist_info()[1])
         self.initialise(model)
         if hasattr(model, 'queue'):
             start = time.monotonic()
@@ -81,8 +83,15 @@ class InitFromBaseHook(Hook):
         say(f'{what}: {", ".join(covered)}' + ('.' if projector else '; the rest begins at random.'))
 
 
-def _check_queue(model: nn.Module, runner) -> None:
-    batch = runner.train_dataloader.batch_sampler.batch_size * get_dist_info()[1]
+def check_queue(model: nn.Module, batch: int) -> None:
+    """A queue, if the model has one, holds whole batches.
+
+    Args:
+        batch: images of all processes in a step.
+
+    Raises:
+        ConfigError: it does not.
+    """
     if hasattr(model, 'queue') and model.queue_len % batch:
         raise ConfigError(
             f'model.queue_len is {model.queue_len}, not a multiple of the {batch} images of a batch in all processes; '
@@ -106,6 +115,21 @@ def fill_queue(model: nn.Module, runner) -> None:
         buffer.copy_(value)
 
 
+def write_backbone(path: str | os.PathLike, model: nn.Module, parts: Sequence[str] = ('backbone',), **meta) -> None:
+    """Write parts of a model as a file with which a step of a hierarchy begins, whole or not at all.
+
+    Args:
+        path: of ``dict(meta=…, state_dict=…)``; in the latter names begin with the part, ``backbone.conv1.weight``.
+        meta: where it comes from.
+    """
+    weights = {
+        f'{part}.{key}': value.cpu() for part in parts for key, value in model.get_submodule(part).state_dict().items()
+    }
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=weights), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
 @HOOKS.register_module()
 class ExportBackboneHook(Hook):
     """At the end of training write the backbone, and a MoCo's projector, into ``<work_dir>/backbone.pth``.
@@ -115,30 +139,36 @@ class ExportBackboneHook(Hook):
     :class:`InitFromBaseHook`. The file is ``dict(meta=…, state_dict=…)``; ``meta`` has the config's name, the base
     (None from random initialisation) and the iterations. It is written whole or not at all, and again where a
     finished training is resumed.
+
+    Args:
+        at: iterations after which it is written as well, into ``backbone_<iteration>.pth``. Such a file is what a
+            shorter training gives only under a schedule that does not depend on the length (a cosine does).
     """
 
     filename = 'backbone.pth'
 
+    def __init__(self, at: Sequence[int] = ()) -> None:
+        self.at = frozenset(at)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if runner.iter + 1 in self.at:
+            self._export(runner, runner.iter + 1, f'backbone_{runner.iter + 1}.pth')
+
     def after_train(self, runner) -> None:
+        self._export(runner, runner.iter, self.filename)
+
+    def _export(self, runner, iterations: int, name: str) -> None:
         if not is_main_process():
             return
         model = unwrapped(runner.model)
-        parts = ['backbone', 'neck'] if hasattr(model, 'encoder_k') else ['backbone']
         bases = [hook.checkpoint for hook in runner.hooks if isinstance(hook, InitFromBaseHook)]
-        content = dict(
-            meta=dict(
-                config=Path(runner.cfg.filename or '').stem or None,
-                base=bases[0] if bases else None,
-                iterations=runner.iter,
-            ),
-            state_dict={
-                f'{part}.{key}': value.cpu()
-                for part in parts
-                for key, value in model.get_submodule(part).state_dict().items()
-            },
+        path = Path(runner.work_dir) / name
+        write_backbone(
+            path,
+            model,
+            ['backbone', 'neck'] if hasattr(model, 'encoder_k') else ['backbone'],
+            config=Path(runner.cfg.filename or '').stem or None,
+            base=bases[0] if bases else None,
+            iterations=iterations,
         )
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        path = Path(runner.work_dir) / self.filename
-        write_atomically(path, buffer.getvalue())
-        runner.logger.info(f'The backbone of iteration {runner.iter} is in {path}.')
+        runner.logger.info(f'The backbone of iteration {iterations} is in {path}.')
