@@ -167,17 +167,17 @@ def points(cfg: Config, axes: dict[str, list[str]]) -> list[Point]:
     return found
 
 
-def _content(cfg: Config) -> dict:
+def config_content(cfg: Config) -> dict:
     """A config as JSON has it, without what says where and how a training is started."""
     plain = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
     return json.loads(json.dumps(plain, default=str))
 
 
-def _difference(one, other, name: str = '') -> str | None:
+def first_difference(one, other, name: str = '') -> str | None:
     """The dotted name of the first entry in which two nested configs differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(one.keys() | other.keys()):
-            found = _difference(one.get(key), other.get(key), f'{name}.{key}'.lstrip('.'))
+            found = first_difference(one.get(key), other.get(key), f'{name}.{key}'.lstrip('.'))
             if found:
                 return found
         return None
@@ -199,7 +199,7 @@ class Grid:
     def __init__(self, folder: str | Path, cfg: Config, scale_to: int | None = None) -> None:
         self.folder, self.cfg, self.scale_to = Path(folder), cfg, scale_to
         self.points: list[Point] = []
-        self._config = _content(self.effective(Point({}, [])))
+        self._config = config_content(self.effective(Point({}, [])))
         record = self.folder / 'grid.json'
         if record.is_file():
             self._read(record)
@@ -210,7 +210,7 @@ class Grid:
         try:
             content = json.loads(record.read_text())
             self.points = [Point(**point) for point in content['points']]
-            where = _difference(content['config'], self._config)
+            where = first_difference(content['config'], self._config)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f'{record} is not the record of a grid ({error!r}); name another --out.') from error
         if where:
@@ -235,7 +235,7 @@ class Grid:
         return cfg
 
     def _identity(self, point: Point) -> str:
-        return json.dumps(_content(self.effective(point)), sort_keys=True)
+        return json.dumps(config_content(self.effective(point)), sort_keys=True)
 
     def add(self, new: list[Point]) -> list[Point]:
         """Points that are to be in the grid, each once.

@@ -52,6 +52,11 @@ class Job:
         return self.iterations in read_run(self.work_dir).val
 
     @property
+    def result(self) -> str:
+        """What it is finished with, for a sentence."""
+        return f'an evaluation at iteration {self.iterations}'
+
+    @property
     def done(self) -> float:
         """Iterations done, times their cost."""
         return self.cost * min(self.iterations, read_run(self.work_dir).iteration)
@@ -189,5 +194,5 @@ def _what_failed(job, code):
     output = job.work_dir / 'output.txt'
     lines = [line for line in output.read_text(errors='replace').splitlines() if line.strip()]
     if not code:
-        return f'{job.name} ended without an evaluation at iteration {job.iterations}; its output is in {output}.'
+        return f'{job.name} ended without {job.result}; its output is in {output}.'
     return f'{job.name} failed, its output is in {output} and ends with: {lines[-1] if lines else "nothing"}'
