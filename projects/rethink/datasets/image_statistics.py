@@ -12,6 +12,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -152,7 +153,7 @@ def scan(
     rest = paths[done:]
     with (
         _measured([os.path.join(root, path) for path in rest], workers) as results,
-        tqdm(total=len(paths), initial=done, desc='decoding', unit='image', disable=None if progress else True) as bar,
+        _bar(len(paths), done, progress) as bar,
     ):
         try:
             for path, one in zip(rest, results, strict=True):
@@ -176,6 +177,12 @@ def scan(
     if not found.images:
         raise ConfigError(f'none of the {len(paths)} images in {root} can be decoded; are they images?')
     return found
+
+
+def _bar(total, done, shown):
+    # In a file, a line every half minute is enough.
+    every = 0.5 if sys.stderr.isatty() else 30
+    return tqdm(total=total, initial=done, desc='decoding', unit='image', mininterval=every, disable=not shown)
 
 
 @contextmanager
