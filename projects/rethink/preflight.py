@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, HOOKS, init_default_scope
 from torch import nn
 
 from .hooks.checkpoint import read_checkpoint
@@ -364,7 +364,8 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
     try:
         content = read_checkpoint(path)
     except UnpicklingError as error:
-        if 'Weights only load failed' in str(error) and 'global' in str(error).lower():
+        # PyTorch's words for a name that is not on its list, and ours for what getattr may not give.
+        if any(words in str(error).lower() for words in ('global', 'may not ask for')):
             raise NotOnlyWeights(
                 f'{path} ({what}) holds more than weights, and loading that may run code; save its state_dict alone, '
                 'if you trust where it comes from.'
@@ -463,7 +464,7 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
     ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
     is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. Files that
-    are not local are left to MMEngine.
+    are not local are left to MMEngine. The base of an ``InitFromBaseHook`` must give the whole backbone.
 
     Args:
         model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
@@ -485,6 +486,9 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
             if loads and entry.get('checkpoint') and not _remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
                 _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
+    for hook in cfg.get('custom_hooks') or []:
+        if _type_name(hook.get('type')) == 'InitFromBaseHook':
+            HOOKS.build(hook).check(model)
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from torch import nn
+from torch import Tensor, nn
 
 from ..files import write_atomically
 from ..preflight import ConfigError, say
@@ -26,6 +26,9 @@ class InitFromBaseHook(Hook):
     The checkpoint may be MoCo's own, MMPretrain's, MMDetection's, torchvision's or one of
     :class:`ExportBackboneHook` (:mod:`rethink.weights`). The backbone is loaded whole or the run ends. It happens
     after ``init_weights`` and before the first iteration; a resumed run keeps what is in its checkpoint.
+
+    A C4 detector has the last stage of the backbone in its RoI head (``shared_head.layer4``), and it comes from the
+    same file: together they are the whole backbone.
 
     In MMPretrain's ``MoCo`` the key encoder is made equal to the query (parameters and buffers). The queue is filled
     with keys: ``queue_len`` training images, augmented as in training and gone through again where there are fewer,
@@ -67,20 +70,43 @@ class InitFromBaseHook(Hook):
             fill_queue(model, runner)
             runner.logger.info(f'Filled the queue with {model.queue_len} keys in {time.monotonic() - start:.0f} s.')
 
-    def initialise(self, model: nn.Module) -> None:
-        """Load the checkpoint into a model with a ``backbone`` (and a ``neck`` and an ``encoder_k``)."""
+    def check(self, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor], str]:
+        """Backbone and projector (or nothing) that a model begins with, and a sentence that says so.
+
+        Raises:
+            ConfigError: the file cannot be read, or does not fit.
+        """
         weights = read_weights(self.checkpoint)
         what = f'{self.checkpoint} (base, written by {weights.written_by})'
-        covered = [f'backbone {check_fit(model.backbone, weights.backbone, what)}']
+        covered = [f'backbone {check_fit(whole_backbone(model), weights.backbone, what)}']
         projector = weights.projector if self.projector and hasattr(model, 'encoder_k') else {}
         if projector:
             covered.append(f'projector {check_fit(model.neck, projector, what + ", projector")}')
-        load(model.backbone, weights.backbone)
+        rest = '.' if projector else '; the rest begins at random.'
+        return weights.backbone, projector, f'{what}: {", ".join(covered)}{rest}'
+
+    def initialise(self, model: nn.Module) -> None:
+        """Load the checkpoint into a model with a ``backbone`` (and a ``neck`` and an ``encoder_k``)."""
+        backbone, projector, sentence = self.check(model)
+        load(whole_backbone(model), backbone)
         if projector:
             load(model.neck, projector)
         if hasattr(model, 'encoder_k'):
             model.encoder_k.module.load_state_dict(nn.Sequential(model.backbone, model.neck).state_dict())
-        say(f'{what}: {", ".join(covered)}' + ('.' if projector else '; the rest begins at random.'))
+        say(sentence)
+
+
+def whole_backbone(model: nn.Module) -> nn.Module:
+    """The backbone, with the stages of it that a C4 detector has in its RoI head, under their names in a backbone."""
+    shared = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
+    if shared is None:
+        return model.backbone
+    # What else is behind the last stage is the detector's own.
+    stages = {name: part for name, part in shared.named_children() if name.startswith('layer')}
+    whole = nn.Module()
+    for name, part in {**dict(model.backbone.named_children()), **stages}.items():
+        whole.add_module(name, part)
+    return whole
 
 
 def check_queue(model: nn.Module, batch: int) -> None:

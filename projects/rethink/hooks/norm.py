@@ -211,14 +211,15 @@ class ReestimateBNHook(Hook):
     Args:
         num_images: how many different training images, in all processes together; fewer where the data set has fewer,
             rounded down to whole batches of all processes. The log says how many they were.
-        interval: each so many iterations, and after the last; None: not during training.
+        interval: each so many iterations, and after the last; ``'val'``: before each evaluation, however far apart
+            they are; None: not during training.
         begin: before the first iteration (not when a run is resumed).
 
     Raises:
         ConfigError: (before training) the model has no BN to estimate, or there is no whole batch.
     """
 
-    def __init__(self, num_images: int, interval: int | None = None, begin: bool = False) -> None:
+    def __init__(self, num_images: int, interval: int | str | None = None, begin: bool = False) -> None:
         self.num_images = num_images
         self.interval = interval
         self.begin = begin
@@ -242,7 +243,10 @@ class ReestimateBNHook(Hook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if self.interval is None:
             return
-        if self.every_n_train_iters(runner, self.interval) or runner.iter + 1 == runner.max_iters:
+        done, first, interval = runner.iter + 1, 1, self.interval
+        if interval == 'val':
+            first, interval = runner.train_loop.val_begin, runner.train_loop.val_interval
+        if done >= first and (done % interval == 0 or done == runner.max_iters):
             self.estimate(runner)
 
     def _number_of_batches(self, runner) -> int:

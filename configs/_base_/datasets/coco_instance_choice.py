@@ -1,0 +1,13 @@
+"""COCO 2017 boxes and masks, shorter side one of 640, 672, … 800 in training and 800 in test, longer at most 1333.
+
+Reed et al., WACV 2022, detection; as Detectron2, which draws from so many sizes where coco_instance_aug.py draws any.
+"""
+
+_base_ = './coco_instance.py'
+
+train_pipeline = [
+    *_base_.train_pipeline[:2],
+    dict(type='RandomChoiceResize', scales=[(1333, shorter) for shorter in range(640, 801, 32)], keep_ratio=True),
+    *_base_.train_pipeline[3:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
