@@ -1,0 +1,200 @@
+"""Study B's MoCo configs against the published settings in metafile.yml, and against each other."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+from mmpretrain.utils import register_all_modules
+from PIL import Image
+from torch import nn
+from torchvision.transforms import functional
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'configs' / 'hpt'
+META = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
+SETTINGS = META['Collections'][0]['Metadata']['Settings']
+MODELS_META = {model['Name']: model for model in META['Models']}
+NAMES = sorted(path.stem for path in FOLDER.glob('*_moco_r50_*.py'))
+SHAPES = ['base_moco_r18', 'scratch_moco_r18', 'pretrain_moco_r18', 'pretrain_moco_r18_bnonly']
+
+
+def load(name: str, folder: Path = FOLDER) -> Config:
+    return Config.fromfile(folder / f'{name}.py')
+
+
+def changed(one: Config, other: Config) -> set[str]:
+    one, other = one.to_dict(), other.to_dict()
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)} - {'work_dir'}
+
+
+def test_every_config_has_its_entry():
+    assert len(NAMES) == 3 and set(NAMES) <= set(MODELS_META)
+    for name in NAMES:
+        assert MODELS_META[name]['Config'] == f'configs/hpt/{name}.py'
+        assert 'Results' not in MODELS_META[name] and 'Weights' not in MODELS_META[name]
+    assert 'configs/hpt/metafile.yml' in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_docstring_states_what_is_published_and_the_length(name):
+    text = ast.get_docstring(ast.parse((FOLDER / f'{name}.py').read_text()))
+    entry = MODELS_META[name]['Metadata']
+    assert f'Published: {entry["Published"]}; not trained by us.' in text
+    images = entry['Iterations'] * entry['Batch Size']
+    length = (
+        f'Length: {entry["Iterations"] // 1000}k iterations of {entry["Batch Size"]} images = {images / 1e6:.2f} M'
+    )
+    assert length in text
+    assert f'bash tools/dist_train.sh configs/hpt/{name}.py {SETTINGS["processes"]}' in text
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_settings_are_the_published_ones(name):
+    cfg = load(name)
+    model = cfg.model
+    assert model.type == 'MoCo'
+    assert (model.queue_len, model.feat_dim) == (SETTINGS['queue'], SETTINGS['feature dimension'])
+    assert 1 - model.momentum == SETTINGS['momentum of the key encoder']
+    assert model.head.temperature == SETTINGS['temperature']
+    assert [model.neck[f'{size}_channels'] for size in ('in', 'hid', 'out')] == SETTINGS['projector']
+    assert (model.backbone.type, model.backbone.depth, model.backbone.norm_cfg) == ('ResNet', 50, dict(type='BN'))
+
+    optimizer = cfg.optim_wrapper.optimizer
+    wanted = {key: SETTINGS[name] for key, name in (('momentum', 'momentum'), ('weight_decay', 'weight decay'))}
+    assert optimizer == dict(type='SGD', lr=SETTINGS['learning rate'], **wanted)
+    assert cfg.train_dataloader.batch_size * SETTINGS['processes'] == SETTINGS['batch size']
+    assert cfg.auto_scale_lr.base_batch_size == SETTINGS['batch size'] == MODELS_META[name]['Metadata']['Batch Size']
+    assert cfg.train_dataloader.drop_last
+
+    length = cfg.train_cfg.max_iters
+    key = 'iterations from random initialisation' if 'scratch' in name else 'iterations with a base'
+    assert length == MODELS_META[name]['Metadata']['Iterations'] and length in SETTINGS[key]
+    if 'bnonly' in name:
+        assert length == SETTINGS['iterations of HPT-BN']
+    (cosine,) = cfg.param_scheduler
+    assert cosine == dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=length, eta_min=0.0)
+
+    hooks = [hook.type for hook in cfg.custom_hooks]
+    assert 'ExportBackboneHook' in hooks
+    assert ('InitFromBaseHook' in hooks) == ('pretrain' in name)
+    assert ('TrainBNOnlyHook' in hooks) == ('bnonly' in name)
+
+
+def test_the_views_are_the_published_ones():
+    _, views, _ = load(NAMES[0]).train_dataloader.dataset.pipeline
+    assert views.num_views == 2
+    crop, jitter, grey, blur, flip = views.transforms[0]
+    assert (crop.type, crop.scale, list(crop.crop_ratio_range)) == (
+        'RandomResizedCrop',
+        SETTINGS['crop'],
+        SETTINGS['crop scale'],
+    )
+    assert jitter.prob == SETTINGS['colour jitter probability']
+    (colour,) = jitter.transforms
+    assert [colour[key] for key in ('brightness', 'contrast', 'saturation', 'hue')] == SETTINGS['colour jitter']
+    assert (grey.type, grey.prob) == ('RandomGrayscale', SETTINGS['grey probability'])
+    assert (list(blur.magnitude_range), blur.prob) == (SETTINGS['blur deviation'], SETTINGS['blur probability'])
+    assert flip.prob == SETTINGS['flip probability']
+
+
+def test_views_draw_what_they_are_said_to_draw():
+    """The colour jitter and the grey of MMPretrain, on BGR, against torchvision's on RGB; blur over its whole range."""
+    register_all_modules(init_default_scope=False)
+    init_default_scope('mmpretrain')
+    _, jitter, grey, blur, _ = load(NAMES[0]).train_dataloader.dataset.pipeline[1].transforms[0]
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    picture = Image.fromarray(rgb)
+
+    hue = Compose([dict(jitter.transforms[0], brightness=0, contrast=0, saturation=0, hue=(0.3, 0.3))])
+    found = hue(dict(img=rgb[..., ::-1].copy()))['img'][..., ::-1]
+    assert np.abs(found.astype(int) - np.asarray(functional.adjust_hue(picture, 0.3)).astype(int)).max() <= 1
+
+    found = Compose([dict(grey, prob=1.0)])(dict(img=rgb[..., ::-1].copy()))['img']
+    luma = np.asarray(functional.rgb_to_grayscale(picture)).astype(int)
+    assert np.abs(found.astype(int) - luma[..., None]).max() <= 1
+
+    (step,) = Compose([dict(blur)]).transforms
+    drawn = np.array([step.random_magnitude() for _ in range(2000)])
+    low, high = SETTINGS['blur deviation']
+    assert low <= drawn.min() < low + 0.05 and high - 0.05 < drawn.max() <= high
+    assert abs(drawn.mean() - (low + high) / 2) < 0.05
+
+
+def test_one_config_differs_from_its_neighbour_in_what_it_says():
+    pretrain, bnonly, scratch = (load(name) for name in NAMES)
+    assert changed(pretrain, bnonly) == {'custom_hooks'}
+    assert bnonly.custom_hooks[:-1] == pretrain.custom_hooks
+    # With the base's weights the file that names them goes; the length is the published one of either.
+    assert changed(pretrain, scratch) == {
+        'custom_hooks',
+        'max_iters',
+        'train_cfg',
+        'param_scheduler',
+        'default_hooks',
+    }
+    assert scratch.custom_hooks == pretrain.custom_hooks[1:]
+    base, target, both, bnonly = (load(name, ROOT / 'configs' / 'shapes') for name in SHAPES)
+    assert changed(base, target) == {'train_dataloader'}
+    assert changed(target, both) == {'custom_hooks', 'base'}
+    assert changed(both, bnonly) == {'custom_hooks'}
+
+
+@pytest.mark.parametrize('length', SETTINGS['iterations from random initialisation'])
+def test_a_length_is_two_overrides(length):
+    cfg = load('pretrain_moco_r50_5ki')
+    cfg.merge_from_dict({'train_cfg.max_iters': length, 'param_scheduler.0.end': length})
+    optimizer = OptimWrapper(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.03))
+    scheduler = PARAM_SCHEDULERS.build(cfg.param_scheduler[0], default_args=dict(optimizer=optimizer))
+    assert scheduler.T_max == length
+    rates = []
+    for _ in range(min(length, 5000)):
+        rates.append(optimizer.get_lr()['lr'][0])
+        optimizer.step()
+        scheduler.step()
+    wanted = 0.015 * (1 + np.cos(np.pi * np.arange(len(rates)) / length))
+    np.testing.assert_allclose(rates, wanted, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'configs/_base_/datasets').glob('hpt_*.py')), ids=lambda path: path.stem
+)
+def test_the_data_set_is_a_variable(path, monkeypatch):
+    facts = Config.fromfile(path)
+    if 'mean' not in facts:
+        pytest.skip('readers of the others')
+    monkeypatch.setenv('HPT_DATASET', path.stem.removeprefix('hpt_'))
+    monkeypatch.setenv('HPT_BASE', 'work_dirs/source/backbone.pth')
+    cfg = load('pretrain_moco_r50_5ki')
+    assert cfg.train_dataloader.dataset == dict(facts.unlabelled_set, pipeline=cfg.pipeline)
+    assert cfg.train_dataloader.dataset.with_label is False
+    assert cfg.model.data_preprocessor == dict(
+        type='SelfSupDataPreprocessor', to_rgb=True, mean=facts.mean, std=facts.std
+    )
+    assert cfg.custom_hooks[0].checkpoint == 'work_dirs/source/backbone.pth'
+    assert cfg.work_dir == f'work_dirs/pretrain_moco_r50_5ki/{path.stem.removeprefix("hpt_")}'
+
+
+def test_the_real_model_makes_a_step():
+    register_all_modules(init_default_scope=False)
+    cfg = load('scratch_moco_r50_200ki')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    data = model.data_preprocessor(dict(inputs=[torch.randint(0, 256, (4, 3, 64, 64))] * 2, data_samples=[]), True)
+    # RGB, with the data set's own mean and deviation.
+    assert data['inputs'][0].shape == (4, 3, 64, 64)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    # At random initialisation one of 65,537 keys is as likely as the others, up to what the temperature adds.
+    assert 0 < loss < 20
+    with_gradient = {key for key, one in model.named_parameters() if one.grad is not None}
+    assert with_gradient == {key for key, _ in model.named_parameters() if not key.startswith('encoder_k.')}
+    assert model.queue_ptr == 4
