@@ -1,0 +1,48 @@
+"""Write BDD100K's boxes as COCO's JSON: train without 10,000 images, those (val), and the official val (test).
+
+    python tools/dataset_converters/bdd_to_coco.py data/bdd100k
+
+writes ``data/bdd100k/annotations/detection_{train,val,test}.json``, which configs/_base_/datasets/bdd_detection.py
+reads, from labels of 2018, of 2020 or older ones (projects/rethink/datasets/bdd.py says which files). Stopped, it
+leaves nothing half-written.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.datasets import bdd
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('root', type=Path, help='folder with images/100k and labels')
+    parser.add_argument('--val', type=int, default=10_000, metavar='N', help='training images that are held out')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('--skip-missing', action='store_true', help='leave out labelled images without a file')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence():
+            splits = bdd.convert(args.root, args.val, args.seed, args.skip_missing)
+    except KeyboardInterrupt:
+        sys.exit('\nstopped, and nothing is written; the same command begins anew.')
+    for name, found in splits.items():
+        print(f'official {name}: {len(found.images):,} images, {len(found.annotations):,} boxes')
+        if found.missing:
+            print(f'  left out: {len(found.missing):,} images without a file, such as {found.missing[0]}')
+        for category, number in found.unknown.most_common():
+            print(f'  left out: {number:,} boxes of {category!r}, which is none of the 10 classes')
+        if found.empty:
+            print(f'  left out: {found.empty:,} boxes without an area in their image')
+    print(f'{args.root / "annotations"}/detection_{{train,val,test}}.json, {args.val:,} images held out in val')
+
+
+if __name__ == '__main__':
+    main()
