@@ -12,7 +12,7 @@ import time
 
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
-from mmengine.runner import BaseLoop, IterBasedTrainLoop
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, ValLoop
 from torch.utils.data import BatchSampler, IterableDataset
 
 
@@ -161,3 +161,34 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             # The checkpoint is from another loop: the sampler had the Runner's seed there as well.
             sampler.seed = self.runner.seed
         self.runner.message_hub.update_info('sampler_seed', sampler.seed)
+
+
+@LOOPS.register_module()
+class ValAndTestLoop(ValLoop):
+    """``ValLoop`` that each time evaluates the test data as well.
+
+    So that one training gives both the number by which learning rate, schedule and iteration are chosen and the one
+    that is then reported. ``val_cfg = dict(type='ValAndTestLoop')`` with ``test_dataloader``, ``test_cfg`` and
+    ``test_evaluator`` of the config. Metrics are named ``val/…`` and ``test/…``.
+
+    Args: those of ``ValLoop``.
+    """
+
+    def __init__(self, runner, *args, **kwargs) -> None:
+        super().__init__(runner, *args, **kwargs)
+        self.test_loop = runner.test_loop
+
+    def run(self) -> dict[str, float]:
+        """Evaluate; the metrics of both."""
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        self.runner.model.eval()
+        metrics = {}
+        for part, loop in dict(val=self, test=self.test_loop).items():
+            for index, batch in enumerate(loop.dataloader):
+                loop.run_iter(index, batch)
+            found = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+            metrics |= {f'{part}/{name}': value for name, value in found.items()}
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics

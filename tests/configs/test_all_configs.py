@@ -35,7 +35,10 @@ def test_the_model_builds_and_random_weights_are_never_frozen(name):
     hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
     assert 'TrainBNOnlyHook' not in hooks or 'InitFromBaseHook' in hooks
     init_cfg = cfg.model.backbone.get('init_cfg')
-    if not init_cfg:
+    if Path(name).stem.startswith('freeze'):  # all of the backbone, and nothing else, which comes from a file
+        assert 'InitFromBaseHook' in hooks
+        assert frozen == [key for key, _ in model.named_parameters() if key.startswith('backbone.')]
+    elif not init_cfg:
         assert not frozen and cfg.model.backbone.get('frozen_stages', -1) == -1
     elif 'pretrain' in name:
         assert frozen and all(key.startswith('backbone.') for key in frozen)

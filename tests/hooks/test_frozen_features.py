@@ -1,4 +1,4 @@
-"""Features computed once: results are those of images, the file is for these images and weights alone; test beside val."""
+"""Features computed once: results are those of images, a file is for these images and weights alone."""
 
 import itertools
 from logging import getLogger
@@ -82,7 +82,14 @@ def config(data, base, work_dir, hook: bool = True, train=(), max_iters: int = 6
             batch_size=4,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=shuffle),
-            dataset=dict(type='CustomDataset', data_root=str(data), ann_file=f'{split}.txt', pipeline=pipeline),
+            dataset=dict(
+                type='CustomDataset',
+                data_root=str(data),
+                ann_file=f'{split}.txt',
+                pipeline=pipeline,
+                # Which would collect garbage, a second each time among all that the tests hold.
+                serialize_data=False,
+            ),
         )
 
     hooks = [dict(type='InitFromBaseHook', checkpoint=str(base))] + [dict(type='FrozenFeaturesHook')] * hook

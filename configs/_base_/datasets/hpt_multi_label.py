@@ -17,3 +17,8 @@ train_set = dict(type='UncertainMultiLabelDataset', ann_file='splits/train.json'
 val_set = dict(type='UncertainMultiLabelDataset', ann_file='splits/val.json', uncertain='negative', test_mode=True)
 test_set = dict(type='UncertainMultiLabelDataset', ann_file='splits/test.json', uncertain='negative', test_mode=True)
 train_1000_set = dict(type='UncertainMultiLabelDataset', ann_file='splits/train_1000.json', uncertain='negative')
+
+# Of a classifier of such images.
+head = dict(type='MultiLabelLinearClsHead', loss=dict(type='CrossEntropyLoss', use_sigmoid=True))
+evaluator = [dict(type='MultiLabelAUROC', uncertain='negative', missing='negative')]
+metric = 'multi-label/AUROC'

@@ -18,3 +18,8 @@ train_set = dict(type='mmpretrain.CustomDataset', ann_file='splits/train.txt')
 val_set = dict(type='mmpretrain.CustomDataset', ann_file='splits/val.txt', test_mode=True)
 test_set = dict(type='mmpretrain.CustomDataset', ann_file='splits/test.txt', test_mode=True)
 train_1000_set = dict(type='mmpretrain.CustomDataset', ann_file='splits/train_1000.txt')
+
+# Of a classifier of such images. Top-1, and recall averaged over the classes, which is mean per-class accuracy.
+head = dict(type='LinearClsHead', loss=dict(type='CrossEntropyLoss'), topk=1)
+evaluator = [dict(type='Accuracy', topk=1), dict(type='SingleLabelMetric', items=['recall'])]
+metric = 'accuracy/top1'
