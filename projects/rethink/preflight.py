@@ -62,6 +62,8 @@ def _how_to_get(path) -> str:
         part = next((part for part in ('figures', 'voc') if part in str(path)), None)
         more = f' data/shapes --{part}' if part else ''
         return f'make the data with `python tools/dataset_converters/make_shapes.py{more}`'
+    if Path(path).parent.name == 'splits':
+        return 'write it with tools/dataset_converters/make_splits.py (docs/datasets.md)'
     return 'docs/data.md says where each data set comes from and goes'
 
 

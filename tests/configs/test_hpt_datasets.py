@@ -8,10 +8,12 @@ import numpy as np
 import official_layouts
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from official_layouts import CONFIGS, NAMES
 from rethink.datasets import splits
+from rethink.preflight import ConfigError, check
 
 # classes, mean and std of R, G, B in [0, 1], several labels: HPT's table of data sets and its released configs.
 PUBLISHED = dict(
@@ -99,6 +101,19 @@ def test_readers_read_a_miniature_in_the_official_layout(name, tmp_path):
         batch = pseudo_collate([dataset[index] for index in (0, len(dataset) - 1)])
         assert [tuple(one.shape) for one in batch['inputs']] == [(3, 6, 8)] * 2
     assert len(seen['train_1000']) == labels
+
+
+def test_a_training_without_splits_is_refused_with_the_command_that_writes_them(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{CONFIGS / 'hpt_chexpert.py'}'\n"
+        "default_scope = 'mmpretrain'\n"
+        'train_dataloader = dict(dataset=dict(**_base_.train_set, pipeline=[]))\n'
+    )
+    with pytest.raises(
+        ConfigError, match=r'data/chexpert/splits/train\.json of train_dataloader\.dataset .*make_splits'
+    ):
+        check(Config.fromfile(config))
 
 
 def test_what_the_preprocessor_makes_of_a_picture_with_these_statistics_has_mean_0_and_deviation_1(tmp_path):

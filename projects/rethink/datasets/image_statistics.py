@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -118,8 +119,14 @@ def measure(path: str | os.PathLike) -> tuple[int, list[int], list[int]] | None:
         return None
     # Exact: OpenCV adds integers, and what it returns is a float64 of less than 2**53.
     sums = [round(value) for value in cv2.sumElems(image)[:3]]
-    squares = [round(cv2.norm(channel, cv2.NORM_L2SQR)) for channel in cv2.split(image)]
+    squares = [round(cv2.norm(channel, cv2.NORM_L2SQR)) for channel in cv2.split(image, _planes(*image.shape[:2]))]
     return image.shape[0] * image.shape[1], sums[::-1], squares[::-1]
+
+
+@lru_cache(maxsize=1)
+def _planes(height, width):
+    # New memory for each image takes as long as all that is computed in it; many data sets have one size.
+    return [np.empty((height, width), np.uint8) for _ in range(3)]
 
 
 def scan(
