@@ -8,4 +8,4 @@ default_hooks = dict(
     visualization=dict(_delete_=True, type='VisualizationHook', enable=False),
 )
 custom_hooks = [dict(type='ExportBackboneHook')]
-visualizer = dict(_delete_=True, type='UniversalVisualizer')
+visualizer = dict(type='UniversalVisualizer')

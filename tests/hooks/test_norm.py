@@ -9,7 +9,7 @@ from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from rethink.hooks import ReestimateBNHook
+from rethink.hooks import ReestimateBNHook, TrainBNOnlyHook
 from rethink.hooks.norm import bn_layers, images_in_rounds, reestimate_bn
 from rethink.preflight import ConfigError
 from tiny_moco import classifier, config, copied, moco, train, write_images
@@ -266,22 +266,28 @@ def test_what_cannot_be_trained_alone_is_one_sentence(images, tmp_path, model, h
         train(cfg)
 
 
-def test_no_gradient_of_a_frozen_weight_is_computed(images, tmp_path):
-    """Less is kept for the backward pass: the inputs of convolutions, which only the gradients of weights need."""
+def test_only_the_images_need_not_be_kept_for_the_backward_pass():
+    """What convolutions are given is kept for the layers before them anyway, and BN keeps what convolutions give."""
     init_default_scope('mmpretrain')
-    cfg = config(images, tmp_path, classifier())
+    images = torch.randn(4, 3, 32, 32)
     kept = []
-    for hooks in ([], [dict(type='TrainBNOnlyHook')]):
-        model = MODELS.build(copy.deepcopy(cfg.model)).train()
-        if hooks:
-            from rethink.hooks import TrainBNOnlyHook
-
-            TrainBNOnlyHook()._freeze(model)
+    for bn_only in (False, True):
+        model = MODELS.build(classifier()).train()
+        if bn_only:
+            TrainBNOnlyHook().freeze(model)
+        weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
         sizes = {}
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda one, sizes=sizes: sizes.setdefault(one.untyped_storage().data_ptr(), one.nbytes) and one,
-            lambda one: one,
-        ):
-            model.backbone(torch.randn(4, 3, 32, 32))[0].sum().backward()
+
+        def note(tensor, weights=weights, sizes=sizes):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            features = model.backbone(images)  # alive, as nothing that is kept may be freed while it is counted
         kept.append(sum(sizes.values()))
-    assert 0 < kept[1] < kept[0]
+        features[0].sum().backward()
+        trained = [name for name, one in model.named_parameters() if one.grad is not None]
+        assert bool([name for name in trained if 'conv' in name]) != bn_only
+    assert kept[0] - kept[1] == images.nbytes

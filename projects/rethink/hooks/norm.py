@@ -297,7 +297,7 @@ class TrainBNOnlyHook(Hook):
 
     def before_run(self, runner) -> None:
         model = unwrapped(runner.model)
-        trained, frozen = self._freeze(model)
+        trained, frozen = self.freeze(model)
         runner.logger.info(f'Trained are {trained} parameters of BN{_and(self.also)}; {frozen} others are frozen.')
         if model is runner.model:
             return
@@ -309,7 +309,8 @@ class TrainBNOnlyHook(Hook):
         # The wrapper has listed what it reduces, and would wait for the gradients of what is frozen now.
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
 
-    def _freeze(self, model: nn.Module) -> tuple[int, int]:
+    def freeze(self, model: nn.Module) -> tuple[int, int]:
+        """Freeze a model that is not wrapped; how many parameters are trained, and how many are not."""
         kept = {parameter for layer in bn_layers(model).values() for parameter in layer.parameters(recurse=False)}
         for name in self.also:
             try:
