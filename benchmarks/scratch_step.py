@@ -67,7 +67,7 @@ def main() -> None:
                 torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()
             start = clock()
-            loss = sum(model.train_step(data, optim_wrapper)['loss'].flatten()).item()  # waits for the GPU
+            loss = model.train_step(data, optim_wrapper)['loss'].item()  # waits for the GPU
             seconds[name].append(clock() - start)
             if cuda:
                 memory[name] = torch.cuda.max_memory_allocated() / 2**30
