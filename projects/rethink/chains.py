@@ -1,0 +1,606 @@
+"""Chains of hierarchical pre-training, Base → (Source →) Target, from one config and lists (Reed et al. 2022, HPT).
+
+A chain is written as in the paper, its letters the data on which it is trained one after another:
+
+===========  ==========================================================================================================
+``B``        the base as it is; of the target it gets the running statistics of its BN, estimated anew
+``T``        trained on the target from random initialisation
+``B+T``      trained on the target, beginning with the base (HPT)
+``B+S``      the same on a source
+``B+S+T``    trained on the target, beginning with B+S
+``…-BN``     behind a letter: in this step BN alone is trained. ``B+T-BN`` is HPT-BN; in ``B+S+T-BN`` the source is
+             trained whole and the target by its BN, so that B+S is the same step as without; ``B+S-BN+T-BN`` has both
+===========  ==========================================================================================================
+
+A step is a chain or the beginning of one, for a number of iterations, which all trainings in it have: B+S+T of 500 is
+500 on the source, then 500 on the target. Chains share the steps with which they begin. Each step is a run of
+``tools/train.py`` in a folder of its own, over a config that is written there, and is finished when its backbone is.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS
+
+from . import config_path, launch, preflight
+from .analysis.logs import read_run
+from .files import write_atomically
+from .grid import config_content, first_difference
+from .hooks.checkpoint import read_checkpoint
+from .hooks.hierarchy import ExportBackboneHook, InitFromBaseHook, check_queue, write_backbone
+from .hooks.norm import batches_beside_training, reestimate_bn, unwrapped
+from .jobs import Job
+from .preflight import ConfigError
+
+# Iterations in the paper: of steps with a base, of those from random initialisation, of those that train BN alone.
+LENGTHS = dict(base=(50, 500, 5_000, 50_000), scratch=(5_000, 50_000, 100_000, 200_000), bn=(5_000,))
+# Ours: the paper does not say from how many images the statistics are. 200 batches, as in detectron2's precise BN.
+BN_IMAGES = 200 * 256
+
+_CHAIN = re.compile(r'T|B(\+S(-BN)?)?(\+T(-BN)?)?')
+_DATA = dict(B='target', S='source', T='target')
+# What a chain puts into the config of each of its steps, in the place of what the config has.
+_OWN_HOOKS = ('InitFromBaseHook', 'TrainBNOnlyHook', 'ExportBackboneHook')
+
+
+# --- names and lengths -----------------------------------------------------------------------------------------------
+
+
+def check_name(chain: str) -> None:
+    """A name is one of a chain.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not _CHAIN.fullmatch(chain):
+        raise ConfigError(
+            f'{chain!r} is no chain; chains are T, B, B+T, B+S and B+S+T, with -BN behind an S or T where BN alone is '
+            'trained, as in B+T-BN.'
+        )
+
+
+def steps_of(chain: str) -> list[str]:
+    """What is trained one after another: ``B+S+T-BN`` → ``B+S``, ``B+S+T-BN``; ``B`` and ``T`` are themselves."""
+    parts = chain.split('+')
+    return ['+'.join(parts[: end + 1]) for end in range(min(1, len(parts) - 1), len(parts))]
+
+
+def kind_of(chain: str) -> str:
+    """Of its last step: ``'scratch'``, ``'base'``, ``'bn'`` (BN alone is trained) or ``'statistics'`` (the base's)."""
+    if chain.endswith('-BN'):
+        return 'bn'
+    return {'B': 'statistics', 'T': 'scratch'}.get(chain, 'base')
+
+
+def _schedulers(cfg: Config) -> list:
+    found = cfg.get('param_scheduler') or []
+    return found if isinstance(found, list | tuple) else [found]
+
+
+def set_length(cfg: Config, iterations: int) -> None:
+    """Train so many iterations; a schedule that ends with the training ends there, all else stays where it is.
+
+    Raises:
+        ConfigError: the config counts in epochs, or part of its schedule begins later.
+    """
+    before = (cfg.get('train_cfg') or {}).get('max_iters')
+    if not isinstance(before, int):
+        raise ConfigError(f'{cfg.filename} has no train_cfg.max_iters; a chain is of trainings by iterations.')
+    cfg.train_cfg.max_iters = iterations
+    for index, scheduler in enumerate(_schedulers(cfg)):
+        for key in ('end', 'T_max'):
+            if scheduler.get(key) == before and not scheduler.get('by_epoch', True):
+                scheduler[key] = iterations
+        if scheduler.get('end') == iterations <= scheduler.get('begin', 0):
+            raise ConfigError(
+                f'param_scheduler[{index}] of {cfg.filename} begins at {scheduler.begin}, so that {iterations} '
+                'iterations are too few for it; ask for more, or change where it begins.'
+            )
+
+
+# Learning rates of an iteration that are the same whenever the training ends.
+_WITHOUT_END = ('MultiStep', 'Step', 'Exponential')
+
+
+def same_until(cfg: Config, lengths: Sequence[int]) -> bool:
+    """Whether a training passes through what the shorter ones end with, so that one gives the exports of all.
+
+    That is so if nothing in its schedule depends on the length: a constant learning rate, warm-up, drops at given
+    iterations. A cosine to 0 does.
+    """
+
+    def schedule(length: int) -> list:
+        own = copy.deepcopy(cfg)
+        set_length(own, length)
+        found = [dict(scheduler) for scheduler in _schedulers(own)]
+        for scheduler in found:
+            if str(scheduler['type']).startswith(_WITHOUT_END) and scheduler.get('end') == length:
+                del scheduler['end']
+        return found
+
+    return all(schedule(length) == schedule(lengths[0]) for length in lengths)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class Images(NamedTuple):
+    """Images without labels, as a config has them.
+
+    Args:
+        name: as it was asked for.
+        dataset: config of a data set, without a pipeline.
+        mean, std: RGB, of pixels from 0 to 255; None for those of the config that is trained.
+    """
+
+    name: str
+    dataset: dict
+    mean: list[float] | None
+    std: list[float] | None
+
+    def put_into(self, cfg: Config) -> None:
+        """Train ``cfg`` on these, with its own views."""
+        loader = cfg.train_dataloader
+        loader.dataset = copy.deepcopy(dict(self.dataset, pipeline=loader.dataset.get('pipeline')))
+        if self.mean is not None:
+            cfg.model.data_preprocessor.update(mean=list(self.mean), std=list(self.std))
+
+
+def _own_images(cfg: Config, name: str) -> Images:
+    dataset = cfg.get('unlabelled_set') or (cfg.get('train_dataloader') or {}).get('dataset')
+    if not dataset:
+        raise ConfigError(f'{name} has no images to train on: neither an unlabelled_set nor a train_dataloader.')
+    dataset = {key: value for key, value in dataset.to_dict().items() if key != 'pipeline'}
+    of = cfg if 'mean' in cfg else (cfg.get('model') or {}).get('data_preprocessor') or {}
+    return Images(name, dataset, of.get('mean'), of.get('std'))
+
+
+def images_of(name: str) -> Images:
+    """Those of a data set of study B (``resisc45`` for ``configs/_base_/datasets/hpt_resisc45.py``) or of a config.
+
+    A config gives its ``unlabelled_set``, ``mean`` and ``std``, or what it trains on, with its ``data_preprocessor``.
+
+    Raises:
+        ConfigError: there is no such data set or config, or it has no images.
+    """
+    if name.endswith('.py'):
+        return _own_images(launch.load_config(name), name)
+    try:
+        path = config_path(f'_base_/datasets/hpt_{name}.py')
+    except FileNotFoundError:
+        folder = Path(config_path('_base_/datasets/hpt_resisc45.py')).parent
+        known = sorted(file.stem.removeprefix('hpt_') for file in folder.glob('hpt_*.py'))
+        readers = ('single_label', 'multi_label')
+        raise ConfigError(
+            f'there is no data set {name!r}; name a config (….py) or one of '
+            f'{", ".join(one for one in known if one not in readers)}.'
+        ) from None
+    return _own_images(launch.load_config(path), name)
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+def exported(path: Path, iterations: int) -> bool:
+    """Whether a file is whole and has the backbone of that iteration."""
+    try:
+        return read_checkpoint(path)['meta']['iterations'] == iterations
+    except Exception:  # not there, cut off, or another file: all are to be written (again)
+        return False
+
+
+@dataclass(eq=False)
+class Step:
+    """A training (or, for B, an estimation) and the backbones that it leaves.
+
+    Args:
+        chain: what it is the last step of.
+        seed: of initialisation, order and augmentation.
+        lengths: its iterations, the last, and others before where one training gives them all; (0,) for B.
+        work_dir: its folder.
+        base: the file with which it begins.
+        after: the step that writes that file.
+    """
+
+    chain: str
+    seed: int
+    lengths: tuple[int, ...]
+    work_dir: Path
+    base: Path | None
+    after: 'Step | None' = None
+
+    @property
+    def name(self) -> str:
+        return f'{self.work_dir.parent.name}/{self.work_dir.name}'
+
+    @property
+    def data(self) -> str:
+        """``'source'`` or ``'target'``."""
+        return _DATA[self.chain.removesuffix('-BN')[-1]]
+
+    @property
+    def exports(self) -> dict[int, Path]:
+        """Iterations → file."""
+        *earlier, last = self.lengths
+        found = {length: self.work_dir / f'backbone_{length}.pth' for length in earlier}
+        return found | {last: self.work_dir / ExportBackboneHook.filename}
+
+    @property
+    def finished(self) -> bool:
+        return all(exported(path, length) for length, path in self.exports.items())
+
+
+@dataclass(eq=False)
+class _StepJob(Job):
+    step: Step = field(kw_only=True)
+
+    @property
+    def finished(self) -> bool:
+        return self.step.finished
+
+    @property
+    def result(self) -> str:
+        return f'a whole {", ".join(path.name for path in self.step.exports.values())}'
+
+    @property
+    def done(self) -> float:
+        # Looked at each second, so that the files are not read.
+        if all(path.is_file() for path in self.step.exports.values()):
+            return self.cost * self.iterations
+        return min(super().done, self.cost * self.iterations)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Chains:
+    """The folder of some chains: ``chains.json`` and, below a folder for each seed, one for each step.
+
+    Args:
+        folder: need not exist.
+        cfg: a self-supervised training by iterations; its hooks, images and length are replaced in each step.
+        base: local checkpoint of any writer that :mod:`rethink.weights` knows; by default that of the config's
+            ``InitFromBaseHook``.
+        source, target: names for :func:`images_of`; the target is by default what the config trains on.
+        processes: of each training.
+        bn_images: for the statistics of B.
+
+    Raises:
+        ConfigError: data that there are not, or a folder that holds other chains or something else.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        cfg: Config,
+        base: str | None = None,
+        source: str | None = None,
+        target: str | None = None,
+        processes: int = 1,
+        bn_images: int = BN_IMAGES,
+    ) -> None:
+        self.folder, self.cfg, self.processes, self.bn_images = Path(folder), cfg, processes, bn_images
+        if not (cfg.get('model') or {}).get('data_preprocessor') or not cfg.get('train_dataloader'):
+            raise ConfigError(f'{cfg.filename} is no training: it has no model.data_preprocessor or train_dataloader.')
+        self.hooks = {hook['type']: dict(hook) for hook in cfg.get('custom_hooks') or [] if hook['type'] in _OWN_HOOKS}
+        base = base or self.hooks.get('InitFromBaseHook', {}).get('checkpoint')
+        self.base = Path(base) if base else None
+        self.images = dict(
+            source=images_of(source) if source else None,
+            target=images_of(target) if target else _own_images(cfg, cfg.filename),
+        )
+        self._steps: list[dict] = []
+        self._before: dict = {}
+        record = self.folder / 'chains.json'
+        if record.is_file():
+            self._read(record)
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise ConfigError(f'{folder} is not empty and holds no chains; name another folder with --out.')
+
+    # --- the record ---
+
+    def _provenance(self, with_base: bool) -> dict:
+        """What decides what a step is; None for what is not used."""
+        cfg = copy.deepcopy(self.cfg)
+        cfg.train_dataloader.dataset.clear()
+        cfg.train_dataloader.dataset.pipeline = self.cfg.train_dataloader.dataset.get('pipeline')
+        cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in _OWN_HOOKS]
+        cfg.custom_hooks += [dict(hook, checkpoint=None) for hook in self.hooks.values()]
+        trained_by = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
+        plain = config_content(cfg)
+        for key in ('mean', 'std'):
+            plain['model']['data_preprocessor'].pop(key, None)
+        # _replace: a data set is what it is, by whatever name it was asked for.
+        images = {role: one and one._replace(name='')._asdict() for role, one in self.images.items()}
+        return dict(
+            config={key: plain.get(key) for key in trained_by},
+            base=_sha256(self.base) if with_base else None,
+            **json.loads(json.dumps(images, default=str)),
+            processes=self.processes,
+            bn_images=self.bn_images,
+        )
+
+    def _read(self, record: Path) -> None:
+        try:
+            content = json.loads(record.read_text())
+            self._before, self._steps = dict(content['provenance']), list(content['steps'])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f'{record} is not the record of chains ({error!r}); name another --out.') from error
+
+    def save(self, steps: Sequence[Step]) -> None:
+        """Write the record, with these steps beside those that are there.
+
+        Raises:
+            ConfigError: the folder holds chains that begin otherwise.
+        """
+        now = self._provenance(any(step.base for step in steps))
+        for key, value in self._before.items():
+            if value is None or now.get(key) is None:  # not needed then, or not needed now
+                now[key] = value or now.get(key)
+            elif where := first_difference(value, now[key], key):
+                what = f'begin with another base than {self.base}' if key == 'base' else f'differ in {where}'
+                raise ConfigError(f'{self.folder} holds chains that {what}; name another folder with --out.')
+        rows = {(row['step'], row['iterations']): row for row in self._steps}
+        for step in steps:
+            for length, path in step.exports.items():
+                rows[step.name, length] = dict(
+                    step=step.name,
+                    chain=step.chain,
+                    seed=step.seed,
+                    config=self.cfg.filename,
+                    data=self.images[step.data].name,
+                    base=str(step.base) if step.base else None,
+                    iterations=length,
+                    export=str(path.relative_to(self.folder)),
+                )
+        self._before, self._steps = now, list(rows.values())
+        content = dict(provenance=now, steps=self._steps)
+        write_atomically(self.folder / 'chains.json', json.dumps(content, indent=1).encode())
+
+    # --- the plan ---
+
+    def plan(
+        self, chains: Sequence[str], lengths: Mapping[str, Sequence[int]], seeds: Sequence[int] = (0,)
+    ) -> list[Step]:
+        """The steps of some chains, each once, and after those that it needs.
+
+        Args:
+            lengths: as :data:`LENGTHS`; a chain has those of its last step.
+
+        Raises:
+            ConfigError: an unknown chain, or one without its base or source.
+        """
+        wanted: dict[str, list[int]] = {}
+        for chain in chains:
+            check_name(chain)
+            if 'B' in chain.split('+') and self.base is None:
+                raise ConfigError(f'{chain} begins with a base; name its checkpoint with --base.')
+            if self.images['source'] is None and '+S' in chain:
+                raise ConfigError(f'{chain} goes through a source; name its data with --source.')
+            for length in lengths.get(kind_of(chain), (0,)):
+                for part in steps_of(chain):
+                    there = wanted.setdefault(part, [])
+                    there += [] if length in there else [length]
+        steps: list[Step] = []
+        for seed in seeds:
+            # What a step has written, for the steps after it.
+            wrote: dict[tuple[str, int], Step] = {}
+            for part in sorted(wanted, key=lambda part: part.count('+')):
+                for group in self._trainings(part, sorted(wanted[part])):
+                    step = self._step(part, seed, group, wrote)
+                    steps.append(step)
+                    wrote |= {(part, length): step for length in group}
+        return steps
+
+    def _trainings(self, chain: str, lengths: list[int]) -> list[tuple[int, ...]]:
+        """Which lengths are one training: all that begin alike, if the schedule lets them go on alike."""
+        if chain != 'B' and len(steps_of(chain)) == 1 and same_until(self.cfg, lengths):
+            return [tuple(lengths)]
+        return [(length,) for length in lengths]
+
+    def _step(self, chain: str, seed: int, group: tuple[int, ...], wrote: dict) -> Step:
+        name = chain if chain == 'B' else f'{chain}_{"-".join(map(str, group))}'
+        work_dir = self.folder / f'seed{seed}' / name
+        if chain == 'T':
+            return Step(chain, seed, group, work_dir, None)
+        before = [part for part in steps_of(chain) if part != chain]
+        if not before:
+            return Step(chain, seed, group, work_dir, self.base)
+        after = wrote[before[-1], group[0]]
+        return Step(chain, seed, group, work_dir, after.exports[group[0]], after)
+
+    def config(self, step: Step) -> Config:
+        """What a step trains: the config, with the step's images, beginning, length and seed."""
+        cfg = copy.deepcopy(self.cfg)
+        self.images[step.data].put_into(cfg)
+        kind = kind_of(step.chain)
+        hooks = []
+        if step.base and kind != 'statistics':
+            begin = self.hooks.get('InitFromBaseHook', dict(type='InitFromBaseHook'))
+            hooks.append(dict(begin, checkpoint=str(step.base)))
+        hooks += [hook for hook in cfg.get('custom_hooks') or [] if hook['type'] not in _OWN_HOOKS]
+        if kind == 'bn':
+            # The projector is thrown away, and has no BN to train.
+            hooks.append(self.hooks.get('TrainBNOnlyHook', dict(type='TrainBNOnlyHook', also=['neck'])))
+        if kind != 'statistics':
+            *earlier, last = step.lengths
+            set_length(cfg, last)
+            hooks.append(dict(type='ExportBackboneHook', at=earlier))
+        cfg.custom_hooks = hooks
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=step.seed)
+        return cfg
+
+    def jobs(self, steps: Sequence[Step], train: Callable[[str], list[str]], estimate: list[str]) -> list[Job]:
+        """What runs some steps, in this order; their configs are not written yet.
+
+        Args:
+            train: path of a config → the command that trains it.
+            estimate: the command of ``tools/model_converters/reestimate_bn.py``, without arguments.
+        """
+        made: dict[Step, Job] = {}
+        for step in steps:
+            config = str(step.work_dir / 'step.py')
+            after = [made[step.after]] if step.after else []
+            if kind_of(step.chain) == 'statistics':
+                command = [
+                    *estimate,
+                    config,
+                    str(step.base),
+                    str(step.exports[0]),
+                    '--num-images',
+                    str(self.bn_images),
+                ]
+                size = dict(iterations=1)  # beside a training, it takes no time to speak of
+            else:
+                command = [*train(config), '--work-dir', str(step.work_dir), '--resume']
+                size = dict(iterations=step.lengths[-1], processes=self.processes)
+            made[step] = _StepJob(step.name, command, step.work_dir, after=after, step=step, **size)
+        return list(made.values())
+
+    def write_config(self, step: Step) -> None:
+        """Where the step's job reads it."""
+        write_atomically(step.work_dir / 'step.py', self.config(step).pretty_text.encode())
+
+    # --- what can be known before ---
+
+    @property
+    def _batch(self) -> int:
+        return self.cfg.train_dataloader.batch_size * self.processes
+
+    def check(self, steps: Sequence[Step]) -> None:
+        """What can be known before the first step starts.
+
+        Raises:
+            ConfigError: the first thing that is wrong: images, base, queue or schedule.
+        """
+        if not steps:
+            return
+        wanted = (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+        if wanted and wanted != self._batch:
+            preflight.say(
+                f'Each step has {self._batch} images ({self.processes} × {self.cfg.train_dataloader.batch_size}) and '
+                f'the learning rate is for {wanted}; change --gpus or train_dataloader.batch_size.'
+            )
+        for role in sorted({step.data for step in steps}):
+            self._check_images(role)
+        for step in steps:
+            self.config(step)
+        model = MODELS.build(self.cfg.model)
+        check_queue(model, self._batch)
+        if any(step.base == self.base for step in steps if step.base):
+            arguments = {key: one for key, one in self.hooks.get('InitFromBaseHook', {}).items() if key != 'type'}
+            InitFromBaseHook(**{**arguments, 'checkpoint': self.base}).initialise(model)
+
+    def _check_images(self, role: str) -> None:
+        cfg = copy.deepcopy(self.cfg)
+        self.images[role].put_into(cfg)
+        # A base of a step may be written by another one.
+        cfg.custom_hooks = []
+        preflight.check(cfg, 'train')
+        name = f'the {role} {self.images[role].name}'
+        try:
+            number = len(DATASETS.build(cfg.train_dataloader.dataset))
+        except Exception as error:
+            raise ConfigError(f'{name} cannot be read: {launch.describe(error)}.') from error
+        if number < self._batch:
+            raise ConfigError(
+                f'{name} has {number} images, fewer than the {self._batch} of a batch in all processes; complete it '
+                'or lower train_dataloader.batch_size.'
+            )
+
+    # --- results ---
+
+    def table(self) -> str:
+        """Every export that was ever asked for in this folder, as Markdown; also in ``table.md``."""
+        titles = ('chain', 'seed', 'data', 'base', 'iterations', 'export', 'time', 'run')
+        lines = [titles, ['---'] * len(titles), *map(self._cells, self._steps)]
+        text = '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+        write_atomically(self.folder / 'table.md', f'{self.cfg.filename}, in {self.folder}\n\n{text}\n'.encode())
+        return text
+
+    def _cells(self, row: dict) -> list:
+        export = self.folder / row['export']
+        run = read_run(export.parent)
+        seconds, state = None, f'at {run.iteration} of {row["iterations"]}' if run.iteration else 'missing'
+        if exported(export, row['iterations']):
+            state = 'finished'
+            each = [entry['time'] for at, entry in run.train.items() if at <= row['iterations'] and 'time' in entry]
+            seconds = sum(each) / len(each) * row['iterations'] if each else None
+            seconds = read_checkpoint(export)['meta'].get('seconds', seconds)
+        elif (export.parent / 'failed.txt').is_file():
+            state = f'failed at {run.iteration}'
+        base = Path(row['base']) if row['base'] else 'random'
+        if row['base'] and self.folder in base.parents:
+            base = base.relative_to(self.folder)
+        spent = '' if seconds is None else _duration(seconds)
+        return [*(row[key] for key in ('chain', 'seed', 'data')), base, row['iterations'], row['export'], spent, state]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f'{minutes // 60} h {minutes % 60:02d} min' if minutes >= 60 else f'{minutes} min {rest:02d} s'
+
+
+# --- the base --------------------------------------------------------------------------------------------------------
+
+
+def reestimate_base(cfg: Config, base: str | os.PathLike, path: str | os.PathLike, num_images: int = BN_IMAGES) -> int:
+    """B: a base whose BN has the mean and variance of its inputs on other images; weights stay as they are.
+
+    The images are those on which ``cfg`` trains, in one of its views, in batches of its size
+    (:func:`rethink.hooks.norm.reestimate_bn`).
+
+    Args:
+        cfg: a self-supervised training of this backbone.
+        base: local checkpoint.
+        path: of the backbone, as :class:`rethink.hooks.ExportBackboneHook` writes one; without a projector.
+        num_images: fewer where there are fewer, rounded down to whole batches.
+
+    Returns:
+        How many images it were.
+
+    Raises:
+        ConfigError: the base does not fit the model, the model has no BN, or there are fewer images than a batch.
+    """
+    start = time.monotonic()
+    runner = launch.build_runner(cfg)
+    model = unwrapped(runner.model)
+    InitFromBaseHook(str(base), projector=False).initialise(model)
+    loader = runner.train_loop.dataloader
+    batch_size = loader.batch_sampler.batch_size
+    number = min(num_images, len(loader.dataset)) // batch_size
+    if number == 0:
+        raise ConfigError(
+            f'there are {min(num_images, len(loader.dataset))} images for the statistics of BN, fewer than a batch of '
+            f'{batch_size}; name more, or set a smaller train_dataloader.batch_size.'
+        )
+
+    def step(batch: dict) -> torch.Tensor:
+        views = model.data_preprocessor(batch, True)['inputs']
+        return model.backbone(views[0] if isinstance(views, list | tuple) else views)
+
+    changed = reestimate_bn(model.backbone, batches_beside_training(runner, number), step)
+    if not changed:
+        raise ConfigError(
+            f'the backbone of {cfg.filename} has no BN whose statistics are trained; set norm_eval=False and '
+            'frozen_stages=-1.'
+        )
+    name = Path(cfg.filename or '').stem or None
+    seconds = time.monotonic() - start
+    write_backbone(path, model, config=name, base=str(base), iterations=0, images=number * batch_size, seconds=seconds)
+    return number * batch_size

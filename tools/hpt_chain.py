@@ -1,0 +1,132 @@
+"""Run chains of hierarchical pre-training from one config: base, source and target, one after another (docs/hpt.md).
+
+    python tools/hpt_chain.py configs/hpt/pretrain_moco_r50_5ki.py B T B+T B+T-BN B+S B+S+T --gpus 4 \\
+        --base checkpoints/moco_v2_800ep_pretrain.pth.tar --source resisc45 --target ucmerced
+
+runs each step once, in a folder of its own below --out, also where several chains begin with it. Stopped or killed at
+any moment and started again, it goes on where it was; with more chains, iterations or seeds, the steps that are new
+are run. A step that fails is reported, those that need it wait, and the others go on.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from rethink import launch
+from rethink.chains import BN_IMAGES, LENGTHS, Chains
+from rethink.files import write_atomically
+from rethink.grid import parse_options
+from rethink.jobs import JobError, run_jobs
+from rethink.preflight import ConfigError
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def iterations(text: str) -> int:
+    number, unit = (text[:-1], 1_000) if text.endswith('k') else (text, 1)
+    if not number.isdigit() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of iterations, such as 500 or 5k')
+    return int(number) * unit
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('config', help='path of the config of a self-supervised training, which all steps share')
+    parser.add_argument('chains', nargs='+', metavar='CHAIN', help='B, T, B+T, B+S, B+S+T; -BN behind an S or T')
+    parser.add_argument('--base', metavar='FILE', help="local checkpoint of the base (default: the config's)")
+    images = 'a data set of configs/_base_/datasets/hpt_*.py, such as resisc45, or a config that trains on one'
+    parser.add_argument('--source', metavar='DATA', help=f'images of S: {images}')
+    parser.add_argument('--target', metavar='DATA', help="images of T (default: the config's)")
+    for kind, option, what in (
+        ('base', '--iters', 'with a base'),
+        ('scratch', '--scratch-iters', 'from random initialisation'),
+        ('bn', '--bn-iters', 'of BN alone'),
+    ):
+        default = ' '.join(map(str, LENGTHS[kind]))
+        parser.add_argument(
+            option,
+            dest=f'{kind}_iters',
+            nargs='+',
+            type=iterations,
+            default=LENGTHS[kind],
+            metavar='N',
+            help=f'iterations of trainings {what} (default: {default}, as in the paper)',
+        )
+    parser.add_argument(
+        '--bn-images', type=int, default=BN_IMAGES, metavar='N', help='images for the statistics of B (%(default)s)'
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='N', help='(default: 0)')
+    parser.add_argument(
+        '--out', type=Path, help='folder of the chains (default: work_dirs/chain_<name of the config>)'
+    )
+    parser.add_argument('--gpus', type=int, help='train each step with dist_train.sh on so many GPUs (or processes)')
+    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='steps to run at a time')
+    parser.add_argument('--dry-run', action='store_true', help='print the steps and their commands and start nothing')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all steps share'
+    )
+    return parser.parse_args()
+
+
+def open_chains(args) -> Chains:
+    for name in ('gpus', 'side_by_side', 'bn_images'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    out = args.out or Path('work_dirs') / f'chain_{Path(args.config).stem}'
+    return Chains(out, cfg, args.base, args.source, args.target, args.gpus or 1, args.bn_images)
+
+
+def run(args, chains: Chains) -> bool:
+    """Run what is not finished and print the table; whether all of it is finished now."""
+
+    def train(config: str) -> list[str]:
+        if not args.gpus:
+            return [sys.executable, str(TOOLS / 'train.py'), config]
+        return ['env', f'PYTHON={sys.executable}', 'bash', str(TOOLS / 'dist_train.sh'), config, str(args.gpus)]
+
+    steps = chains.plan(args.chains, {kind: getattr(args, f'{kind}_iters') for kind in LENGTHS}, args.seeds)
+    estimate = [sys.executable, str(TOOLS / 'model_converters' / 'reestimate_bn.py')]
+    jobs = chains.jobs(steps, train, estimate)
+    left = [step for step in steps if not step.finished]
+    if args.dry_run:
+        for step, job in zip(steps, jobs, strict=True):
+            print(f'{step.name}{"" if step in left else " (finished)"}\n  {shlex.join(job.command)}')
+        return True
+    chains.check(left)
+    chains.save(steps)
+    total = sum(step.lengths[-1] for step in left)
+    print(
+        f'{len(steps)} steps, {len(steps) - len(left)} of them finished, {total} iterations to come, in '
+        f'{chains.folder}.',
+        flush=True,
+    )
+    for step in left:
+        chains.write_config(step)
+        (step.work_dir / 'failed.txt').unlink(missing_ok=True)
+    try:
+        for job, sentence in run_jobs(jobs, chains.folder, args.side_by_side, keep_going=True).items():
+            write_atomically(job.work_dir / 'failed.txt', sentence.encode())
+    finally:
+        print(chains.table())
+    print(chains.folder / 'table.md')
+    return all(step.finished for step in steps)
+
+
+def main():
+    args = parse_args()
+    try:
+        with launch.one_sentence() as context:
+            chains = open_chains(args)
+            context.cfg = chains.cfg
+            if not run(args, chains):
+                sys.exit('error: some steps failed; what each said last is in its output.txt.')
+    except JobError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,34 @@
+"""Give a backbone the statistics of BN on the images that a config trains on: "Base" of HPT (docs/hpt.md).
+
+    python tools/model_converters/reestimate_bn.py configs/hpt/pretrain_moco_r50_5ki.py base.pth.tar backbone.pth
+
+Weights stay as they are. The images are augmented as in training, in one view, in batches of its size.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rethink import chains, launch, preflight
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('config', help='path of the config of a self-supervised training')
+    parser.add_argument('checkpoint', help='local file with the backbone, written by any of docs/hpt.md')
+    parser.add_argument('out', help='file for the backbone; what is logged goes beside it')
+    parser.add_argument('--num-images', type=int, default=chains.BN_IMAGES, help='how many (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    args = parser.parse_args()
+    with launch.one_sentence() as context:
+        work_dir = str(Path(args.out).resolve().parent)
+        cfg = context.cfg = launch.load_config(args.config, args.cfg_options, work_dir)
+        cfg.custom_hooks = []
+        preflight.check(cfg, 'train')
+        launch.start_processes(cfg)
+        number = chains.reestimate_base(cfg, args.checkpoint, args.out, args.num_images)
+        print(f'{args.out}: statistics of BN on {number} images.')
+
+
+if __name__ == '__main__':
+    main()
