@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, write_detector
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -165,6 +166,24 @@ def test_an_axis_that_does_not_fit_is_one_sentence(axes, change, sentence, tmp_p
     assert sentence in str(error.value) and '\n' not in str(error.value)
 
 
+def test_what_a_point_begins_with_is_looked_at_before_the_first_training(data, tmp_path):
+    """Also where the points differ in nothing else."""
+    config = write_detector(tmp_path / 'tiny.py', data, more="custom_hooks = [dict(type='InitFromBaseHook')]")
+    cfg = Config.fromfile(config)
+    cfg.custom_hooks[0].checkpoint = 'none.pth'
+    register_all_modules()
+    model = MODELS.build(cfg.model)
+    whole, part = tmp_path / 'whole.pth', tmp_path / 'part.pth'
+    weights = {f'backbone.{key}': value for key, value in model.backbone.state_dict().items()}
+    torch.save(dict(state_dict=weights), whole)
+    torch.save(dict(state_dict={key: one for key, one in weights.items() if 'layer3' not in key}), part)
+    search = Grid(tmp_path / 'grid', cfg)
+    points = grid.points(cfg, {'custom_hooks.0.checkpoint': [str(whole), str(part)]})
+    search.check(points[:1])
+    with pytest.raises(ConfigError, match='part.pth .* does not fit the model'):
+        search.check(points)
+
+
 def test_a_folder_with_something_else_is_one_sentence(tmp_path):
     cfg = Config.fromfile(RETHINK / 'pretrain_r50_gn_35k_6x.py')
     search = Grid(tmp_path / 'grid', cfg)
@@ -224,6 +243,34 @@ def test_the_best_point_is_first_and_what_is_not_finished_says_so(search):
         grid.write_table(search, 'coco/keypoints_mAP')
 
 
+def test_the_median_is_over_the_finished_reruns_of_each_combination(search):
+    axis = 'randomness.seed'
+    for lr in (1, 2):
+        for seed in range(4):
+            search.points.append(Point({'lr': str(lr), axis: str(seed)}, [f'optim_wrapper.optimizer.lr={lr}']))
+    other, third = 'coco/segm_mAP', 'coco/bbox_mAP_50'
+    for seed, value in enumerate((0.5, 0.1, 0.42)):
+        early = {METRIC: 0.9, other: 0.9, third: 0.9, 'step': 2}
+        search.log(f'1_seed={seed}', [early, {METRIC: value, other: value / 2, third: 2 * value, 'step': 3}])
+    # Not at its end: it does not count.
+    search.log('1_seed=3', [{METRIC: 0.99, other: 0.99, 'step': 2}])
+    assert grid.write_medians(search, [METRIC, other], axis).splitlines() == [
+        f'| lr | finished | {METRIC} | range | {other} | range |',
+        '| --- | --- | --- | --- | --- | --- |',
+        '| 1 | 3 of 4 | 42.0 | 10.0 to 50.0 | 21.0 | 5.0 to 25.0 |',
+        '| 2 | 0 of 4 |  |  |  |  |',
+    ]
+    lines = list(csv.reader((search.folder / 'medians.csv').open()))
+    assert lines[1] == ['1', '3 of 4', '42.0', '10.0 to 50.0', '21.0', '5.0 to 25.0'] and len(lines) == 3
+    assert f'Medians over {axis} of ' in (search.folder / 'medians.md').read_text()
+    # Of two reruns it is the mean.
+    search.log('2_seed=0', [{METRIC: 0.2, 'step': 3}])
+    search.log('2_seed=1', [{METRIC: 0.3, 'step': 3}])
+    assert grid.medians(search, [METRIC], axis)[2] == ['2', '2 of 4', '25.0', '20.0 to 30.0']
+    with pytest.raises(ConfigError, match=r'has the axis seed, .* its axes are lr, randomness\.seed\.'):
+        grid.medians(search, [METRIC], 'seed')
+
+
 # --- through the tool ------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +319,13 @@ def test_a_search_runs_what_is_new_and_goes_on_past_a_failure(tool, data, tmp_pa
 
     code, again = tool(config, '--table', *shared)
     assert code is None and again in printed
+
+    median = ['--axis', 'randomness.seed', '1', '2', '--median', 'randomness.seed', '--metric', METRIC, METRIC + '_50']
+    code, printed = tool(config, *median, '--side-by-side', '2', *shared)
+    assert code is None
+    values = [[100 * read_run(folder / f'seed={n}').val[4][key] for n in (1, 2)] for key in (METRIC, METRIC + '_50')]
+    cells = ' | '.join(f'{sum(both) / 2:.1f} | {min(both):.1f} to {max(both):.1f}' for both in values)
+    assert printed.splitlines()[-2] == f'| 2 of 2 | {cells} |'
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rethink import launch
 from rethink.files import write_atomically
-from rethink.grid import Grid, parse_options, points, write_table
+from rethink.grid import Grid, parse_options, points, write_medians, write_table
 from rethink.jobs import JobError, run_jobs
 from rethink.preflight import ConfigError
 
@@ -45,7 +45,13 @@ def parse_args():
     )
     parser.add_argument('--out', type=Path, help='folder of the grid (default: work_dirs/grid_<name of the config>)')
     parser.add_argument(
-        '--metric', default='coco/bbox_mAP', help='to compare by, as MMEngine logs it; higher is better'
+        '--metric',
+        nargs='+',
+        default=['coco/bbox_mAP'],
+        help='as MMEngine logs it; higher is better. Points are compared by the first, --median has all of them',
+    )
+    parser.add_argument(
+        '--median', metavar='KEY', help='also tabulate medians over an axis, as in --median randomness.seed'
     )
     parser.add_argument('--gpus', type=int, help='train each point with dist_train.sh on so many GPUs (or processes)')
     parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='points to train at a time')
@@ -96,6 +102,12 @@ def open_grid(args) -> Grid:
     return Grid(out, cfg, (args.gpus or 1) if args.auto_scale else None)
 
 
+def write_tables(args, grid: Grid) -> None:
+    print(write_table(grid, args.metric[0]))
+    if args.median:
+        print('\n' + write_medians(grid, args.metric, args.median))
+
+
 def search(args, grid: Grid) -> bool:
     """Train what is not finished and print the table; whether all of it is finished now."""
     wanted = grid.add(points(grid.cfg, axes_of(args)))
@@ -116,7 +128,7 @@ def search(args, grid: Grid) -> bool:
         for job, sentence in failed.items():
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:
-        print(write_table(grid, args.metric))
+        write_tables(args, grid)
     print(f'{grid.folder / "table.md"}, {grid.folder / "table.csv"}')
     return all(job.finished for job in jobs)
 
@@ -128,7 +140,7 @@ def main():
             grid = open_grid(args)
             context.cfg = grid.cfg
             if args.table:
-                print(write_table(grid, args.metric))
+                write_tables(args, grid)
             elif not search(args, grid):
                 sys.exit('error: some points failed; what each said last is in its output.txt.')
     except JobError as error:

@@ -14,6 +14,7 @@ import re
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from mmengine.config import Config, DictAction
 
@@ -305,9 +306,13 @@ class Grid:
         Raises:
             ConfigError: the first thing that is wrong.
         """
-        for index, point in enumerate(wanted):
-            # Building a model takes seconds, and points hardly ever differ in it.
-            preflight.check(self.effective(point), 'train', model=index == 0)
+        built = []
+        for point in wanted:
+            cfg = self.effective(point)
+            # Building a model takes seconds, and points hardly ever differ in it or in what it begins with.
+            model = [cfg.get(key) for key in ('model', 'custom_hooks', 'load_from')]
+            preflight.check(cfg, 'train', model=model not in built)
+            built.append(model)
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -378,8 +383,19 @@ def table(found: list[Row]) -> str:
     if found[0].best is not None:
         column = len(titles) - len(_RESULTS)
         lines[0][column] = f'**{lines[0][column]}**'
-    text = ['| ' + ' | '.join(titles) + ' |', '|' + ' --- |' * len(titles)]
-    return '\n'.join(text + ['| ' + ' | '.join(line) + ' |' for line in lines])
+    return _markdown([titles, *lines])
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    titles, *lines = ['| ' + ' | '.join(line) + ' |' for line in lines]
+    return '\n'.join([titles, '|' + ' --- |' * (titles.count(' | ') + 1), *lines])
+
+
+def _write(grid: Grid, name: str, title: str, lines: list[list[str]], markdown: str) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(lines)
+    write_atomically(grid.folder / f'{name}.csv', text.getvalue().encode())
+    write_atomically(grid.folder / f'{name}.md', f'{title}\n\n{markdown}\n'.encode())
 
 
 def write_table(grid: Grid, metric: str) -> str:
@@ -392,8 +408,49 @@ def write_table(grid: Grid, metric: str) -> str:
         raise ConfigError(f'there is no grid in {grid.folder}.')
     found = rows(grid, metric)
     markdown = table(found)
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(_cells(found))
-    write_atomically(grid.folder / 'table.csv', text.getvalue().encode())
-    write_atomically(grid.folder / 'table.md', f'{metric} of {grid.cfg.filename}\n\n{markdown}\n'.encode())
+    _write(grid, 'table', f'{metric} of {grid.cfg.filename}', _cells(found), markdown)
+    return markdown
+
+
+def medians(grid: Grid, metrics: list[str], axis: str) -> list[list[str]]:
+    """For every combination of the other axes, the medians of the last values of its finished points.
+
+    Args:
+        metrics: as MMEngine logs them.
+        axis: whose values are reruns of the same, such as ``randomness.seed``.
+
+    Returns:
+        Titles, then a line for each combination, in the order of the points: the other axes, how many points are
+        finished, and for each metric median and range, in points of 100; empty where none is finished.
+
+    Raises:
+        ConfigError: no point names the axis, or a metric is not among those logged.
+    """
+    reruns = [point for point in grid.points if axis in point.values]
+    if not reruns:
+        axes = ', '.join(dict.fromkeys(axis for point in grid.points for axis in point.values)) or 'none'
+        raise ConfigError(
+            f'no point in {grid.folder} has the axis {axis}, over which the median is asked for; its axes are {axes}.'
+        )
+    others = list(dict.fromkeys(name for point in reruns for name in point.values if name != axis))
+    groups: dict[tuple, list[Point]] = {}
+    for point in reruns:
+        groups.setdefault(tuple(point.values.get(name, '') for name in others), []).append(point)
+    lines = [[*others, 'finished', *(title for metric in metrics for title in (metric, 'range'))]]
+    for values, members in groups.items():
+        runs = [(grid.run_of(point), grid.iterations(point)) for point in members]
+        finished = [run for run, length in runs if length in run.val]
+        line = [*values, f'{len(finished)} of {len(members)}']
+        for metric in metrics:
+            last = [_values(run, metric)[-1][1] for run in finished]
+            line += [f'{median(last):.1f}', f'{min(last):.1f} to {max(last):.1f}'] if last else ['', '']
+        lines.append(line)
+    return lines
+
+
+def write_medians(grid: Grid, metrics: list[str], axis: str) -> str:
+    """Write :func:`medians` into ``medians.md`` and ``medians.csv`` in the folder of the grid; the Markdown."""
+    lines = medians(grid, metrics, axis)
+    markdown = _markdown(lines)
+    _write(grid, 'medians', f'Medians over {axis} of {grid.cfg.filename}', lines, markdown)
     return markdown
