@@ -100,7 +100,7 @@ def test_the_views_are_the_published_ones():
         SETTINGS['crop scale'],
     )
     assert jitter.prob == SETTINGS['colour jitter probability']
-    (colour,) = jitter.transforms
+    _, colour, _ = jitter.transforms
     assert [colour[key] for key in ('brightness', 'contrast', 'saturation', 'hue')] == SETTINGS['colour jitter']
     assert (grey.type, grey.prob) == ('RandomGrayscale', SETTINGS['grey probability'])
     assert (list(blur.magnitude_range), blur.prob) == (SETTINGS['blur deviation'], SETTINGS['blur probability'])
@@ -108,7 +108,7 @@ def test_the_views_are_the_published_ones():
 
 
 def test_views_draw_what_they_are_said_to_draw():
-    """MMPretrain's jitter and grey, on BGR, against torchvision's on RGB; blur over its whole range."""
+    """Jitter and grey, in pipelines of BGR, against torchvision's on RGB; blur over its whole range."""
     register_all_modules(init_default_scope=False)
     init_default_scope('mmpretrain')
     _, jitter, grey, blur, _ = load(NAMES[0]).train_dataloader.dataset.pipeline[1].transforms[0]
@@ -116,9 +116,11 @@ def test_views_draw_what_they_are_said_to_draw():
     rgb = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(rgb)
 
-    hue = Compose([dict(jitter.transforms[0], brightness=0, contrast=0, saturation=0, hue=(0.3, 0.3))])
-    found = hue(dict(img=rgb[..., ::-1].copy()))['img'][..., ::-1]
-    assert np.abs(found.astype(int) - np.asarray(functional.adjust_hue(picture, 0.3)).astype(int)).max() <= 1
+    there, colour, back = jitter.transforms
+    for hue in (0.3, -0.3):
+        steps = [there, dict(colour, brightness=0, contrast=0, saturation=0, hue=(hue, hue)), back]
+        found = Compose(steps)(dict(img=rgb[..., ::-1].copy()))['img'][..., ::-1]
+        np.testing.assert_array_equal(found, functional.adjust_hue(picture, hue))
 
     found = Compose([dict(grey, prob=1.0)])(dict(img=rgb[..., ::-1].copy()))['img']
     luma = np.asarray(functional.rgb_to_grayscale(picture)).astype(int)

@@ -8,7 +8,12 @@ view = [
     dict(type='RandomResizedCrop', scale=view_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
     dict(
         type='RandomApply',
-        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)],
+        # torchvision's, as in the released configs; mmcv 2.1.0 cannot turn a hue back with numpy 2.
+        transforms=[
+            dict(type='NumpyToPIL', to_rgb=True),
+            dict(type='torchvision/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+            dict(type='PILToNumpy', to_bgr=True),
+        ],
         prob=0.8,
     ),
     # Luma of BGR.

@@ -161,9 +161,9 @@ def reestimate_bn(model: nn.Module, batches: Iterable, step: Callable) -> list[s
     layers that are given nothing. Weights, all other buffers, training modes and random state end as they were.
 
     Not the same as going through the layers one by one, each normalised by the final statistics of those before it:
-    that costs as many passes as there are layers. fvcore's and detectron2's precise BN and MMPretrain's
-    ``PreciseBNHook`` take the activations as is done here and average the variances of the batches, which lacks the
-    variance between their means.
+    that costs as many passes as there are layers. fvcore's ``update_bn_stats`` (detectron2's precise BN; that of 2021)
+    and MMPretrain's ``PreciseBNHook`` take the activations as is done here and average the variances of the batches,
+    which lacks the variance between their means.
 
     Args:
         model: not wrapped for distribution.
