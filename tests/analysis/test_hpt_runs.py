@@ -1,0 +1,116 @@
+"""Results of study B from folders: the tables of its evaluations, and where the backbones come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rethink.analysis import hpt_runs
+from rethink.analysis.hpt import Result, Table
+from rethink.preflight import ConfigError
+
+
+def train(folder: Path, iterations: int, hooks: list[dict], seed: int = 0) -> Path:
+    """A work directory as MMEngine and ExportBackboneHook leave it; the backbone."""
+    (folder / '20260101_000000' / 'vis_data').mkdir(parents=True)
+    config = f'custom_hooks = {hooks!r}\nrandomness = dict(seed={seed})\ntrain_cfg = dict(max_iters={iterations})\n'
+    (folder / '20260101_000000' / 'vis_data' / 'config.py').write_text(config)
+    torch.save(dict(meta=dict(iterations=iterations), state_dict={}), folder / 'backbone.pth')
+    return folder / 'backbone.pth'
+
+
+def evaluate(folder: Path, backbone: Path, *rows: str, chain: str = '', steps: str = '') -> Path:
+    """A folder as tools/hpt_evaluate.py leaves it: rows are protocol, metric, rerun, value and val."""
+    folder.mkdir(parents=True)
+    lines = ['dataset,chain,steps,protocol,metric,rerun,value,val', *(f'aerial,{chain},{steps},{row}' for row in rows)]
+    (folder / 'results.csv').write_text('\n'.join(lines) + '\n')
+    (folder / 'backbone.sha256').write_text(f'{"0" * 64}  {backbone}\n')
+    return folder
+
+
+def base(path='checkpoints/base.pth') -> dict:
+    return dict(type='InitFromBaseHook', checkpoint=str(path))
+
+
+@pytest.fixture
+def chains(tmp_path) -> Path:
+    """B+S+T after 500 and 5,000 steps, and B, with two seeds."""
+    rows = []
+    for seed in (0, 1):
+        for chain, iterations, export in (
+            ('B', 0, 'B/backbone.pth'),
+            ('B+S', 500, 'B+S_500-5000/backbone_500.pth'),
+            ('B+S', 5_000, 'B+S_500-5000/backbone.pth'),
+            ('B+S+T', 5_000, 'B+S+T_5000/backbone.pth'),
+        ):
+            rows.append(dict(chain=chain, seed=seed, iterations=iterations, export=f'seed{seed}/{export}'))
+    folder = tmp_path / 'my chains'
+    folder.mkdir()
+    (folder / 'chains.json').write_text(json.dumps(dict(provenance={}, steps=rows)))
+    return folder
+
+
+def test_evaluations_of_chains_are_one_table(chains, tmp_path):
+    out = tmp_path / 'evaluate'
+    for seed in (0, 1):
+        row = f'linear,accuracy,0,{80 + seed},{79 + seed}'
+        evaluate(out / f'a{seed}', chains / f'seed{seed}' / 'B+S_500-5000' / 'backbone_500.pth', row)
+        evaluate(out / f'b{seed}', chains / f'seed{seed}' / 'B' / 'backbone.pth', row, row.replace(',0,', ',1,'))
+    found = hpt_runs.read(out)
+    assert found[0] == Result('aerial', 'B+S', 500, 'linear', 'accuracy', 'seed 0, 0', 80, 79)
+    table = Table(found)
+    assert [(one.steps, one.values) for one in table.points('aerial', 'linear', 'B+S')] == [(500, (80, 81))]
+    assert [(one.steps, one.values) for one in table.points('aerial', 'linear', 'B')] == [(0, (80, 80, 81, 81))]
+
+
+def test_a_chain_that_was_named_stays_so(chains, tmp_path):
+    backbone = chains / 'seed1' / 'B+S+T_5000' / 'backbone.pth'
+    row = 'semi,accuracy,2,70.5,71'
+    (one,) = hpt_runs.read(evaluate(tmp_path / 'a', backbone, row, chain='B+T', steps='50'))
+    assert one == Result('aerial', 'B+T', 50, 'semi', 'accuracy', 'seed 1, 2', 70.5, 71)
+    # A backbone from elsewhere, of which nothing else is known.
+    elsewhere = evaluate(tmp_path / 'b', tmp_path / 'x.pth', row, chain='B', steps='0')
+    assert hpt_runs.read(elsewhere) == [Result('aerial', 'B', 0, 'semi', 'accuracy', '2', 70.5, 71)]
+    unnamed = evaluate(tmp_path / 'c', tmp_path / 'x.pth', row)
+    with pytest.raises(ConfigError, match='csv:2: the chain is not known; .* --chain and --steps'):
+        hpt_runs.read(unnamed)
+
+
+def test_single_trainings_say_themselves_what_they_are(chains, tmp_path):
+    at = hpt_runs.origin
+    assert at(train(tmp_path / 't', 200, [], seed=3)) == dict(chain='T', steps='200', seed='3')
+    assert at(train(tmp_path / 'bt', 50, [base()]))['chain'] == 'B+T'
+    assert at(train(tmp_path / 'bn', 50, [base(), dict(type='TrainBNOnlyHook')]))['chain'] == 'B+T-BN'
+    source = chains / 'seed0' / 'B+S_500-5000' / 'backbone.pth'
+    assert at(train(tmp_path / 'bst', 50, [base(source)]))['chain'] == 'B+S+T'
+    assert at(tmp_path / 'nowhere.pth') == {}
+    (tmp_path / 't' / 'backbone.pth').write_bytes(b'')
+    with pytest.raises(ConfigError, match='is no backbone that a training exported'):
+        at(tmp_path / 't' / 'backbone.pth')
+
+
+def test_a_grid_gives_policies_and_shares(tmp_path):
+    grid = tmp_path / 'grid'
+    grid.mkdir()
+    values = [dict(policy='crop', share='0.1'), dict(policy='full', share='1')]
+    points = [dict(values=one, overrides=[]) for one in values]
+    (grid / 'grid.json').write_text(json.dumps(dict(config={}, points=points)))
+    for number, name in enumerate(('policy=crop_share=0.1', 'policy=full_share=1')):
+        backbone = train(grid / name, 5_000, [base()])
+        evaluate(tmp_path / 'evaluate' / str(number), backbone, 'linear,accuracy,0,60,61')
+    assert [(one.chain, one.steps, one.policy, one.share) for one in hpt_runs.read(tmp_path / 'evaluate')] == [
+        ('B+T', 5_000, 'crop', 0.1),
+        ('B+T', 5_000, 'full', 1.0),
+    ]
+
+
+def test_what_is_no_folder_of_evaluations_is_one_sentence(chains, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ConfigError, match='has no finished evaluation of tools/hpt_evaluate.py'):
+        hpt_runs.read(tmp_path / 'empty')
+    with pytest.raises(ConfigError, match='cannot be read'):
+        hpt_runs.read(tmp_path / 'none')
+    folder = evaluate(tmp_path / 'a', chains / 'seed0' / 'B' / 'backbone.pth', 'linear,accuracy,0,60,61')
+    (chains / 'chains.json').write_text('{')
+    with pytest.raises(ConfigError, match='chains.json cannot be read'):
+        hpt_runs.read(folder)

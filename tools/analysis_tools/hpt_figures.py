@@ -1,0 +1,73 @@
+"""Draw study B's results and hold the paper's claims against them (docs/hpt.md, "Figures and claims").
+
+    python tools/analysis_tools/hpt_figures.py work_dirs/evaluate detection.csv --out figures/hpt
+
+reads folders of tools/hpt_evaluate.py and tables of results, and writes accuracy against steps of pre-training, bars
+of every chain in semi-supervised evaluation and in detection, and robustness to fewer augmentations and images, as
+PNG and SVG, and what the numbers say of each claim, in words. What is not there is shown and named as missing.
+"""
+
+import argparse
+from pathlib import Path
+
+from rethink import launch
+from rethink.analysis import hpt_figures
+from rethink.analysis.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
+from rethink.analysis.hpt_claims import RECOMMENDED, words
+from rethink.analysis.hpt_runs import read
+from rethink.files import write_atomically
+from rethink.preflight import ConfigError
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        'results', type=Path, nargs='+', help='tables (CSV) and folders of hpt_evaluate.py, read as one table'
+    )
+    parser.add_argument('--out', type=Path, default=Path('figures/hpt'), help='folder of the pictures and words')
+    parser.add_argument(
+        '--steps', type=int, default=RECOMMENDED, help='of B+T, that are to match T at its best (claim 1)'
+    )
+    parser.add_argument(
+        '--margin', type=float, default=0.0, help='points below which a difference is none, whatever the reruns say'
+    )
+    parser.add_argument('--metric', nargs='+', default=[], help='read the rows with these metrics alone')
+    return parser.parse_args()
+
+
+def draw(table: Table, out: Path) -> list[Path]:
+    """Every picture that the table has something for; their files, without suffix."""
+    robust = {
+        out / (what if protocol == 'linear' else f'{what}_{protocol}'): (protocol, what)
+        for what in LESS
+        for protocol in table.protocols('')
+        if varied(table, protocol, what)
+    }
+    drawn = {
+        out / 'steps': hpt_figures.draw_steps(table, out / 'steps'),
+        out / 'semi': hpt_figures.draw_bars(table, table.protocols(SEMI), out / 'semi'),
+        out / 'detection': hpt_figures.draw_bars(table, table.protocols(DETECTION), out / 'detection'),
+        **{path: hpt_figures.draw_robustness(table, *of, path) for path, of in robust.items()},
+    }
+    return [path for path, there in drawn.items() if there]
+
+
+def main():
+    args = parse_args()
+    with launch.one_sentence():
+        table = Table([one for path in args.results for one in read(path)], args.metric)
+        if not table.results:
+            raise ConfigError(f'{", ".join(map(str, args.results))} has no row to draw; check --metric.')
+    text = words(table, args.steps, args.margin)
+    args.out.mkdir(parents=True, exist_ok=True)
+    print(text)
+    write_atomically(args.out / 'claims.md', f'{text}\n'.encode())
+    write_atomically(args.out / 'results.csv', to_csv(table.results).encode())
+    for path in draw(table, args.out):
+        print(f'{path}.png, {path}.svg')
+
+
+if __name__ == '__main__':
+    main()
