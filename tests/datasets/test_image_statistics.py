@@ -147,43 +147,48 @@ def test_empty_and_missing_folders_are_one_sentence(tmp_path):
         scan(tmp_path, [], progress=False)
 
 
+def stop_at(number, calls):
+    """``measure`` that notes its calls in a list and is interrupted where there are ``number``."""
+    measure = image_statistics.measure
+
+    def measured(path):
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        calls.append(path)
+        return measure(path)
+
+    return measured
+
+
 def test_a_scan_that_was_stopped_goes_on_where_it_was(folder, tmp_path, monkeypatch):
     paths, state = find_images(folder), tmp_path / 'state'
     whole = scan(folder, paths, progress=False)
-    measure, calls = image_statistics.measure, []
-
-    def stop_at(number):
-        def measured(path):
-            if len(calls) == number:
-                raise KeyboardInterrupt
-            calls.append(path)
-            return measure(path)
-
-        return measured
-
-    monkeypatch.setattr(image_statistics, 'measure', stop_at(10))
+    calls = []
+    monkeypatch.setattr(image_statistics, 'measure', stop_at(10, calls))
     with pytest.raises(KeyboardInterrupt):
         scan(folder, paths, state=state, progress=False)
     assert json.loads(state.read_text())['done'] == 10
-    monkeypatch.setattr(image_statistics, 'measure', stop_at(None))
+    monkeypatch.undo()
+    monkeypatch.setattr(image_statistics, 'measure', stop_at(None, calls))
     assert vars(scan(folder, paths, state=state, progress=False)) == vars(whole)
     assert len(calls) == len(set(calls)) == 25
     assert not state.exists()
 
 
-def test_a_scan_of_other_images_or_with_another_choice_begins_anew(broken, tmp_path):
-    paths = find_images(broken)
+def test_a_scan_of_other_images_or_with_another_choice_begins_anew(broken, tmp_path, monkeypatch):
+    paths, state = find_images(broken), tmp_path / 'state'
     whole = [path for path in paths if 'b' not in path]
-    # One that ended at the image after four.
-    for first, second in (
-        ((whole[:4] + ['9b.jpg'], 'refuse'), (paths, 'skip')),
-        ((whole[:4] + ['9b.jpg'], 'refuse'), (whole, 'refuse')),
-    ):
-        state = tmp_path / 'state'
-        with pytest.raises(ConfigError):
-            scan(broken, *first, state=state, progress=False)
-        assert json.loads(state.read_text())['done'] == 4
-        assert vars(scan(broken, *second, state=state, progress=False)) == vars(scan(broken, *second, progress=False))
+    # Stopped after 0b.jpg, which is corrupt and was skipped.
+    monkeypatch.setattr(image_statistics, 'measure', stop_at(4, []))
+    with pytest.raises(KeyboardInterrupt):
+        scan(broken, paths, 'skip', state=state, progress=False)
+    monkeypatch.undo()
+    assert json.loads(state.read_text())['done'] == 4
+    kept = state.read_bytes()
+    with pytest.raises(ConfigError, match=r'0b\.jpg cannot be decoded'):
+        scan(broken, paths, 'refuse', state=state, progress=False)
+    state.write_bytes(kept)
+    assert vars(scan(broken, whole, state=state, progress=False)) == vars(scan(broken, whole, progress=False))
     # A state that is no state is no state.
     state.write_text('{"key"')
     assert scan(broken, whole, state=state, progress=False).images == 10

@@ -3,9 +3,10 @@ CC BY-NC-SA 4.0): `train_images` (846 GeoTIFFs) and `xView_train.geojson`. HPT, 
 
     data/xview/crops/<class>/<image>_<number>.png      <image>: number of the GeoTIFF, such as 1036
 
-How the paper made crops of boxes and chose 36 of the 60 classes is not published, and neither are its lists.
-Ours: one crop of each box, the 36 classes that have most; 60 % of the GeoTIFFs for training, 20 % for validation, 20 %
-for testing. Mean and standard deviation are published and equal those of RESISC-45.
+How the paper made crops of boxes and chose 36 of the 60 classes is not published, and neither are its lists. The crops
+are to be made by whoever has the data; no tool here makes them. Splits are ours: 60 % for training, 20 % for
+validation, 20 % for testing, with all crops of a GeoTIFF in one of them. Mean and standard deviation are published and
+equal those of RESISC-45.
 """
 
 _base_ = './hpt_single_label.py'
