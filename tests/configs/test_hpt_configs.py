@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.utils import register_all_modules
 from PIL import Image
+from rethink.models import SplitBN
 from torch import nn
 from torchvision.transforms import functional
 
@@ -199,3 +200,24 @@ def test_the_real_model_makes_a_step():
     with_gradient = {key for key, one in model.named_parameters() if one.grad is not None}
     assert with_gradient == {key for key, _ in model.named_parameters() if not key.startswith('encoder_k.')}
     assert model.queue_ptr == 4
+
+
+def test_the_overrides_of_the_docs():
+    """docs/hpt.md: one process in quarters, larger crops, a random projector, a frozen one."""
+    cfg = load('pretrain_moco_r50_bnonly_5ki')
+    text = (ROOT / 'docs' / 'hpt.md').read_text()
+    overrides = {
+        'train_dataloader.batch_size': '256',
+        'model.backbone.norm_cfg.type': 'SplitBN',
+        'model.backbone.norm_cfg.groups': '4',
+        'train_dataloader.dataset.pipeline.1.transforms.0.0.scale': '362',
+        'custom_hooks.0.projector': 'False',
+        'custom_hooks.2.also': '[]',
+    }
+    assert all(f'{key}={value}' in text for key, value in overrides.items())
+    cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in overrides.items()})
+    assert cfg.train_dataloader.dataset.pipeline[1].transforms[0][0].scale == 362
+    assert cfg.custom_hooks[0].projector is False and cfg.custom_hooks[2].also == []
+    init_default_scope('mmpretrain')
+    norms = [one for one in MODELS.build(cfg.model.backbone).modules() if isinstance(one, nn.BatchNorm2d)]
+    assert len(norms) == 53 and all(isinstance(one, SplitBN) and one.groups == 4 for one in norms)
