@@ -83,6 +83,7 @@ def test_single_trainings_say_themselves_what_they_are(chains, tmp_path):
     assert at(train(tmp_path / 'bn', 50, [base(), dict(type='TrainBNOnlyHook')]))['chain'] == 'B+T-BN'
     source = chains / 'seed0' / 'B+S_500-5000' / 'backbone.pth'
     assert at(train(tmp_path / 'bst', 50, [base(source)]))['chain'] == 'B+S+T'
+    assert at(train(tmp_path / 'own base', 50, [base(tmp_path / 't' / 'backbone.pth')]))['chain'] == 'B+T'
     assert at(tmp_path / 'nowhere.pth') == {}
     (tmp_path / 't' / 'backbone.pth').write_bytes(b'')
     with pytest.raises(ConfigError, match='is no backbone that a training exported'):

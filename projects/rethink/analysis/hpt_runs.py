@@ -38,8 +38,9 @@ def _of_training(backbone: Path) -> dict[str, str]:
     hooks = {str(hook.type).rsplit('.', 1)[-1]: hook for hook in config.get('custom_hooks') or []}
     chain = 'T'
     if 'InitFromBaseHook' in hooks:
-        before = origin(hooks['InitFromBaseHook'].checkpoint).get('chain', 'B')
-        chain = f'{before}+T' + '-BN' * ('TrainBNOnlyHook' in hooks)
+        before = origin(hooks['InitFromBaseHook'].checkpoint).get('chain', 'T')
+        # What began at random is, to what begins with it, the base.
+        chain = f'{"B" if before == "T" else before}+T' + '-BN' * ('TrainBNOnlyHook' in hooks)
     try:
         steps = read_checkpoint(backbone)['meta']['iterations']
     except Exception as error:
