@@ -21,8 +21,11 @@ from mmengine.config import Config, DictAction
 from . import preflight, scaling
 from .analysis.logs import Run, read_run
 from .files import write_atomically
+from .hooks.checkpoint import read_checkpoint
+from .hooks.hierarchy import ExportBackboneHook
 from .jobs import Job
 from .preflight import ConfigError, find_types
+from .robustness import policy_overrides, share_overrides
 
 # --- axes: what a value changes in a config --------------------------------------------------------------------------
 
@@ -119,8 +122,8 @@ def _of_key(key: str, cfg: Config, text: str) -> list[str]:
     return [f'{key}={text}']
 
 
-# The three of the paper; every other axis is the dotted name of an entry.
-NAMED = dict(lr=_of_lr, decay=_of_decay, shorter_side=_of_shorter_side)
+# Three of study A's search and two of study B's robustness; every other axis is the dotted name of an entry.
+NAMED = dict(lr=_of_lr, decay=_of_decay, shorter_side=_of_shorter_side, policy=policy_overrides, share=share_overrides)
 
 
 # --- points ----------------------------------------------------------------------------------------------------------
@@ -183,6 +186,23 @@ def first_difference(one, other, name: str = '') -> str | None:
                 return found
         return None
     return name if one != other else None
+
+
+@dataclass(eq=False)
+class _Pretraining(Job):
+    """A training without an evaluation, which is finished when it has written its backbone."""
+
+    @property
+    def finished(self) -> bool:
+        try:
+            content = read_checkpoint(self.work_dir / ExportBackboneHook.filename)
+            return content['meta']['iterations'] == self.iterations
+        except Exception:  # not there, cut off, or another file: all are to be written (again)
+            return False
+
+    @property
+    def result(self) -> str:
+        return f'a whole {ExportBackboneHook.filename}'
 
 
 class Grid:
@@ -298,7 +318,17 @@ class Grid:
             kind = logger.get('type', 'LoggerHook')
             options = [*options, f'default_hooks.logger.type={kind}', 'default_hooks.logger.log_metric_by_epoch=False']
         command = [*train, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options, *point.overrides]
-        return Job(point.name, command, work_dir, self.iterations(point), processes=processes)
+        return self._kind(point.name, command, work_dir, self.iterations(point), processes=processes)
+
+    @property
+    def _kind(self) -> type[Job]:
+        hooks = [hook['type'] for hook in self.cfg.get('custom_hooks') or []]
+        exports = ExportBackboneHook.__name__ in hooks and not self.cfg.get('val_dataloader')
+        return _Pretraining if exports else Job
+
+    def finished(self, point: Point) -> bool:
+        """Whether it has been trained to its end."""
+        return self._kind(point.name, [], self.folder / point.name, self.iterations(point)).finished
 
     def check(self, wanted: list[Point]) -> None:
         """What can be known before the first training starts, of every point that is not finished.
@@ -320,7 +350,7 @@ class Grid:
 
 @dataclass
 class Row:
-    """What a point has come to; AP in points of 100, None before the first evaluation."""
+    """What a point has come to; AP or accuracy in points of 100, None before the first evaluation."""
 
     point: Point
     state: str
@@ -330,6 +360,10 @@ class Row:
     last_at: int | None = None
 
 
+# Of MMPretrain; MMDetection's are fractions of 1.
+_IN_POINTS = ('accuracy/', 'single-label/', 'multi-label/')
+
+
 def _values(run: Run, metric: str) -> list[tuple[int, float]]:
     """(iteration, value) at every evaluation.
 
@@ -337,12 +371,13 @@ def _values(run: Run, metric: str) -> list[tuple[int, float]]:
         ConfigError: others were logged and this metric was not.
     """
     found = []
+    scale = 1 if metric.startswith(_IN_POINTS) else 100
     for at in sorted(run.val):
         measured = {key for key in run.val[at] if '/' in key}
         if measured and metric not in measured:
             raise ConfigError(f'{run.work_dir} has no {metric} at {at}; logged are {", ".join(sorted(measured))}.')
         # MMDetection logs no AP where not one box was detected, which is an AP of 0.
-        found.append((at, 100 * run.val[at].get(metric, 0.0)))
+        found.append((at, scale * run.val[at].get(metric, 0.0)))
     return found
 
 
@@ -351,7 +386,9 @@ def rows(grid: Grid, metric: str) -> list[Row]:
     found = []
     for point in grid.points:
         run, length = grid.run_of(point), grid.iterations(point)
-        state = 'finished' if length in run.val else f'at {run.iteration} of {length}' if run.iteration else 'missing'
+        state = f'at {run.iteration} of {length}' if run.iteration else 'missing'
+        if grid.finished(point):
+            state = 'finished'
         if (grid.folder / point.name / 'failed.txt').is_file():
             state = f'failed at {run.iteration} of {length}'
         row = Row(point, state)

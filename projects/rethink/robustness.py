@@ -4,6 +4,7 @@ Reed et al. 2022, section 4, varies both for one pre-training at a time. A polic
 config; ``tools/grid_search.py --axis policy …`` and ``--axis share …`` write them, and ``--cfg-options`` takes them.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def _probabilities(tree, name: str, enclosing: str | None = None) -> Iterator[tu
     elif isinstance(tree, dict):
         own = f'{name}.prob' if 'prob' in tree else enclosing
         if 'type' in tree:
-            yield str(tree['type']).rsplit('.', 1)[-1], own
+            # mmpretrain.RandomFlip, torchvision/ColorJitter
+            yield re.split('[./]', tree['type'])[-1], own
         for key, one in tree.items():
             yield from _probabilities(one, f'{name}.{key}', own)
 
@@ -54,7 +56,8 @@ def policy_overrides(cfg: Config, policy: str) -> list[str]:
                 f'{cfg.filename} has no {augmentation} with a prob in its training data, which the full policy has; '
                 'name a config with the views of configs/_base_/datasets/moco_views.py.'
             )
-    return [f'{place}=0' for kind, place in found if kind in POLICIES[policy]]
+    # A float, which RandomFlip insists on.
+    return [f'{place}=0.0' for kind, place in found if kind in POLICIES[policy]]
 
 
 def share_overrides(cfg: Config, share: str) -> list[str]:
