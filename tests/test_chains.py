@@ -291,12 +291,19 @@ def test_one_training_gives_what_two_give(folder, tmp_path):
     assert [step.lengths for step in together.plan(['B+S+T'], lengths)] == [(2, 3), (2,), (3,)]
     train(together, long)
     assert long.finished
+    assert not torch.equal(*(state(path)['neck.mlp.0.weight'] for path in long.exports.values()))
+    # What is there is taken as it is, also where other lengths are asked for.
+    together.save([long])
+    again = opened(folder, tmp_path / 'together', cfg)
+    assert [step.name for step in again.plan(['B+T'], dict(base=[2, 5]))] == ['seed0/B+T_2-3', 'seed0/B+T_5']
+    assert [step.name for step in again.plan(['B+T'], dict(base=[3]), seeds=[1])] == ['seed1/B+T_3']
+    long.exports[3].unlink()
+    assert [step.name for step in again.plan(['B+T'], dict(base=[2, 3]))] == ['seed0/B+T_2-3']
+    assert [step.name for step in again.plan(['B+T'], dict(base=[2, 5]))] == ['seed0/B+T_2-5']
     alone = opened(folder, tmp_path / 'alone', cfg)
     (short,) = alone.plan(['B+T'], dict(base=[2]))
     train(alone, short)
     assert_equal(state(long.exports[2]), state(short.exports[2]))
-    assert not torch.equal(state(long.exports[3])['neck.mlp.0.weight'], state(long.exports[2])['neck.mlp.0.weight'])
-    # The same draws for as long as both train: only the length differs.
     assert long.exports[2].name == 'backbone_2.pth' and short.exports[2].name == 'backbone.pth'
 
 

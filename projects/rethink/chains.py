@@ -401,17 +401,25 @@ class Chains:
             # What a step has written, for the steps after it.
             wrote: dict[tuple[str, int], Step] = {}
             for part in sorted(wanted, key=lambda part: part.count('+')):
-                for group in self._trainings(part, sorted(wanted[part])):
+                for group in self._trainings(part, seed, sorted(wanted[part])):
                     step = self._step(part, seed, group, wrote)
                     steps.append(step)
                     wrote |= {(part, length): step for length in group}
         return steps
 
-    def _trainings(self, chain: str, lengths: list[int]) -> list[tuple[int, ...]]:
+    def _trainings(self, chain: str, seed: int, lengths: list[int]) -> list[tuple[int, ...]]:
         """Which lengths are one training: all that begin alike, if the schedule lets them go on alike."""
-        if chain != 'B' and len(steps_of(chain)) == 1 and same_until(self.cfg, lengths):
-            return [tuple(lengths)]
-        return [(length,) for length in lengths]
+        if chain == 'B' or len(steps_of(chain)) > 1 or not same_until(self.cfg, lengths):
+            return [(length,) for length in lengths]
+        # Lengths that were asked for together before, or alone.
+        recorded: dict[str, list[int]] = {}
+        for row in self._steps:
+            if (row['chain'], row['seed']) == (chain, seed):
+                recorded.setdefault(row['step'], []).append(row['iterations'])
+        groups = [tuple(sorted(group)) for group in recorded.values() if set(group) & set(lengths)]
+        there = [group for group in groups if self._step(chain, seed, group, {}).finished]
+        left = tuple(length for length in lengths if not any(length in group for group in there))
+        return [*there, left] if left else there
 
     def _step(self, chain: str, seed: int, group: tuple[int, ...], wrote: dict) -> Step:
         name = chain if chain == 'B' else f'{chain}_{"-".join(map(str, group))}'
