@@ -1,15 +1,18 @@
 """Detection of study B in miniature, through the scripts that a user calls, on a few generated scenes."""
 
+import itertools
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import run_tool
-from mmengine.runner import Runner, ValLoop
+from mmengine.runner import IterBasedTrainLoop, Runner, ValLoop
 from rethink import launch
 from rethink.analysis.logs import read_run
 from rethink.grid import parse_options
+from rethink.hooks import ReestimateBNHook
 
 CONFIG = 'configs/shapes/finetune_r18_c4_mask_1x.py'
 ITERS, INTERVAL = 6, 3
@@ -109,6 +112,33 @@ def test_statistics_are_estimated_before_each_evaluation_and_change_nothing_else
         assert len(changed) == 2 * LAYERS and all(key.endswith(STATISTICS) for key in changed)
         # Checkpoint and evaluation have the same.
         assert seen.keys() == changed and all(torch.equal(value, with_hook[key]) for key, value in seen.items())
+
+
+@pytest.mark.parametrize(('begin', 'interval', 'length'), [(1, 4, 12), (1, 5, 12), (7, 3, 12), (1, 20, 12)])
+def test_before_each_evaluation_is_when_the_loop_evaluates(begin, interval, length, monkeypatch):
+    """Also where the last iteration is no multiple, and where evaluations begin late."""
+    estimated, evaluated = [], []
+    hook = ReestimateBNHook(num_images=8, interval='val')
+    monkeypatch.setattr(hook, 'estimate', lambda runner: estimated.append(runner.iter + 1))
+    runner = SimpleNamespace(iter=0, max_iters=length)
+    monkeypatch.setattr(IterBasedTrainLoop, '__init__', lambda self: None)
+    loop = runner.train_loop = IterBasedTrainLoop()
+    loop._iter, loop._epoch, loop._max_iters, loop.val_begin, loop.val_interval = 0, 0, length, begin, interval
+    loop.dynamic_milestones, loop.dynamic_intervals = [0], [interval]
+    loop.stop_training, loop.dataloader_iterator, loop.dataloader = False, itertools.count(), []
+    runner.val_loop = SimpleNamespace(run=lambda: evaluated.append(loop._iter))
+    runner.call_hook = lambda *_, **__: None
+    runner.model = torch.nn.Identity()
+    loop._runner = runner
+
+    def step(self, batch):
+        hook.after_train_iter(runner, self._iter)
+        self._iter += 1
+        runner.iter = self._iter
+
+    monkeypatch.setattr(IterBasedTrainLoop, 'run_iter', step)
+    loop.run()
+    assert estimated == evaluated and evaluated[-1] == length
 
 
 def test_a_base_without_the_last_stage_is_one_sentence(data, base, tmp_path, monkeypatch, run_in_process):
