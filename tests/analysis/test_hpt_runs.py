@@ -10,16 +10,16 @@ from rethink.analysis.hpt import Result, Table
 from rethink.preflight import ConfigError
 
 
-def train(folder: Path, iterations: int, hooks: list[dict], seed: int = 0) -> Path:
+def train(folder: Path, iterations: int, hooks: list[dict]) -> Path:
     """A work directory as MMEngine and ExportBackboneHook leave it; the backbone."""
     (folder / '20260101_000000' / 'vis_data').mkdir(parents=True)
-    config = f'custom_hooks = {hooks!r}\nrandomness = dict(seed={seed})\ntrain_cfg = dict(max_iters={iterations})\n'
+    config = f'custom_hooks = {hooks!r}\ntrain_cfg = dict(max_iters={iterations})\n'
     (folder / '20260101_000000' / 'vis_data' / 'config.py').write_text(config)
     torch.save(dict(meta=dict(iterations=iterations), state_dict={}), folder / 'backbone.pth')
     return folder / 'backbone.pth'
 
 
-def evaluate(folder: Path, backbone: Path, *rows: str, chain: str = '', steps: str = '') -> Path:
+def evaluate(folder: Path, backbone: Path | str, *rows: str, chain: str = '', steps: str = '') -> Path:
     """A folder as tools/hpt_evaluate.py leaves it: rows are protocol, metric, rerun, value and val."""
     folder.mkdir(parents=True)
     lines = ['dataset,chain,steps,protocol,metric,rerun,value,val', *(f'aerial,{chain},{steps},{row}' for row in rows)]
@@ -57,7 +57,7 @@ def test_evaluations_of_chains_are_one_table(chains, tmp_path):
         evaluate(out / f'a{seed}', chains / f'seed{seed}' / 'B+S_500-5000' / 'backbone_500.pth', row)
         evaluate(out / f'b{seed}', chains / f'seed{seed}' / 'B' / 'backbone.pth', row, row.replace(',0,', ',1,'))
     found = hpt_runs.read(out)
-    assert found[0] == Result('aerial', 'B+S', 500, 'linear', 'accuracy', 'seed 0, 0', 80, 79)
+    assert found[0] == Result('aerial', 'B+S', 500, 'linear', 'accuracy', 'seed0/B+S_500-5000, 0', 80, 79)
     table = Table(found)
     assert [(one.steps, one.values) for one in table.points('aerial', 'linear', 'B+S')] == [(500, (80, 81))]
     assert [(one.steps, one.values) for one in table.points('aerial', 'linear', 'B')] == [(0, (80, 80, 81, 81))]
@@ -67,10 +67,10 @@ def test_a_chain_that_was_named_stays_so(chains, tmp_path):
     backbone = chains / 'seed1' / 'B+S+T_5000' / 'backbone.pth'
     row = 'semi,accuracy,2,70.5,71'
     (one,) = hpt_runs.read(evaluate(tmp_path / 'a', backbone, row, chain='B+T', steps='50'))
-    assert one == Result('aerial', 'B+T', 50, 'semi', 'accuracy', 'seed 1, 2', 70.5, 71)
+    assert one == Result('aerial', 'B+T', 50, 'semi', 'accuracy', 'seed1/B+S+T_5000, 2', 70.5, 71)
     # A backbone from elsewhere, of which nothing else is known.
-    elsewhere = evaluate(tmp_path / 'b', tmp_path / 'x.pth', row, chain='B', steps='0')
-    assert hpt_runs.read(elsewhere) == [Result('aerial', 'B', 0, 'semi', 'accuracy', '2', 70.5, 71)]
+    elsewhere = evaluate(tmp_path / 'b', '/models/base/x.pth', row, chain='B', steps='0')
+    assert hpt_runs.read(elsewhere) == [Result('aerial', 'B', 0, 'semi', 'accuracy', 'models/base, 2', 70.5, 71)]
     unnamed = evaluate(tmp_path / 'c', tmp_path / 'x.pth', row)
     with pytest.raises(ConfigError, match='csv:2: the chain is not known; .* --chain and --steps'):
         hpt_runs.read(unnamed)
@@ -78,7 +78,7 @@ def test_a_chain_that_was_named_stays_so(chains, tmp_path):
 
 def test_single_trainings_say_themselves_what_they_are(chains, tmp_path):
     at = hpt_runs.origin
-    assert at(train(tmp_path / 't', 200, [], seed=3)) == dict(chain='T', steps='200', seed='3')
+    assert at(train(tmp_path / 't', 200, [])) == dict(chain='T', steps='200')
     assert at(train(tmp_path / 'bt', 50, [base()]))['chain'] == 'B+T'
     assert at(train(tmp_path / 'bn', 50, [base(), dict(type='TrainBNOnlyHook')]))['chain'] == 'B+T-BN'
     source = chains / 'seed0' / 'B+S_500-5000' / 'backbone.pth'
@@ -90,19 +90,27 @@ def test_single_trainings_say_themselves_what_they_are(chains, tmp_path):
         at(tmp_path / 't' / 'backbone.pth')
 
 
-def test_a_grid_gives_policies_and_shares(tmp_path):
-    grid = tmp_path / 'grid'
-    grid.mkdir()
-    values = [dict(policy='crop', share='0.1'), dict(policy='full', share='1')]
-    points = [dict(values=one, overrides=[]) for one in values]
-    (grid / 'grid.json').write_text(json.dumps(dict(config={}, points=points)))
-    for number, name in enumerate(('policy=crop_share=0.1', 'policy=full_share=1')):
-        backbone = train(grid / name, 5_000, [base()])
-        evaluate(tmp_path / 'evaluate' / str(number), backbone, 'linear,accuracy,0,60,61')
-    assert [(one.chain, one.steps, one.policy, one.share) for one in hpt_runs.read(tmp_path / 'evaluate')] == [
-        ('B+T', 5_000, 'crop', 0.1),
+def test_grids_give_policies_and_shares(tmp_path):
+    """Whose points with everything are two pre-trainings of the same."""
+    for grid, points in (
+        ('policies', {'policy=crop': dict(policy='crop'), 'policy=full': dict(policy='full')}),
+        ('shares', {'share=0.1': dict(share='0.1'), 'share=1': dict(share='1')}),
+    ):
+        (tmp_path / grid).mkdir()
+        record = dict(config={}, points=[dict(values=values, overrides=[]) for values in points.values()])
+        (tmp_path / grid / 'grid.json').write_text(json.dumps(record))
+        for name in points:
+            backbone = train(tmp_path / grid / name, 5_000, [base()])
+            evaluate(tmp_path / 'evaluate' / name, backbone, 'linear,accuracy,0,60,61')
+    found = hpt_runs.read(tmp_path / 'evaluate')
+    assert [(one.chain, one.steps, one.policy, one.share) for one in found] == [
+        ('B+T', 5_000, 'crop', 1.0),
+        ('B+T', 5_000, 'full', 1.0),
+        ('B+T', 5_000, 'full', 0.1),
         ('B+T', 5_000, 'full', 1.0),
     ]
+    (full,) = Table(found).points('aerial', 'linear', 'B+T')
+    assert full.values == (60, 60)
 
 
 def test_what_is_no_folder_of_evaluations_is_one_sentence(chains, tmp_path):

@@ -26,7 +26,7 @@ def _record(path: Path) -> dict:
 def _of_chains(folder: Path, backbone: Path) -> dict[str, str]:
     for row in _record(folder / 'chains.json')['steps']:
         if folder / row['export'] == backbone:
-            return dict(chain=row['chain'], steps=str(row['iterations']), seed=str(row['seed']))
+            return dict(chain=row['chain'], steps=str(row['iterations']))
     return {}
 
 
@@ -45,14 +45,14 @@ def _of_training(backbone: Path) -> dict[str, str]:
         steps = read_checkpoint(backbone)['meta']['iterations']
     except Exception as error:
         raise ConfigError(f'{backbone} is no backbone that a training exported ({error!r}).') from error
-    return dict(chain=chain, steps=str(steps), seed=str((config.get('randomness') or {}).get('seed')))
+    return dict(chain=chain, steps=str(steps))
 
 
 def origin(backbone: str | Path) -> dict[str, str]:
     """What is known of a backbone by the folder in which it lies.
 
     Returns:
-        ``chain``, ``steps`` and ``seed``, and ``policy`` and ``share`` where it is a point of a grid over these; empty
+        ``chain`` and ``steps``, and ``policy`` and ``share`` where it is a point of a grid over these; empty
         for a file from elsewhere, such as the base.
 
     Raises:
@@ -74,7 +74,7 @@ def read_folder(folder: str | Path) -> list[Result]:
     """The results of every evaluation in a folder, at any depth.
 
     What a table leaves open, because the evaluation was not told, is taken from where the backbone lies. The name of a
-    rerun begins with the seed of the pre-training, so that several can be read as one table.
+    rerun begins with the folder of the backbone, so that several pre-trainings can be read as one table.
 
     Raises:
         ConfigError: there is no evaluation, or nothing says of which chain it is.
@@ -82,10 +82,12 @@ def read_folder(folder: str | Path) -> list[Result]:
     found = []
     for path in sorted(Path(folder).rglob('results.csv')):
         record = path.parent / 'backbone.sha256'
-        known = origin(record.read_text().split(maxsplit=1)[1].rstrip('\n')) if record.is_file() else {}
-        seed = known.pop('seed', None)
-        for one in read_csv(path, known):
-            found.append(one if seed is None else replace(one, rerun=f'seed {seed}, {one.rerun}'))
+        if record.is_file():
+            backbone = Path(record.read_text().split(maxsplit=1)[1].rstrip('\n'))
+            place = '/'.join(backbone.parts[-3:-1])
+            found += [replace(one, rerun=f'{place}, {one.rerun}') for one in read_csv(path, origin(backbone))]
+        else:
+            found += read_csv(path)
     if not found:
         raise ConfigError(f'{folder} has no finished evaluation of tools/hpt_evaluate.py; name its --out.')
     return found
