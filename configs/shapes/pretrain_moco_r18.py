@@ -1,6 +1,6 @@
-"""Study B in miniature, Base+Target: MoCo v2 R18 on scenes, beginning with the backbone learnt from crops.
+"""Study B in miniature, Base+Target: MoCo v2 R18 on the target, beginning with the backbone learnt from the source.
 
-Length: 200 iterations of 64 images.
+Length: 100 iterations of 64 images.
 Run: python tools/train.py configs/shapes/base_moco_r18.py
      python tools/train.py configs/shapes/pretrain_moco_r18.py
 """

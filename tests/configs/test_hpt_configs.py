@@ -148,7 +148,7 @@ def test_one_config_differs_from_its_neighbour_in_what_it_says():
     }
     assert scratch.custom_hooks == pretrain.custom_hooks[1:]
     base, target, both, bnonly = (load(name, ROOT / 'configs' / 'shapes') for name in SHAPES)
-    assert changed(base, target) == {'train_dataloader'}
+    assert changed(base, target) == {'train_dataloader', 'max_iters', 'train_cfg', 'param_scheduler'}
     assert changed(target, both) == {'custom_hooks', 'base'}
     assert changed(both, bnonly) == {'custom_hooks'}
 

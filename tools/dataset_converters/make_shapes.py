@@ -4,7 +4,8 @@
 
 writes ``data/shapes/detection`` (COCO's layout) and ``data/shapes/classification`` (ImageNet's), which is where the
 configs in ``configs/shapes`` look. With ``--figures`` it writes ``data/shapes/figures`` instead, people with keypoints
-in COCO's layout; with ``--voc`` ``data/shapes/voc``, the scenes of ``detection`` in PASCAL VOC's layout. The same
+in COCO's layout; with ``--voc`` ``data/shapes/voc``, the scenes of ``detection`` in PASCAL VOC's layout; with
+``--domains`` ``data/shapes/source``, ``target`` and ``target_detection`` of study B, whose sizes are fixed. The same
 arguments give the same bytes; a data set that is there is left alone.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
+from rethink.datasets.shapes_domains import write_domains
 from rethink.datasets.shapes_voc import write_voc
 from rethink.datasets.stick_figures import FigureSpec, write_figures
 
@@ -41,6 +43,7 @@ def parse_args():
     other = parser.add_mutually_exclusive_group()
     other.add_argument('--figures', action='store_true', help='write people with keypoints, and only them')
     other.add_argument('--voc', action='store_true', help="write detection in PASCAL VOC's layout, and only that")
+    other.add_argument('--domains', action='store_true', help="write study B's source and target, and only them")
     parser.add_argument('--figure-train', type=int, default=figures.train, help='training images of people')
     parser.add_argument('--figure-val', type=int, default=figures.val, help='validation images of people')
     parser.add_argument('--figure-difficulty', type=float, default=figures.difficulty, help='0 (plain) to 1')
@@ -62,6 +65,9 @@ def main():
     if args.voc:
         sets = [('voc', DetectionSpec, given, write_voc)]
     try:
+        if args.domains:
+            write_domains(args.root)
+            sys.exit()
         for folder, kind, values, write in sets:
             spec = kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
             written = write(args.root / folder, spec)

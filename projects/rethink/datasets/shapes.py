@@ -21,6 +21,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -42,8 +43,34 @@ _SUPERSAMPLE = 2
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92)
 
 
+class Material(NamedTuple):
+    """Of which an object is made.
+
+    Args:
+        kind: 0 for a grain without direction, 1 for bars, 2 for checks.
+        angle: across the bars, in radians.
+        period: of the bars, in pixels.
+    """
+
+    kind: int
+    angle: float
+    period: float
+
+
+class _Domain:
+    """How images are made where a data set says nothing else; see :mod:`rethink.datasets.shapes_domains`."""
+
+    def material(self, label: int, rng: np.random.Generator) -> Material | None:
+        """Of an object of a class; None for any."""
+        return None
+
+    def look(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The image, uint8 BGR of (size, size, 3), as it is written."""
+        return image
+
+
 @dataclass(frozen=True)
-class DetectionSpec:
+class DetectionSpec(_Domain):
     """What the detection data set is made of.
 
     Args:
@@ -76,7 +103,7 @@ class DetectionSpec:
 
 
 @dataclass(frozen=True)
-class ClassificationSpec:
+class ClassificationSpec(_Domain):
     """What the classification data set is made of.
 
     Args:
@@ -149,21 +176,25 @@ def _noise(rng, size, cells):
     return cv2.resize(rng.random((cells + 3, cells + 3), np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def _texture(rng, size, strength, colours):
+def _texture(rng, size, strength, colours, material=None):
     """A textured surface: float32 of (size, size, 3), about [0, 1].
 
     Args:
         size: in supersampled pixels; the grain keeps its size, so that a larger surface shows more of it.
         strength: how far the texture moves the colour, 0 to 1.
         colours: (2, 3), between which the texture mixes.
+        material: what it is made of; drawn if None.
     """
-    kind = rng.integers(3)
+    kind = rng.integers(3) if material is None else material.kind
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     if kind == 0:
         pattern = 0.6 * _noise(rng, size, size // 40 + 2) + 0.4 * _noise(rng, size, size // 10 + 2)
     else:
         # Bars or, of two directions, checks; never sharper than a few pixels.
-        angle, frequency = rng.uniform(0, np.pi), rng.uniform(2, max(3, size / 20))
+        if material is None:
+            angle, frequency = rng.uniform(0, np.pi), rng.uniform(2, max(3, size / 20))
+        else:
+            angle, frequency = material.angle, size / (material.period * _SUPERSAMPLE)
         pattern = np.sin(2 * np.pi * frequency * (np.cos(angle) * x + np.sin(angle) * y))
         if kind == 2:
             pattern = pattern * np.sin(2 * np.pi * frequency * (np.cos(angle) * y - np.sin(angle) * x))
@@ -183,7 +214,7 @@ def _fill(shape, size):
     return canvas.astype(np.float32) / 255
 
 
-def _paint(canvas, shape, rng, size, strength, contrast, palette):
+def _paint(canvas, shape, rng, size, strength, contrast, palette, material=None):
     """Draw one object onto ``canvas`` (float32 of (S*size, S*size, 3)), with a shadow under it."""
     mask = _fill(shape, size)
     offset = rng.uniform(-0.03, 0.03, 2) * size
@@ -199,7 +230,7 @@ def _paint(canvas, shape, rng, size, strength, contrast, palette):
     if rows.size:
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         height, width = mask[window].shape
-        texture = _texture(rng, max(height, width), strength, colours)[:height, :width]
+        texture = _texture(rng, max(height, width), strength, colours, material)[:height, :width]
         canvas[window] += mask[window][..., None] * (texture - canvas[window])
 
 
@@ -260,10 +291,11 @@ def draw_scene(spec: DetectionSpec, split: str, index: int) -> tuple[np.ndarray,
         label = rng.integers(len(CLASSES))
         side = size * np.exp(rng.uniform(*np.log(spec.scale)))
         layers.append((label, False, [_place(outline(CLASSES[label], rng), side, rng, size)]))
-    for _, _, shapes in layers:
+    for label, _, shapes in layers:
         for shape in shapes:
-            _paint(canvas, shape, rng, size, strength, contrast, _scene_palette)
+            _paint(canvas, shape, rng, size, strength, contrast, _scene_palette, spec.material(label, rng))
     image = _photograph(canvas, rng, size, blur=0.3 + 0.4 * rng.random(), noise=0.02 + 0.04 * hard * rng.random())
+    image = spec.look(image, rng)
 
     annotations, frame, in_front = [], box(0, 0, size, size), Polygon()
     for label, crowd, shapes in reversed(layers):
@@ -322,10 +354,9 @@ def draw_crop(spec: ClassificationSpec, split: str, index: int) -> tuple[np.ndar
     strength, contrast = 0.3 + 0.7 * hard, 0.35 - 0.25 * hard
     canvas = _texture(rng, size * _SUPERSAMPLE, 0.5 * strength, _crop_palette(rng))
     shape = _place(outline(CLASSES[label], rng), size * rng.uniform(0.4, 0.65), rng, size)
-    _paint(canvas, shape, rng, size, strength, contrast, _crop_palette)
-    return _photograph(
-        canvas, rng, size, blur=0.4 + 0.6 * rng.random(), noise=0.02 + 0.04 * hard * rng.random()
-    ), label
+    _paint(canvas, shape, rng, size, strength, contrast, _crop_palette, spec.material(label, rng))
+    image = _photograph(canvas, rng, size, blur=0.4 + 0.6 * rng.random(), noise=0.02 + 0.04 * hard * rng.random())
+    return spec.look(image, rng), label
 
 
 def write_detection(root: str | Path, spec: DetectionSpec, progress: bool = True) -> bool:

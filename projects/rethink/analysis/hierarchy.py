@@ -1,0 +1,133 @@
+"""Study B's claims, asked of one data set on which each chain was trained once: is a base worth its steps?
+
+Self-Supervised Pretraining Improves Self-Supervised Pretraining (Reed et al. 2022), sections 4.1 and 4.3: few steps
+from a base reach what takes many from random initialisation; B+T is better than B and than T, under a linear layer and
+in detection. All values are in points of 100.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+
+METRICS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'mask AP': 'segm_mAP'}
+# Below these, a difference is called none: twice the standard error of 500 images at 50 %, and what two seeds of a
+# detector differ by in the other miniature (docs/shapes.md).
+MARGINS = {'top-1': 4.5, 'AP': 1.0}
+_COLOURS = {'B': '#888888', 'T': '#c44e52', 'B+T': '#4c72b0', 'B+T-BN': '#55a868'}
+
+
+class Result(NamedTuple):
+    """A backbone, as measured.
+
+    Args:
+        chain: B, T, B+T or B+T-BN.
+        steps: iterations on the target, 0 for B.
+        top1: accuracy of a linear layer on its frozen features.
+        ap, ap50, mask_ap: of a detector that begins with it; of boxes, and of masks.
+    """
+
+    chain: str
+    steps: int
+    top1: float
+    ap: float
+    ap50: float
+    mask_ap: float
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What the claims are about."""
+        return {'top-1': self.top1, 'AP': self.ap}
+
+
+def table(results: list[Result]) -> str:
+    """The results as a Markdown table."""
+    lines = ['| ' + ' | '.join(['pre-training', 'steps on the target', 'linear top-1', *METRICS]) + ' |']
+    lines.append('|' + ' --- |' * (3 + len(METRICS)))
+    for one in results:
+        lines.append(f'| {one.chain} | {one.steps} | ' + ' | '.join(f'{value:.1f}' for value in one[2:]) + ' |')
+    return '\n'.join(lines)
+
+
+def verdict(results: list[Result]) -> str:
+    """What the numbers say about the claims, a line each.
+
+    Args:
+        results: B, T of two or more lengths (the shortest that of B+T), B+T and B+T-BN.
+    """
+    target = sorted((one for one in results if one.chain == 'T'), key=lambda one: one.steps)
+    short, long = target[0], target[-1]
+    base, both, only_bn = (next(one for one in results if one.chain == name) for name in ('B', 'B+T', 'B+T-BN'))
+    lines = []
+    for metric, margin in MARGINS.items():
+        gap = both.values[metric] - long.values[metric]
+        if gap > -margin:
+            outcome = f'{"beat" if gap >= margin else "match"} {long.steps} from random initialisation'
+        else:
+            outcome = f'do not reach {long.steps} from random initialisation'
+        lines.append(
+            f'Speed, {metric}: {both.steps} steps from the base {outcome} ({both.values[metric]:.1f} against '
+            f'{long.values[metric]:.1f}). {_holds(gap > -margin)}'
+        )
+    for metric, margin in MARGINS.items():
+        lines.append(_better(both, (base, short), metric, margin))
+    lines.append(_better(only_bn, (base, short), 'AP', MARGINS['AP']))
+    return '\n'.join(f'* {line}' for line in lines)
+
+
+def _better(one: Result, others: tuple[Result, ...], metric: str, margin: float) -> str:
+    def against(other: Result) -> str:
+        gap = one.values[metric] - other.values[metric]
+        name = other.chain if other.chain == 'B' else f'{other.chain} of {other.steps} steps'
+        if abs(gap) < margin:
+            return f'level with {name} ({gap:+.1f}, less than {margin:g})'
+        return f'{"above" if gap > 0 else "below"} {name} by {abs(gap):.1f}'
+
+    ahead = all(one.values[metric] - other.values[metric] >= margin for other in others)
+    what = ' and '.join(map(against, others))
+    return f'Better, {metric}: {one.chain} ({one.values[metric]:.1f}) is {what}. {_holds(ahead)}'
+
+
+def _holds(found: bool) -> str:
+    return 'As the study found.' if found else 'Not what the study found.'
+
+
+def draw(results: list[Result], path: str | Path, title: str) -> None:
+    """Linear accuracy and box AP against steps on the target, side by side.
+
+    Args:
+        path: file to write, without suffix; becomes a PNG and an SVG.
+        title: what was trained on what.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout='constrained')
+    for axes, (metric, label) in zip(panels, {'top-1': 'linear top-1', 'AP': 'box AP'}.items(), strict=True):
+        lines = {chain: [one for one in results if one.chain == chain] for chain in _COLOURS}
+        # HPT begins where the base is.
+        for chain in ('B+T', 'B+T-BN'):
+            if lines[chain]:
+                lines[chain] = lines['B'] + lines[chain]
+        for chain, points in lines.items():
+            if not points:
+                continue
+            steps, values = zip(*[(one.steps, one.values[metric]) for one in points], strict=True)
+            first = chain in ('B+T', 'B+T-BN') and len(points) > 1
+            axes.plot(
+                steps,
+                values,
+                color=_COLOURS[chain],
+                marker='o',
+                markevery=[len(points) - 1] if first else None,
+                linestyle='--' if chain == 'B+T-BN' else '-',
+                label=chain,
+                # The base's own point on top of the lines that leave it.
+                zorder=3 if chain == 'B' else 2,
+            )
+        axes.margins(x=0.08, y=0.12)
+        axes.set(xlabel='steps on the target', ylabel=label)
+        axes.grid(alpha=0.25)
+        axes.spines[['top', 'right']].set_visible(False)
+    panels[0].legend(frameon=False)
+    figure.suptitle(title)
+    for suffix in ('.png', '.svg'):
+        figure.savefig(Path(path).with_suffix(suffix), dpi=150)
+    plt.close(figure)
