@@ -9,4 +9,4 @@ default_hooks = dict(
     checkpoint=dict(interval=500, max_keep_ckpts=1),
     visualization=dict(_delete_=True, type='VisualizationHook', enable=False),
 )
-visualizer = dict(_delete_=True, type='UniversalVisualizer')
+visualizer = dict(type='UniversalVisualizer')

@@ -58,10 +58,12 @@ def _remote(path) -> bool:
 
 
 def _how_to_get(path) -> str:
-    if 'shapes' in str(path):
+    if 'shapes' in str(path) and 'splits' not in Path(path).parts:
         part = next((part for part in ('figures', 'voc') if part in str(path)), None)
         more = f' data/shapes --{part}' if part else ''
         return f'make the data with `python tools/dataset_converters/make_shapes.py{more}`'
+    if 'splits' in Path(path).parts:
+        return 'write it with `python tools/dataset_converters/make_splits.py CONFIG` (docs/datasets.md)'
     if Path(path).parent.name == 'splits':
         return 'write it with tools/dataset_converters/make_splits.py (docs/datasets.md)'
     return 'docs/data.md says where each data set comes from and goes'
@@ -305,6 +307,30 @@ def _check_folders(name: str, dataset: dict, model: dict) -> None:
         )
 
 
+def _check_labels(name: str, dataset: dict, model: dict) -> None:
+    """A classifier has as many outputs as the data set of MMPretrain has classes, by its own file or its labels'."""
+    number = (model.get('head') or {}).get('num_classes')
+    classes, labels = dataset.get('classes'), dataset.get('ann_file')
+    if not isinstance(number, int) or not labels or not _local(dataset):
+        return
+    where = classes if isinstance(classes, str) else _join(dataset.get('data_root'), labels)
+    if isinstance(classes, str):
+        if not os.path.isfile(where):
+            raise ConfigError(f'the file of classes {where} of {name} does not exist; {_how_to_get(where)}.')
+        classes = Path(where).read_text(encoding='utf-8').splitlines()
+    elif classes is None and where.endswith('.json'):
+        try:
+            content = json.loads(Path(where).read_text(encoding='utf-8'))
+        except ValueError:
+            raise ConfigError(f'{where} of {name} is not JSON, it may be half-written; write it again.') from None
+        classes = (content.get('metainfo') or {}).get('classes')
+    if classes is not None and len(classes) != number:
+        raise ConfigError(
+            f'model.head.num_classes is {number}, but {where} of {name} has {len(classes)} classes; set it to '
+            f'{len(classes)} or correct the data set.'
+        )
+
+
 # --- checkpoints -----------------------------------------------------------------------------------------------------
 
 
@@ -512,7 +538,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     """Everything about a run that can be known before it starts.
 
     Args:
-        stage: ``'train'`` looks at the training and validation data, ``'test'`` at the test data.
+        stage: ``'train'`` looks at the training and validation data (with ``ValAndTestLoop`` also at the test data),
+            ``'test'`` at the test data.
         model: also check the checkpoints against this model (:func:`check_weights`); True builds it from the config.
 
     Raises:
@@ -524,6 +551,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
 
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     stages = ('train', 'val') if stage == 'train' else (stage,)
+    if stage == 'train' and _type_name((cfg.get('val_cfg') or {}).get('type')) == 'ValAndTestLoop':
+        stages += ('test',)
     for part in stages:
         loader = cfg.get(f'{part}_dataloader')
         if loader is None:
@@ -549,6 +578,7 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
             if isinstance(kind, type) and issubclass(kind, XMLDataset) and _local(dataset):
                 _check_voc(name, dataset, classes)
             _check_folders(name, dataset, cfg.get('model') or {})
+            _check_labels(name, dataset, cfg.get('model') or {})
         _check_evaluator(cfg, part)
     load_from = cfg.get('load_from')
     if load_from and not _remote(load_from) and not os.path.exists(load_from):

@@ -1,0 +1,130 @@
+"""Evaluate a backbone by classification: from its file to a table over learning rates, schedules and reruns.
+
+    python tools/hpt_evaluate.py work_dirs/pretrain_moco_r50_5ki/resisc45/backbone.pth --dataset resisc45 --gpus 4
+
+runs linear separability and semi-supervised fine-tuning of HPT (docs/hpt.md): 3 learning rates, and 2 learning rates
+with 2 schedules, 3 reruns of each. Validation chooses, the test is reported. Every training is a run of tools/train.py
+in a folder of its own below --out. Stopped and started again, it goes on where it was. The file may be of any format
+that InitFromBaseHook reads.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import rethink
+from rethink import launch, protocols
+from rethink.files import write_atomically
+from rethink.jobs import JobError, run_jobs
+from rethink.preflight import ConfigError
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('backbone', help='checkpoint whose backbone is evaluated')
+    parser.add_argument('--dataset', help='configs/_base_/datasets/hpt_<DATASET>.py (default: that of the configs)')
+    parser.add_argument('--protocol', nargs='+', default=['linear', 'semi'], help='of those of the configs')
+    parser.add_argument(
+        '--configs', nargs='+', metavar='CONFIG', help='that say protocol and learning_rates, in place of configs/hpt'
+    )
+    parser.add_argument('--labels', choices=['1000', 'all'], default='1000', help='of the semi-supervised protocol')
+    parser.add_argument('--reruns', type=int, default=3, help='trainings of each combination, seeds 0, 1, …')
+    parser.add_argument('--out', type=Path, help='folder (default: work_dirs/evaluate/<of the backbone>/<data set>)')
+    parser.add_argument('--gpus', type=int, help='GPUs (or processes) of each training, which share 512 images')
+    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='trainings at a time')
+    parser.add_argument('--chain', default='', help='name of the backbone in results.csv, as in B+T')
+    parser.add_argument('--steps', default='', help='its length in results.csv, in iterations')
+    parser.add_argument('--dry-run', action='store_true', help='print the commands of the trainings and start nothing')
+    parser.add_argument('--table', action='store_true', help='write the tables as they are and start nothing')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all trainings share'
+    )
+    return parser.parse_args()
+
+
+def open_trainings(args) -> list[protocols.Trainings]:
+    for name in ('gpus', 'side_by_side', 'reruns'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
+    args.backbone = os.path.abspath(args.backbone)
+    found = []
+    known = []
+    for path in args.configs or map(rethink.config_path, protocols.CONFIGS):
+        cfg = protocols.load(path, args.backbone, args.dataset, args.cfg_options)
+        known.append(cfg.protocol)
+        if cfg.protocol not in args.protocol and not args.configs:
+            continue
+        more = protocols.with_all_labels(cfg) if args.labels == 'all' else []
+        folder = args.out / (Path(path).stem + ('_all' if more else ''))
+        options = [*args.cfg_options, *more]
+        found.append(
+            protocols.Trainings(folder, path, args.backbone, args.dataset, options, args.reruns, args.gpus or 1)
+        )
+    unknown = [name for name in args.protocol if name not in known]
+    if unknown and not args.configs:
+        raise ConfigError(f'there is no protocol {unknown[0]}; the configs have {", ".join(dict.fromkeys(known))}.')
+    return found
+
+
+def train_command(args, path: str) -> list[str]:
+    if args.gpus:
+        return [f'PYTHON={sys.executable}', 'bash', str(TOOLS / 'dist_train.sh'), path, str(args.gpus)]
+    return [sys.executable, str(TOOLS / 'train.py'), path]
+
+
+def tables(args, trainings) -> str:
+    dataset = args.dataset or trainings[0].cfg.data_root.rstrip('/').rsplit('/', 1)[-1]
+    arms = [arm for one in trainings for arm in protocols.arms(one)]
+    return protocols.write(args.out, arms, dataset, args.chain, args.steps)
+
+
+def evaluate(args, trainings) -> bool:
+    """Train what is not finished and write the tables; whether all of it is finished now."""
+    jobs = [job for one in trainings for job in one.jobs(train_command(args, one.path))]
+    if args.dry_run:
+        for job in jobs:
+            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(job.command)}')
+        return True
+    protocols.refuse_other_weights(args.out, args.backbone)
+    left = [job for job in jobs if not job.finished]
+    if left:
+        for one in trainings:
+            one.check()
+    for one in trainings:
+        one.grid.save()
+    print(f'{len(jobs)} trainings, {len(jobs) - len(left)} of them finished, in {args.out}.', flush=True)
+    try:
+        failed = run_jobs(jobs, args.out, args.side_by_side, keep_going=True)
+        for job, sentence in failed.items():
+            write_atomically(job.work_dir / 'failed.txt', sentence.encode())
+    finally:
+        print(tables(args, trainings))
+    print(f'{args.out / "table.md"}, table.csv, and for docs/hpt.md results.csv')
+    return all(job.finished for job in jobs)
+
+
+def main():
+    args = parse_args()
+    if args.out is None:
+        parts = Path(args.backbone).with_suffix('').parts[-3:]
+        args.out = Path('work_dirs') / 'evaluate' / '_'.join(parts).strip('/') / (args.dataset or 'default')
+    try:
+        with launch.one_sentence() as context:
+            trainings = open_trainings(args)
+            context.cfg = trainings[0].cfg
+            if args.table:
+                print(tables(args, trainings))
+            elif not evaluate(args, trainings):
+                sys.exit('error: some trainings failed; what each said last is in its output.txt.')
+    except JobError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+
+
+if __name__ == '__main__':
+    main()
