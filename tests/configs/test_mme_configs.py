@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -21,7 +22,10 @@ from rethink.weights import read_weights
 TARGETS = ('clipart', 'sketch')
 MOCO, MME = (config_path(f'hpt/pretrain_{name}.py') for name in ('moco_b2_domainnet_5ki', 'mme_b2_domainnet_50ki'))
 PER_CLASS = 'train_dataloader.dataset.datasets.1.per_class'
-BUDGETS = [1, 2, 4, 8, 16, 32, 64]
+META = yaml.safe_load((Path(MME).parent / 'metafile.yml').read_text())
+(COLLECTION,) = (one for one in META['Collections'] if 'domain adaptation' in one['Name'])
+SETTINGS = COLLECTION['Metadata']['Settings']
+BUDGETS = COLLECTION['Metadata']['Settings of ours']['labels for each class of the target']
 CLASSES = ('aircraft carrier', 'alarm_clock', 'ant')
 
 
@@ -149,18 +153,34 @@ def test_each_begins_with_the_one_before(target, monkeypatch):
         assert pixels == dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 
+def test_the_metafile_has_both_and_their_lengths(monkeypatch):
+    entries = {model['Name']: model for model in META['Models']}
+    for path in (MOCO, MME):
+        cfg, entry = load(path, 'clipart', monkeypatch), entries[Path(path).stem]
+        assert entry['Config'] == f'configs/hpt/{Path(path).name}'
+        length, batch = entry['Metadata']['Iterations'], entry['Metadata']['Batch Size']
+        assert (cfg.train_cfg.max_iters, cfg.auto_scale_lr.base_batch_size) == (length, batch)
+        text = Path(path).read_text()
+        assert f'Length: {length // 1000}k iterations of {batch} images = {length * batch / 1e6:.2f} M images' in text
+        assert f'Published: {entry["Metadata"]["Published"]}; not trained by us.' in text
+
+
 def test_the_published_settings_and_a_step(monkeypatch):
     cfg = load(MME, 'clipart', monkeypatch)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    assert (model.entropy_weight, model.head.temperature) == (0.1, 0.05)
+    assert (model.entropy_weight, model.head.temperature) == (
+        SETTINGS['weight of the entropy'],
+        SETTINGS['temperature'],
+    )
     assert model.head.fc.weight.shape == (345, 1408)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     groups = {id(one): group for group in optimizer.param_groups for one in group['params']}
     for name, parameter in model.named_parameters():
         group = groups[id(parameter)]
-        assert group['lr'] == pytest.approx(0.001 if name.startswith('backbone.') else 0.01), name
-        assert (group['momentum'], group['weight_decay'], group['nesterov']) == (0.9, 5e-4, True)
+        part = 'backbone' if name.startswith('backbone.') else 'head'
+        assert group['lr'] == pytest.approx(SETTINGS[f'learning rate, {part}']), name
+        assert (group['momentum'], group['weight_decay']) == (SETTINGS['momentum'], SETTINGS['weight decay'])
     samples = [DataSample() for _ in range(4)]
     for label, sample in enumerate(samples[:2]):
         sample.set_gt_label(label)
