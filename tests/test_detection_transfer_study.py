@@ -45,8 +45,10 @@ def data(tmp_path_factory) -> Path:
 def base(data, tmp_path_factory) -> Path:
     """The backbone of two iterations of MoCo on crops, as the hierarchy hands it on."""
     folder = tmp_path_factory.mktemp('base')
-    options = [f'train_dataloader.dataset.data_root={data}/classification/', 'train_dataloader.batch_size=8']
-    options += ['train_cfg.max_iters=2', 'param_scheduler.0.end=2', 'model.queue_len=16']
+    images = dict(data_root=f'{data}/classification/', data_prefix='train')
+    options = [f'train_dataloader.dataset.{key}={value}' for key, value in images.items()]
+    options += ['train_dataloader.batch_size=8', 'train_cfg.max_iters=2', 'param_scheduler.0.end=2']
+    options += ['model.queue_len=16']
     done = run_tool('train.py', 'configs/shapes/base_moco_r18.py', '--work-dir', folder, '--cfg-options', *options)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / 'backbone.pth'
