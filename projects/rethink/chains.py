@@ -37,7 +37,7 @@ from .analysis.logs import read_run
 from .files import write_atomically
 from .grid import config_content, first_difference
 from .hooks.checkpoint import read_checkpoint
-from .hooks.hierarchy import ExportBackboneHook, InitFromBaseHook, check_queue, write_backbone
+from .hooks.hierarchy import ExportBackboneHook, InitFromBaseHook, check_queue, exported, write_backbone
 from .hooks.norm import batches_beside_training, reestimate_bn, unwrapped
 from .jobs import Job
 from .preflight import ConfigError
@@ -189,14 +189,6 @@ def images_of(name: str) -> Images:
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
-
-
-def exported(path: Path, iterations: int) -> bool:
-    """Whether a file is whole and has the backbone of that iteration."""
-    try:
-        return read_checkpoint(path)['meta']['iterations'] == iterations
-    except Exception:  # not there, cut off, or another file: all are to be written (again)
-        return False
 
 
 @dataclass(eq=False)

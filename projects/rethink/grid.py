@@ -21,8 +21,7 @@ from mmengine.config import Config, DictAction
 from . import preflight, scaling
 from .analysis.logs import Run, read_run
 from .files import write_atomically
-from .hooks.checkpoint import read_checkpoint
-from .hooks.hierarchy import ExportBackboneHook
+from .hooks.hierarchy import ExportBackboneHook, exported
 from .jobs import Job
 from .preflight import ConfigError, find_types
 from .robustness import policy_overrides, share_overrides
@@ -194,11 +193,7 @@ class _Pretraining(Job):
 
     @property
     def finished(self) -> bool:
-        try:
-            content = read_checkpoint(self.work_dir / ExportBackboneHook.filename)
-            return content['meta']['iterations'] == self.iterations
-        except Exception:  # not there, cut off, or another file: all are to be written (again)
-            return False
+        return exported(self.work_dir / ExportBackboneHook.filename, self.iterations)
 
     @property
     def result(self) -> str:

@@ -39,6 +39,14 @@ def changed(one: Config, other: Config) -> set[str]:
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)} - {'work_dir'}
 
 
+def test_every_config_of_the_study_is_in_metafile_and_readme():
+    configs = {path.stem for path in FOLDER.glob('*.py')}
+    assert configs == set(MODELS_META)
+    readme = (FOLDER / 'README.md').read_text()
+    # A config that is no experiment of the paper is the neighbour of one that is.
+    assert configs - {'freeze_r50_bn_linear_noaug_5ki'} == {name for name in configs if f'({name}.py)' in readme}
+
+
 def test_every_config_has_its_entry():
     assert len(DATA_SETS) == 16
     assert len(NAMES) == 3 and set(NAMES) <= set(MODELS_META)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..files import write_atomically
 from ..preflight import ConfigError, say
 from ..weights import check_fit, load, read_weights
+from .checkpoint import read_checkpoint
 from .norm import batches_beside_training, unwrapped
 
 
@@ -154,6 +155,14 @@ def write_backbone(path: str | os.PathLike, model: nn.Module, parts: Sequence[st
     buffer = io.BytesIO()
     torch.save(dict(meta=meta, state_dict=weights), buffer)
     write_atomically(path, buffer.getvalue())
+
+
+def exported(path: str | os.PathLike, iterations: int) -> bool:
+    """Whether a file of :func:`write_backbone` is whole and of that iteration."""
+    try:
+        return read_checkpoint(path)['meta']['iterations'] == iterations
+    except Exception:  # not there, cut off, or another file: all are to be written (again)
+        return False
 
 
 @HOOKS.register_module()
