@@ -12,8 +12,8 @@ from typing import NamedTuple
 from .. import config_path
 from ..analysis import hierarchy
 from ..analysis.logs import read_run
-from ..chains import exported
 from ..datasets import shapes_domains
+from ..hooks.hierarchy import exported
 from ..jobs import Job, run_jobs
 from . import Demo, where_crops, where_scenes
 
