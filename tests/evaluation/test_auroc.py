@@ -130,6 +130,8 @@ def test_another_policy_is_one_sentence():
 
 
 def _one_of_two(rank, folder, found):
+    # A fork of a process whose threads have run would wait for them.
+    torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     evaluator = Evaluator(MultiLabelAUROC())
     # As a distributed sampler deals them out; the last of 59 images is there twice.

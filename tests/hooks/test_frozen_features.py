@@ -254,6 +254,8 @@ def _val_features(data, base, path):
 
 
 def _one_of_two(rank, folder, data, base):
+    # A fork of a process whose threads have run would wait for them.
+    torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     found, computed = _val_features(data, base, folder / 'two.pt')
     torch.save((found.clone(), computed), folder / f'{rank}.pt')
