@@ -244,7 +244,15 @@ def test_stopped_from_outside_no_process_is_left(tmp_path, how):
     tool = ROOT / 'tools' / 'dataset_converters' / 'image_statistics.py'
     command = [sys.executable, tool, tmp_path / 'images', '--workers', '2', '--out', tmp_path / 'o.json']
     with open(tmp_path / 'log', 'w') as log:
-        process = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stderr=log,
+            stdout=log,
+            start_new_session=True,
+            # Tests that run in the background of a shell ignore it, and so would their processes.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
     deadline = time.time() + 120
     while not (len(_group(process.pid)) == 3 and '/2000' in (tmp_path / 'log').read_text()):
         assert process.poll() is None and time.time() < deadline, (tmp_path / 'log').read_text()

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
@@ -13,6 +14,12 @@ from torch import nn
 
 register_all_modules(init_default_scope=False)
 CLASSES, WEIGHT, TEMPERATURE = 3, 0.1, 0.05
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    """Whatever scope the tests before have left."""
+    init_default_scope('mmpretrain')
 
 
 def build(seed: int = 0, norm: dict | None = None, **more) -> nn.Module:
