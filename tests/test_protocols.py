@@ -162,6 +162,6 @@ def test_the_tool_ends_before_anything_is_written(run_in_process, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'stderr', io.StringIO())
     code, _ = run_in_process('hpt_evaluate.py', *arguments)
-    (line,) = [line for line in sys.stderr.getvalue().splitlines() if 'OneDL' not in line]
-    assert code == 2 and line.startswith('error: ') and sentence in line
+    (line,) = [line for line in sys.stderr.getvalue().splitlines() if line.startswith('error: ')]
+    assert code == 2 and sentence in line
     assert not (tmp_path / 'work_dirs').exists()
