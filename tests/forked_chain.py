@@ -19,7 +19,8 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: F401
 from mmpretrain import datasets, models  # noqa: F401
-from rethink import chains, jobs  # noqa: F401
+from rethink import jobs
+from rethink.chains import folder  # noqa: F401
 
 TOOL = Path(__file__).resolve().parents[1] / 'tools' / 'hpt_chain.py'
 

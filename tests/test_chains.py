@@ -17,8 +17,12 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from mmpretrain.models import ResNet
 from PIL import Image
-from rethink import chains
-from rethink.chains import LENGTHS, Chains, Step, images_of, kind_of, same_until, set_length, steps_of
+from rethink.chains.base import reestimate_base
+from rethink.chains.folder import Chains
+from rethink.chains.images import images_of
+from rethink.chains.lengths import LENGTHS, same_until, set_length
+from rethink.chains.names import check_name, data_of, kind_of, steps_of
+from rethink.chains.steps import Step
 from rethink.jobs import JobError, exclusively
 from rethink.preflight import ConfigError
 from torch import nn
@@ -168,27 +172,28 @@ def assert_equal(one: dict, other: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ('chain', 'steps', 'kind'),
+    ('chain', 'steps', 'kind', 'data'),
     [
-        ('B', ['B'], 'statistics'),
-        ('T', ['T'], 'scratch'),
-        ('B+T', ['B+T'], 'base'),
-        ('B+S', ['B+S'], 'base'),
-        ('B+S+T', ['B+S', 'B+S+T'], 'base'),
-        ('B+T-BN', ['B+T-BN'], 'bn'),
-        ('B+S+T-BN', ['B+S', 'B+S+T-BN'], 'bn'),
-        ('B+S-BN+T-BN', ['B+S-BN', 'B+S-BN+T-BN'], 'bn'),
+        ('B', ['B'], 'statistics', 'target'),
+        ('T', ['T'], 'scratch', 'target'),
+        ('B+T', ['B+T'], 'base', 'target'),
+        ('B+S', ['B+S'], 'base', 'source'),
+        ('B+S-BN', ['B+S-BN'], 'bn', 'source'),
+        ('B+S+T', ['B+S', 'B+S+T'], 'base', 'target'),
+        ('B+T-BN', ['B+T-BN'], 'bn', 'target'),
+        ('B+S+T-BN', ['B+S', 'B+S+T-BN'], 'bn', 'target'),
+        ('B+S-BN+T-BN', ['B+S-BN', 'B+S-BN+T-BN'], 'bn', 'target'),
     ],
 )
-def test_names(chain, steps, kind):
-    chains.check_name(chain)
-    assert steps_of(chain) == steps and kind_of(chain) == kind
+def test_names(chain, steps, kind, data):
+    check_name(chain)
+    assert steps_of(chain) == steps and kind_of(chain) == kind and data_of(chain) == data
 
 
 @pytest.mark.parametrize('chain', ['', 'S', 'T-BN', 'B-BN', 'B+T+S', 'B+T+T', 'T+B', 'b+t', 'B+', 'B+T-bn', 'B T'])
 def test_what_is_no_chain(chain):
     with pytest.raises(ConfigError, match='is no chain'):
-        chains.check_name(chain)
+        check_name(chain)
 
 
 def test_each_step_once_and_after_what_it_needs(folder, tmp_path):
@@ -368,7 +373,7 @@ def test_b_keeps_the_weights_and_takes_the_statistics_of_the_target(folder, tmp_
     # Views that are the images, so that the statistics are known.
     cfg.train_dataloader.dataset.pipeline[1].transforms = [[dict(type='Resize', scale=SIZE)]]
     cfg.work_dir, cfg.launcher, cfg.experiment_name = str(tmp_path), 'none', 'b_keeps_the_weights'
-    assert chains.reestimate_base(cfg, folder / 'base.pth', step.exports[0], 1000) == 12
+    assert reestimate_base(cfg, folder / 'base.pth', step.exports[0], 1000) == 12
     assert step.finished
     base, found = state(folder / 'base.pth'), state(step.exports[0])
     assert base.keys() == found.keys()

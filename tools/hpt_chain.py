@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 from rethink import launch
-from rethink.chains import BN_IMAGES, LENGTHS, Chains
+from rethink.chains.base import BN_IMAGES
+from rethink.chains.folder import Chains
+from rethink.chains.lengths import LENGTHS
 from rethink.files import write_atomically
 from rethink.grid import parse_options
 from rethink.jobs import JobError, run_jobs

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import DictAction
-from rethink import chains, launch, preflight
+from rethink import launch, preflight
+from rethink.chains.base import BN_IMAGES, reestimate_base
 
 
 def main():
@@ -17,7 +18,7 @@ def main():
     parser.add_argument('config', help='path of the config of a self-supervised training')
     parser.add_argument('checkpoint', help='local file with the backbone, written by any of docs/hpt.md')
     parser.add_argument('out', help='file for the backbone; what is logged goes beside it')
-    parser.add_argument('--num-images', type=int, default=chains.BN_IMAGES, help='how many (default: %(default)s)')
+    parser.add_argument('--num-images', type=int, default=BN_IMAGES, help='how many (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args()
     with launch.one_sentence() as context:
@@ -26,7 +27,7 @@ def main():
         cfg.custom_hooks = []
         preflight.check(cfg, 'train')
         launch.start_processes(cfg)
-        number = chains.reestimate_base(cfg, args.checkpoint, args.out, args.num_images)
+        number = reestimate_base(cfg, args.checkpoint, args.out, args.num_images)
         print(f'{args.out}: statistics of BN on {number} images.')
 
 

@@ -14,7 +14,7 @@ from math import nan
 from pathlib import Path
 from statistics import mean, variance
 
-from ..chains import check_name
+from ..chains.names import check_name
 from ..preflight import ConfigError
 
 LINEAR, SEMI, DETECTION = 'linear', 'semi', 'detection'

@@ -1,255 +1,30 @@
-"""Chains of hierarchical pre-training, Base → (Source →) Target, from one config and lists (Reed et al. 2022, HPT).
-
-A chain is written as in the paper, its letters the data on which it is trained one after another:
-
-===========  ==========================================================================================================
-``B``        the base as it is; of the target it gets the running statistics of its BN, estimated anew
-``T``        trained on the target from random initialisation
-``B+T``      trained on the target, beginning with the base (HPT)
-``B+S``      the same on a source
-``B+S+T``    trained on the target, beginning with B+S
-``…-BN``     behind a letter: in this step BN alone is trained. ``B+T-BN`` is HPT-BN; in ``B+S+T-BN`` the source is
-             trained whole and the target by its BN, so that B+S is the same step as without; ``B+S-BN+T-BN`` has both
-===========  ==========================================================================================================
-
-A step is a chain or the beginning of one, for a number of iterations, which all trainings in it have: B+S+T of 500 is
-500 on the source, then 500 on the target. Chains share the steps with which they begin. Each step is a run of
-``tools/train.py`` in a folder of its own, over a config that is written there, and is finished when its backbone is.
-"""
+"""The folder of some chains: what is planned, whether it can run, how it goes on when started again, what came out."""
 
 import copy
 import hashlib
 import json
-import os
-import re
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 
-from . import config_path, launch, preflight
-from .analysis.logs import read_run
-from .files import write_atomically
-from .grid import config_content, first_difference
-from .hooks.checkpoint import read_checkpoint
-from .hooks.hierarchy import ExportBackboneHook, InitFromBaseHook, check_queue, exported, write_backbone
-from .hooks.norm import batches_beside_training, reestimate_bn, unwrapped
-from .jobs import Job
-from .preflight import ConfigError
+from .. import launch, preflight
+from ..analysis.logs import read_run
+from ..files import write_atomically
+from ..grid import config_content, first_difference
+from ..hooks.checkpoint import read_checkpoint
+from ..hooks.hierarchy import InitFromBaseHook, check_queue, exported
+from ..jobs import Job
+from ..preflight import ConfigError
+from .base import BN_IMAGES
+from .images import images_in, images_of
+from .lengths import same_until, set_length
+from .names import check_name, kind_of, steps_of
+from .steps import Step, StepJob
 
-# Iterations in the paper: of steps with a base, of those from random initialisation, of those that train BN alone.
-LENGTHS = dict(base=(50, 500, 5_000, 50_000), scratch=(5_000, 50_000, 100_000, 200_000), bn=(5_000,))
-# Ours: the paper does not say from how many images the statistics are. 200 batches, as in detectron2's precise BN.
-BN_IMAGES = 200 * 256
-
-_CHAIN = re.compile(r'T|B(\+S(-BN)?)?(\+T(-BN)?)?')
-_DATA = dict(B='target', S='source', T='target')
 # What a chain puts into the config of each of its steps, in the place of what the config has.
 _OWN_HOOKS = ('InitFromBaseHook', 'TrainBNOnlyHook', 'ExportBackboneHook')
-
-
-# --- names and lengths -----------------------------------------------------------------------------------------------
-
-
-def check_name(chain: str) -> None:
-    """A name is one of a chain.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not _CHAIN.fullmatch(chain):
-        raise ConfigError(
-            f'{chain!r} is no chain; chains are T, B, B+T, B+S and B+S+T, with -BN behind an S or T where BN alone is '
-            'trained, as in B+T-BN.'
-        )
-
-
-def steps_of(chain: str) -> list[str]:
-    """What is trained one after another: ``B+S+T-BN`` → ``B+S``, ``B+S+T-BN``; ``B`` and ``T`` are themselves."""
-    parts = chain.split('+')
-    return ['+'.join(parts[: end + 1]) for end in range(min(1, len(parts) - 1), len(parts))]
-
-
-def kind_of(chain: str) -> str:
-    """Of its last step: ``'scratch'``, ``'base'``, ``'bn'`` (BN alone is trained) or ``'statistics'`` (the base's)."""
-    if chain.endswith('-BN'):
-        return 'bn'
-    return {'B': 'statistics', 'T': 'scratch'}.get(chain, 'base')
-
-
-def _schedulers(cfg: Config) -> list:
-    found = cfg.get('param_scheduler') or []
-    return found if isinstance(found, list | tuple) else [found]
-
-
-def set_length(cfg: Config, iterations: int) -> None:
-    """Train so many iterations; a schedule that ends with the training ends there, all else stays where it is.
-
-    Raises:
-        ConfigError: the config counts in epochs, or part of its schedule begins later.
-    """
-    before = (cfg.get('train_cfg') or {}).get('max_iters')
-    if not isinstance(before, int):
-        raise ConfigError(f'{cfg.filename} has no train_cfg.max_iters; a chain is of trainings by iterations.')
-    cfg.train_cfg.max_iters = iterations
-    for index, scheduler in enumerate(_schedulers(cfg)):
-        for key in ('end', 'T_max'):
-            if scheduler.get(key) == before and not scheduler.get('by_epoch', True):
-                scheduler[key] = iterations
-        if scheduler.get('end') == iterations <= scheduler.get('begin', 0):
-            raise ConfigError(
-                f'param_scheduler[{index}] of {cfg.filename} begins at {scheduler.begin}, so that {iterations} '
-                'iterations are too few for it; ask for more, or change where it begins.'
-            )
-
-
-# Learning rates of an iteration that are the same whenever the training ends.
-_WITHOUT_END = ('MultiStep', 'Step', 'Exponential')
-
-
-def same_until(cfg: Config, lengths: Sequence[int]) -> bool:
-    """Whether a training passes through what the shorter ones end with, so that one gives the exports of all.
-
-    That is so if nothing in its schedule depends on the length: a constant learning rate, warm-up, drops at given
-    iterations. A cosine to 0 does.
-    """
-
-    def schedule(length: int) -> list:
-        own = copy.deepcopy(cfg)
-        set_length(own, length)
-        found = [dict(scheduler) for scheduler in _schedulers(own)]
-        for scheduler in found:
-            if str(scheduler['type']).startswith(_WITHOUT_END) and scheduler.get('end') == length:
-                del scheduler['end']
-        return found
-
-    return all(schedule(length) == schedule(lengths[0]) for length in lengths)
-
-
-# --- data ------------------------------------------------------------------------------------------------------------
-
-
-class Images(NamedTuple):
-    """Images without labels, as a config has them.
-
-    Args:
-        name: as it was asked for.
-        dataset: config of a data set, without a pipeline.
-        mean, std: RGB, of pixels from 0 to 255; None for those of the config that is trained.
-    """
-
-    name: str
-    dataset: dict
-    mean: list[float] | None
-    std: list[float] | None
-
-    def put_into(self, cfg: Config) -> None:
-        """Train ``cfg`` on these, with its own views."""
-        loader = cfg.train_dataloader
-        loader.dataset = copy.deepcopy(dict(self.dataset, pipeline=loader.dataset.get('pipeline')))
-        if self.mean is not None:
-            cfg.model.data_preprocessor.update(mean=list(self.mean), std=list(self.std))
-
-
-def _own_images(cfg: Config, name: str) -> Images:
-    dataset = cfg.get('unlabelled_set') or (cfg.get('train_dataloader') or {}).get('dataset')
-    if not dataset:
-        raise ConfigError(f'{name} has no images to train on: neither an unlabelled_set nor a train_dataloader.')
-    dataset = {key: value for key, value in dataset.to_dict().items() if key != 'pipeline'}
-    of = cfg if 'mean' in cfg else (cfg.get('model') or {}).get('data_preprocessor') or {}
-    return Images(name, dataset, of.get('mean'), of.get('std'))
-
-
-def images_of(name: str) -> Images:
-    """Those of a data set of study B (``resisc45`` for ``configs/_base_/datasets/hpt_resisc45.py``) or of a config.
-
-    A config gives its ``unlabelled_set``, ``mean`` and ``std``, or what it trains on, with its ``data_preprocessor``.
-
-    Raises:
-        ConfigError: there is no such data set or config, or it has no images.
-    """
-    if name.endswith('.py'):
-        return _own_images(launch.load_config(name), name)
-    try:
-        path = config_path(f'_base_/datasets/hpt_{name}.py')
-    except FileNotFoundError:
-        folder = Path(config_path('_base_/datasets/hpt_resisc45.py')).parent
-        known = sorted(file.stem.removeprefix('hpt_') for file in folder.glob('hpt_*.py'))
-        readers = ('single_label', 'multi_label')
-        raise ConfigError(
-            f'there is no data set {name!r}; name a config (….py) or one of '
-            f'{", ".join(one for one in known if one not in readers)}.'
-        ) from None
-    return _own_images(launch.load_config(path), name)
-
-
-# --- steps -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(eq=False)
-class Step:
-    """A training (or, for B, an estimation) and the backbones that it leaves.
-
-    Args:
-        chain: what it is the last step of.
-        seed: of initialisation, order and augmentation.
-        lengths: its iterations, the last, and others before where one training gives them all; (0,) for B.
-        work_dir: its folder.
-        base: the file with which it begins.
-        after: the step that writes that file.
-    """
-
-    chain: str
-    seed: int
-    lengths: tuple[int, ...]
-    work_dir: Path
-    base: Path | None
-    after: 'Step | None' = None
-
-    @property
-    def name(self) -> str:
-        return f'{self.work_dir.parent.name}/{self.work_dir.name}'
-
-    @property
-    def data(self) -> str:
-        """``'source'`` or ``'target'``."""
-        return _DATA[self.chain.removesuffix('-BN')[-1]]
-
-    @property
-    def exports(self) -> dict[int, Path]:
-        """Iterations → file."""
-        *earlier, last = self.lengths
-        found = {length: self.work_dir / f'backbone_{length}.pth' for length in earlier}
-        return found | {last: self.work_dir / ExportBackboneHook.filename}
-
-    @property
-    def finished(self) -> bool:
-        return all(exported(path, length) for length, path in self.exports.items())
-
-
-@dataclass(eq=False)
-class _StepJob(Job):
-    step: Step = field(kw_only=True)
-
-    @property
-    def finished(self) -> bool:
-        return self.step.finished
-
-    @property
-    def result(self) -> str:
-        return f'a whole {", ".join(path.name for path in self.step.exports.values())}'
-
-    @property
-    def done(self) -> float:
-        # Looked at each second, so that the files are not read.
-        if all(path.is_file() for path in self.step.exports.values()):
-            return self.cost * self.iterations
-        return min(super().done, self.cost * self.iterations)
 
 
 def _sha256(path: Path) -> str:
@@ -268,7 +43,7 @@ class Chains:
         cfg: a self-supervised training by iterations; its hooks, images and length are replaced in each step.
         base: local checkpoint of any writer that :mod:`rethink.weights` knows; by default that of the config's
             ``InitFromBaseHook``.
-        source, target: names for :func:`images_of`; the target is by default what the config trains on.
+        source, target: names for :func:`.images.images_of`; the target is by default what the config trains on.
         processes: of each training.
         bn_images: for the statistics of B.
 
@@ -294,7 +69,7 @@ class Chains:
         self.base = Path(base) if base else None
         self.images = dict(
             source=images_of(source) if source else None,
-            target=images_of(target) if target else _own_images(cfg, cfg.filename),
+            target=images_of(target) if target else images_in(cfg, cfg.filename),
         )
         self._steps: list[dict] = []
         self._before: dict = {}
@@ -372,7 +147,7 @@ class Chains:
         """The steps of some chains, each once, and after those that it needs.
 
         Args:
-            lengths: as :data:`LENGTHS`; a chain has those of its last step.
+            lengths: as :data:`.lengths.LENGTHS`; a chain has those of its last step.
 
         Raises:
             ConfigError: an unknown chain, or one without its base or source.
@@ -469,7 +244,7 @@ class Chains:
             else:
                 command = [*train(config), '--work-dir', str(step.work_dir), '--resume']
                 size = dict(iterations=step.lengths[-1], processes=self.processes)
-            made[step] = _StepJob(step.name, command, step.work_dir, after=after, step=step, **size)
+            made[step] = StepJob(step.name, command, step.work_dir, after=after, step=step, **size)
         return list(made.values())
 
     def write_config(self, step: Step) -> None:
@@ -554,53 +329,3 @@ class Chains:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f'{minutes // 60} h {minutes % 60:02d} min' if minutes >= 60 else f'{minutes} min {rest:02d} s'
-
-
-# --- the base --------------------------------------------------------------------------------------------------------
-
-
-def reestimate_base(cfg: Config, base: str | os.PathLike, path: str | os.PathLike, num_images: int = BN_IMAGES) -> int:
-    """B: a base whose BN has the mean and variance of its inputs on other images; weights stay as they are.
-
-    The images are those on which ``cfg`` trains, in one of its views, in batches of its size
-    (:func:`rethink.hooks.norm.reestimate_bn`).
-
-    Args:
-        cfg: a self-supervised training of this backbone.
-        base: local checkpoint.
-        path: of the backbone, as :class:`rethink.hooks.ExportBackboneHook` writes one; without a projector.
-        num_images: fewer where there are fewer, rounded down to whole batches.
-
-    Returns:
-        How many images it were.
-
-    Raises:
-        ConfigError: the base does not fit the model, the model has no BN, or there are fewer images than a batch.
-    """
-    start = time.monotonic()
-    runner = launch.build_runner(cfg)
-    model = unwrapped(runner.model)
-    InitFromBaseHook(str(base), projector=False).initialise(model)
-    loader = runner.train_loop.dataloader
-    batch_size = loader.batch_sampler.batch_size
-    number = min(num_images, len(loader.dataset)) // batch_size
-    if number == 0:
-        raise ConfigError(
-            f'there are {min(num_images, len(loader.dataset))} images for the statistics of BN, fewer than a batch of '
-            f'{batch_size}; name more, or set a smaller train_dataloader.batch_size.'
-        )
-
-    def step(batch: dict) -> torch.Tensor:
-        views = model.data_preprocessor(batch, True)['inputs']
-        return model.backbone(views[0] if isinstance(views, list | tuple) else views)
-
-    changed = reestimate_bn(model.backbone, batches_beside_training(runner, number), step)
-    if not changed:
-        raise ConfigError(
-            f'the backbone of {cfg.filename} has no BN whose statistics are trained; set norm_eval=False and '
-            'frozen_stages=-1.'
-        )
-    name = Path(cfg.filename or '').stem or None
-    seconds = time.monotonic() - start
-    write_backbone(path, model, config=name, base=str(base), iterations=0, images=number * batch_size, seconds=seconds)
-    return number * batch_size
