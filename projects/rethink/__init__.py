@@ -15,6 +15,7 @@ from . import hooks, loops, models  # noqa: E402, F401
 from .datasets import coco_keypoint, few_labels, multi_label  # noqa: E402, F401
 from .evaluation import CocoKeypointMetric, MultiLabelAUROC  # noqa: E402, F401
 from .models import keypoint_head, keypoint_tta, mme  # noqa: E402, F401
+from .optimizer import TrainableOptimWrapperConstructor  # noqa: E402, F401
 from .visualization import KeypointLocalVisualizer  # noqa: E402, F401
 
 __version__ = '0.1.0'

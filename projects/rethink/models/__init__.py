@@ -1,7 +1,9 @@
 """Detectors, their parts and what wraps them, registered for configs."""
 
+from .adapters import ConvWithAdapter
 from .c4 import Res5ExtraNorm
 from .cascade import LastStageMaskCascadeRoIHead
+from .frozen import build_frozen
 from .pretrained import RenamedPretrained
 from .split_bn import SplitBN
 from .tta import DetectronTTAModel
@@ -9,9 +11,11 @@ from .vgg import VGG
 
 __all__ = [
     'VGG',
+    'ConvWithAdapter',
     'DetectronTTAModel',
     'LastStageMaskCascadeRoIHead',
     'RenamedPretrained',
     'Res5ExtraNorm',
     'SplitBN',
+    'build_frozen',
 ]
