@@ -1,0 +1,324 @@
+"""AP of each class, by object size, from results files in COCO's format: on COCO by pycocotools, on LVIS federated.
+
+Results files are what MMDetection writes for ``outfile_prefix`` of ``CocoMetric`` and ``LVISMetric``:
+``<prefix>.bbox.json`` and ``<prefix>.segm.json``, a list of detections. Boxes are (x, y, width, height) in pixels, x
+to the right, y down.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..preflight import ConfigError, some_names
+
+# Areas up to 32², up to 96² and above, in pixels, as COCO has them.
+SIZES = ('all', 'small', 'medium', 'large')
+# COCO counts so many detections of an image and class, LVIS so many of an image.
+_OF_CLASS, _OF_IMAGE = 100, 300
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A COCO or LVIS annotation file.
+
+    Args:
+        path: where it was read.
+        categories, images: by their ids.
+        objects: its ``annotations``.
+    """
+
+    path: str
+    categories: dict[int, dict]
+    images: dict[int, dict]
+    objects: list[dict]
+
+    @property
+    def names(self) -> dict[int, str]:
+        return {number: category['name'] for number, category in self.categories.items()}
+
+    @property
+    def federated(self) -> bool:
+        """Whether each image says which classes it was searched for, as in LVIS."""
+        return bool(self.images) and all('neg_category_ids' in image for image in self.images.values())
+
+    def counts(self) -> tuple[Counter, Counter]:
+        """Annotations of each category, and images that have one; regions of a crowd (``iscrowd``) do not count."""
+        single = [(one['category_id'], one['image_id']) for one in self.objects if not one.get('iscrowd')]
+        return Counter(category for category, _ in single), Counter(category for category, _ in set(single))
+
+
+def _read_json(path: str, what: str):
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f'the {what} {path} does not exist; name one that does.') from None
+    except (ValueError, OSError):
+        how = '' if what == 'annotation file' else f'; {_HOW_TO_WRITE}'
+        raise ConfigError(f'the {what} {path} is not JSON, or only the beginning of it{how}.') from None
+
+
+_HOW_TO_WRITE = (
+    'write it with `python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=PREFIX`, which '
+    'gives PREFIX.bbox.json and, with masks, PREFIX.segm.json'
+)
+
+
+def read_annotations(path: str | os.PathLike) -> Annotations:
+    """A COCO or LVIS annotation file.
+
+    Raises:
+        ConfigError: it is not there, or is no such file.
+    """
+    path = str(path)
+    content = _read_json(path, 'annotation file')
+    parts = ('images', 'annotations', 'categories')
+    lacking = [key for key in parts if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if lacking:
+        raise ConfigError(f'{path} has no list of {" and of ".join(lacking)}, so it is not a COCO annotation file.')
+    try:
+        images, categories = ({one['id']: one for one in content[key]} for key in ('images', 'categories'))
+        for one in content['annotations']:
+            if one['image_id'] not in images or one['category_id'] not in categories:
+                raise ConfigError(
+                    f'{path} has an annotation of image {one["image_id"]!r} and category {one["category_id"]!r}, and '
+                    'one of the two is not in the file; write it again.'
+                )
+        names = [category['name'] for category in categories.values()]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f'{path} lacks {error} in one of its entries, so it is not a COCO annotation file.'
+        ) from None
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f'{path} has two categories of one name ({some_names(_twice(names))}); name them differently.'
+        )
+    return Annotations(path, categories, images, content['annotations'])
+
+
+def _twice(names: list[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def check_kind(truth: Annotations, lvis: bool, iou_type: str) -> None:
+    """The annotations are of the kind that is asked for, and have what evaluation needs.
+
+    Raises:
+        ConfigError: they are COCO's where LVIS was asked for, or the other way round, or have no masks or areas.
+    """
+    if lvis and not truth.federated:
+        raise ConfigError(
+            f'{truth.path} is no LVIS file: its images have no neg_category_ids, which say for which classes they '
+            'were searched; name an LVIS file, or leave --lvis away.'
+        )
+    if not lvis and truth.federated:
+        raise ConfigError(
+            f'{truth.path} is an LVIS file, whose images are searched for some of the classes alone, so that COCO '
+            'evaluation would count right detections as wrong; add --lvis.'
+        )
+    needed = ('bbox', 'area') if iou_type == 'bbox' else ('segmentation', 'area')
+    for one in truth.objects:
+        if lacking := [key for key in needed if key not in one]:
+            raise ConfigError(
+                f'{truth.path} has an annotation without {lacking[0]} (image {one["image_id"]}), which {iou_type} AP '
+                'needs; name a file that has it' + ('.' if lacking[0] == 'area' else ', or another --iou-type.')
+            )
+    if not any(not one.get('iscrowd') for one in truth.objects):
+        raise ConfigError(f'{truth.path} has no annotated object, so nothing can be measured on it.')
+
+
+def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'bbox') -> list[dict]:
+    """The detections in a results file, after a look whether they can be of these annotations.
+
+    Args:
+        truth: what they are to be evaluated on.
+        iou_type: ``'bbox'`` or ``'segm'``.
+
+    Raises:
+        ConfigError: it is not there, no results file, empty, or of another data set.
+    """
+    path = str(path)
+    found = _read_json(path, 'results file')
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found[:1]):
+        kind = 'an annotation file' if isinstance(found, dict) and 'annotations' in found else 'no list of detections'
+        raise ConfigError(f'{path} is {kind}, not a results file; {_HOW_TO_WRITE}.')
+    if not found:
+        raise ConfigError(
+            f'{path} holds no detection; test a model that detects something, or with a lower score_thr in test_cfg.'
+        )
+    shape = 'bbox' if iou_type == 'bbox' else 'segmentation'
+    for one in found:
+        if lacking := [key for key in ('image_id', 'category_id', 'score', shape) if key not in one]:
+            raise ConfigError(
+                f'{path} has a detection without {lacking[0]}, so it has no {iou_type} results; {_HOW_TO_WRITE}.'
+            )
+        if not _finite(one['score']) or (shape == 'bbox' and not _is_box(one['bbox'])):
+            raise ConfigError(
+                f'{path} has a detection in image {one["image_id"]} with score {one["score"]} and {shape} '
+                f'{one["bbox"] if shape == "bbox" else "…"}, which are no finite numbers; did the training diverge?'
+            )
+    _check_ids(path, found, truth)
+    if shape == 'bbox' and not any(_inside(one['bbox'], truth.images[one['image_id']]) for one in found):
+        raise ConfigError(
+            f'none of the {len(found)} boxes in {path} lies in its image in {truth.path}: they are of another data '
+            'set, or not (x, y, width, height) in pixels of the image.'
+        )
+    return found
+
+
+def _finite(value) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_box(value) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_finite, value))
+
+
+def _check_ids(path: str, found: list[dict], truth: Annotations) -> None:
+    for key, known, what in (
+        ('image_id', truth.images, 'images'),
+        ('category_id', truth.categories, 'categories'),
+    ):
+        own = {one[key] for one in found}
+        if unknown := own - known.keys():
+            raise ConfigError(
+                f'{path} has detections in {len(own)} {what}, and {len(unknown)} of them ({_some(unknown)}) are not '
+                f'in {truth.path}: it is of another data set; name the annotations that it was tested on.'
+            )
+
+
+def _some(ids: set) -> str:
+    shown = sorted(ids, key=lambda one: (isinstance(one, str), one))
+    return ', '.join(map(str, shown[:4])) + (' …' if len(shown) > 4 else '')
+
+
+def _inside(box: list[float], image: dict) -> bool:
+    x, y, width, height = box
+    right, bottom = image.get('width', math.inf), image.get('height', math.inf)
+    return x < right and y < bottom and x + width > 0 and y + height > 0
+
+
+# --- evaluation ------------------------------------------------------------------------------------------------------
+
+
+def _evaluator(lvis: bool):
+    """The classes of an annotation file and of an evaluation, and what the latter is given beside these."""
+    name = 'faster_coco_eval' if lvis else 'pycocotools'
+    try:
+        if lvis:
+            module = importlib.import_module('faster_coco_eval')
+            return module.COCO, module.COCOeval_faster, dict(lvis_style=True)
+        return (
+            importlib.import_module('pycocotools.coco').COCO,
+            importlib.import_module('pycocotools.cocoeval').COCOeval,
+            {},
+        )
+    except ImportError as error:
+        package = name.replace('_', '-')
+        what = 'LVIS' if lvis else 'COCO'
+        raise ConfigError(
+            f'evaluation on {what} needs the package {package}, which cannot be imported ({error}); install it with '
+            f'`pip install {package}`.'
+        ) from None
+
+
+def class_ap(
+    truth: Annotations, found: list[dict], iou_type: str = 'bbox', lvis: bool = False, what: str = ''
+) -> np.ndarray:
+    """AP over IoU 0.5 to 0.95 of each class and object size, (C, 4) float64 in points of 100.
+
+    Rows are the classes in the order of the file's categories, columns :data:`SIZES`; nan where there is no object to
+    find. Each class is evaluated by itself on the images that have something of it, which gives the numbers of an
+    evaluation of all at once. In LVIS, the 300 best detections of an image count, those of a class for which their
+    image was not searched do not, and unmatched ones of a class not exhaustively annotated there are ignored. A mask's
+    size is its own area, also where the file has boxes beside the masks.
+
+    Args:
+        found: as from :func:`read_results`.
+        what: a name for the progress bar.
+
+    Raises:
+        ConfigError: the package is missing.
+    """
+    api = _evaluator(lvis)
+    objects, detections = defaultdict(list), defaultdict(list)
+    for one in truth.objects:
+        objects[one['category_id']].append(one)
+    for one in _verified(truth, _best(found), objects) if lvis else found:
+        detections[one['category_id']].append(one)
+    table = np.full((len(truth.categories), len(SIZES)), np.nan)
+    work = sum(len(one) for one in (*objects.values(), *(detections[category] for category in objects)))
+    # A class may take a thousand times as long as another, so detections are counted and not classes.
+    with tqdm(total=work, desc=what, unit=' boxes', unit_scale=True, delay=2, leave=False) as bar:
+        for row, category in enumerate(truth.categories):
+            if category in objects:
+                table[row] = _one_class(truth, objects[category], detections[category], category, iou_type, api)
+                bar.update(len(objects[category]) + len(detections[category]))
+    return table
+
+
+def _best(found: list[dict]) -> list[dict]:
+    """Of each image the detections that LVIS counts."""
+    images = defaultdict(list)
+    for one in found:
+        images[one['image_id']].append(one)
+    return [
+        one
+        for of in images.values()
+        for one in (of if len(of) <= _OF_IMAGE else sorted(of, key=lambda one: -one['score'])[:_OF_IMAGE])
+    ]
+
+
+def _verified(truth: Annotations, found: list[dict], objects: dict[int, list[dict]]) -> list[dict]:
+    """Detections of classes for which their image was searched."""
+    searched = {image: set(one['neg_category_ids']) for image, one in truth.images.items()}
+    for category, of in objects.items():
+        for one in of:
+            searched[one['image_id']].add(category)
+    return [one for one in found if one['category_id'] in searched[one['image_id']]]
+
+
+def _one_class(
+    truth: Annotations, objects: list[dict], detections: list[dict], category: int, iou_type: str, api: tuple
+) -> np.ndarray:
+    """AP of one class at each size, (4,)."""
+    coco, evaluation, options = api
+    images = {one['image_id']: truth.images[one['image_id']] for one in (*objects, *detections)}
+    # Numbered anew: a file that counts from 0 would lose its first object, as 0 is "no match" in pycocotools.
+    objects = [dict(one, id=number, iscrowd=one.get('iscrowd', 0)) for number, one in enumerate(objects, 1)]
+    detections = [_detection(one, number, iou_type) for number, one in enumerate(detections, 1)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        sides = []
+        for annotations in (objects, detections):
+            side = coco()
+            side.dataset = dict(
+                images=list(images.values()), annotations=annotations, categories=[truth.categories[category]]
+            )
+            side.createIndex()
+            sides.append(side)
+        evaluated = evaluation(*sides, iou_type, **options)
+        evaluated.params.maxDets = [_OF_IMAGE if options else _OF_CLASS]
+        evaluated.evaluate()
+        evaluated.accumulate()
+    # (IoU thresholds, recall thresholds, 1 class, sizes, 1 number of detections), -1 without an object.
+    precision = np.asarray(evaluated.eval['precision'])[:, :, 0, :, 0]
+    return np.array(
+        [100 * size[size > -1].mean() if (size > -1).any() else np.nan for size in precision.transpose(2, 0, 1)]
+    )
+
+
+def _detection(one: dict, number: int, iou_type: str) -> dict:
+    shared = dict(id=number, iscrowd=0, **{key: one[key] for key in ('image_id', 'category_id', 'score')})
+    if iou_type == 'bbox':
+        return dict(shared, bbox=one['bbox'], area=one['bbox'][2] * one['bbox'][3])
+    from pycocotools import mask
+
+    return dict(shared, segmentation=one['segmentation'], area=float(mask.area(one['segmentation'])))
