@@ -224,32 +224,49 @@ def _is_config(frame) -> bool:
     return '/site-packages/' not in frame.filename and not frame.filename.startswith('<')
 
 
-def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
-    """Read a config as MMDetection's tools do: overrides, launcher, and a work directory named after the file.
+def read_config(path: str, import_custom_modules: bool = True) -> Config:
+    """Read a config file as it is.
 
     Raises:
-        ConfigError: no such file (with the nearest names), an error in it or in a base (with file and line), or
-            overrides that do not fit.
+        ConfigError: no such file (with the nearest names), or an error in it or in a base (with file and line).
     """
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f'there is no config {path}' + _nearest(file))
     try:
-        cfg = Config.fromfile(path)
+        return Config.fromfile(path, import_custom_modules=import_custom_modules)
     except SyntaxError as error:
         raise ConfigError(f'the config has a syntax error at {_syntax_error(file) or error}.') from error
     except Exception as error:
         raise ConfigError(f'the config fails at {where(error, file)} with {describe(error)}.') from error
-    cfg.launcher = launcher
+
+
+def override(cfg: Config, options: dict | None, path: str) -> None:
+    """Apply ``--cfg-options`` to the config read from ``path``, in place.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
     try:
         cfg.merge_from_dict(options or {})
     except Exception as error:
         raise ConfigError(f'--cfg-options {options} does not fit {path}: {describe(error)}.') from error
+
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
+    """Read a config as MMDetection's tools do: overrides, launcher, and a work directory named after the file.
+
+    Raises:
+        ConfigError: as :func:`read_config` and :func:`override`.
+    """
+    cfg = read_config(path)
+    cfg.launcher = launcher
+    override(cfg, options, path)
     # Command line first, then the config, then the name of the file.
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / file.stem)
+        cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
     return cfg
 
 

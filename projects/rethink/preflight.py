@@ -377,8 +377,8 @@ def remote_checkpoints(cfg) -> list[str]:
     return sorted(set(found))
 
 
-def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
-    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
+def read_content(path: str, what: str):
+    """All that a local checkpoint holds, tensors mapped and not yet read.
 
     Args:
         what: its use, for the sentence of an error.
@@ -390,7 +390,7 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
     if not os.path.isfile(path):
         raise ConfigError(f'the checkpoint {path} ({what}) does not exist; name one that does, or train it first.')
     try:
-        content = read_checkpoint(path)
+        return read_checkpoint(path)
     except UnpicklingError as error:
         # PyTorch's words for a name that is not on its list, and ours for what getattr may not give.
         if any(words in str(error).lower() for words in ('global', 'may not ask for')):
@@ -401,6 +401,18 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
         raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
     except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
+
+
+def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
+    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
+
+    Args:
+        what: its use, for the sentence of an error.
+
+    Raises:
+        ConfigError: as :func:`read_content`, or it has no weights of a model.
+    """
+    content = read_content(path, what)
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -434,6 +446,7 @@ def _covers(
 
     ``names`` are layers that it calls otherwise than the model, and that it gives as a whole.
     """
+    from .models.frozen import Frozen
     from .models.pretrained import rename
 
     try:
@@ -461,8 +474,8 @@ def _covers(
             f'{path} ({what}) gives the model nothing: 0 of {total} tensors match; {has} and the model with '
             f'{next(iter(model.state_dict()), "nothing")}.'
         )
-    # A load that MMEngine would call partial, and carry on. A class with an `init_weights` of its own may convert.
-    if what.startswith('init_cfg') and type(model).init_weights is BaseModule.init_weights:
+    # A load that MMEngine would call partial, and carry on.
+    if what.startswith('init_cfg') and _loads_as_it_is(model):
         if differing:
             raise ConfigError(
                 f'{path} ({what}) does not fit: {len(differing)} of {total} tensors have another shape '
@@ -470,12 +483,83 @@ def _covers(
                 'or change the architecture.'
             )
         frozen = [key for key, one in model.named_parameters() if key in lacking and not one.requires_grad]
-        if frozen:
+        # A backbone that is frozen whole is looked at as a whole, with everything that gives it weights.
+        if frozen and not isinstance(model, Frozen):
             raise ConfigError(
                 f'{path} ({what}) lacks {len(frozen)} of the frozen tensors ({frozen[0]}), which would freeze '
                 'random weights; name weights that have them or set frozen_stages=-1.'
             )
     say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
+
+
+def _loads_as_it_is(model: nn.Module) -> bool:
+    """Whether an init_cfg gives a model tensors by name; a class with an ``init_weights`` of its own may convert."""
+    plain = getattr(model, 'plain', type(model))
+    return getattr(plain, 'init_weights', None) is BaseModule.init_weights
+
+
+def _init_cfgs(module: nn.Module) -> list[dict]:
+    """The parts of a module's ``init_cfg`` that load a checkpoint."""
+    entries = getattr(module, 'init_cfg', None) or []
+    return [
+        entry
+        for entry in (entries if isinstance(entries, list | tuple) else [entries])
+        if _type_name(entry.get('type')) in ('Pretrained', 'RenamedPretrained') and entry.get('checkpoint')
+    ]
+
+
+def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, str | None]]:
+    """The checkpoints that give a module weights, and what its tensors' names begin with there.
+
+    None in the place of the latter where it is not known before the checkpoint is loaded.
+    """
+    if cfg.get('load_from'):
+        yield cfg.load_from, f'{name}.'
+    for outer, module in model.named_modules():
+        if name != outer and outer and not name.startswith(f'{outer}.'):
+            continue
+        inner = name[len(outer) :].lstrip('.')
+        for entry in _init_cfgs(module):
+            prefix = (entry.get('prefix') or '').rstrip('.')
+            known = _loads_as_it_is(module) and 'names' not in entry
+            yield entry['checkpoint'], '.'.join(filter(None, (prefix, inner, ''))) if known else None
+
+
+def _check_frozen(cfg: Config, model: nn.Module) -> None:
+    """Local checkpoints give each backbone that is frozen whole all of its weights, unless random ones are allowed.
+
+    Where one is not local or not known before it is loaded, the backbone itself looks before its first step.
+    """
+    from .models.frozen import Frozen, weight_names
+
+    for name, backbone in model.named_modules():
+        if not isinstance(backbone, Frozen) or backbone.allow_random:
+            continue
+        sources = list(_sources(cfg, model, name))
+        missing = set(backbone.not_given)
+        if missing and not sources:
+            raise ConfigError(
+                f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
+                f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
+            )
+        try:
+            for path, prefix in sources:
+                if prefix is None or _remote(path) or os.path.isdir(path):
+                    raise NotOnlyWeights
+                weights = read_state_dict(path, f'weights of model.{name}')
+                own = backbone.state_dict()
+                missing -= {
+                    key for key in missing if f'{prefix}{key}' in weights and weights[f'{prefix}{key}'].shape == own[key].shape
+                }
+        except NotOnlyWeights:
+            continue
+        if missing:
+            total = len(weight_names(backbone))
+            raise ConfigError(
+                f'{" and ".join(path for path, _ in sources)} gives the frozen model.{name} {total - len(missing)} of '
+                f'{total} tensors, and the others ({some_names(missing)}) would stay random; name a checkpoint of this '
+                f'architecture and its prefix, or freeze random ones with model.{name}.allow_random=True.'
+            )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -508,10 +592,8 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     if strict:  # everything is overwritten
         return
     for name, module in model.named_modules():
-        entries = getattr(module, 'init_cfg', None) or []
-        for entry in entries if isinstance(entries, list | tuple) else [entries]:
-            loads = _type_name(entry.get('type')) in ('Pretrained', 'RenamedPretrained')
-            if loads and entry.get('checkpoint') and not _remote(entry['checkpoint']):
+        for entry in _init_cfgs(module):
+            if not _remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
                 _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
     for hook in cfg.get('custom_hooks') or []:
