@@ -525,6 +525,18 @@ def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, st
             yield entry['checkpoint'], '.'.join(filter(None, (prefix, inner, ''))) if known else None
 
 
+def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | None:
+    """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
+    if prefix is None or _remote(path) or os.path.isdir(path):
+        return None
+    try:
+        weights = read_state_dict(path, 'weights of a frozen backbone')
+    except NotOnlyWeights:
+        return None
+    shapes = {key: value.shape for key, value in weights.items()}
+    return {key for key, value in backbone.state_dict().items() if shapes.get(f'{prefix}{key}') == value.shape}
+
+
 def _check_frozen(cfg: Config, model: nn.Module) -> None:
     """Local checkpoints give each backbone that is frozen whole all of its weights, unless random ones are allowed.
 
@@ -533,32 +545,22 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
     from .models.frozen import Frozen, weight_names
 
     for name, backbone in model.named_modules():
-        if not isinstance(backbone, Frozen) or backbone.allow_random:
+        if not isinstance(backbone, Frozen) or backbone.allow_random or not backbone.not_given:
             continue
         sources = list(_sources(cfg, model, name))
-        missing = set(backbone.not_given)
-        if missing and not sources:
+        if not sources:
             raise ConfigError(
                 f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
                 f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
             )
-        try:
-            for path, prefix in sources:
-                if prefix is None or _remote(path) or os.path.isdir(path):
-                    raise NotOnlyWeights
-                weights = read_state_dict(path, f'weights of model.{name}')
-                own = backbone.state_dict()
-                missing -= {
-                    key for key in missing if f'{prefix}{key}' in weights and weights[f'{prefix}{key}'].shape == own[key].shape
-                }
-        except NotOnlyWeights:
-            continue
+        given = [_given(backbone, path, prefix) for path, prefix in sources]
+        missing = set() if None in given else backbone.not_given.difference(*given)
         if missing:
             total = len(weight_names(backbone))
             raise ConfigError(
                 f'{" and ".join(path for path, _ in sources)} gives the frozen model.{name} {total - len(missing)} of '
-                f'{total} tensors, and the others ({some_names(missing)}) would stay random; name a checkpoint of this '
-                f'architecture and its prefix, or freeze random ones with model.{name}.allow_random=True.'
+                f'{total} tensors, and the others ({some_names(missing)}) would stay random; name a checkpoint of '
+                f'this architecture and its prefix, or freeze random ones with model.{name}.allow_random=True.'
             )
 
 
@@ -576,7 +578,8 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
     ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
     is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. Files that
-    are not local are left to MMEngine. The base of an ``InitFromBaseHook`` must give the whole backbone.
+    are not local are left to MMEngine. The base of an ``InitFromBaseHook`` must give the whole backbone. So must these
+    together, where the backbone is a ``FrozenBackbone``; random weights are frozen only with its ``allow_random``.
 
     Args:
         model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
@@ -591,14 +594,16 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
         _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
     if strict:  # everything is overwritten
         return
+    bases = [hook for hook in cfg.get('custom_hooks') or [] if _type_name(hook.get('type')) == 'InitFromBaseHook']
+    for hook in bases:
+        HOOKS.build(hook).check(model)
+    if not bases:
+        _check_frozen(cfg, model)
     for name, module in model.named_modules():
         for entry in _init_cfgs(module):
             if not _remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
                 _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
-    for hook in cfg.get('custom_hooks') or []:
-        if _type_name(hook.get('type')) == 'InitFromBaseHook':
-            HOOKS.build(hook).check(model)
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
