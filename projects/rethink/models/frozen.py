@@ -5,6 +5,7 @@ import types
 
 import torch
 from mmdet.registry import MODELS
+from mmengine.registry import MODELS as MODELS_OF_ALL
 from torch import Tensor, nn
 
 from ..preflight import ConfigError, some_names
@@ -33,25 +34,30 @@ class Frozen:
     def train(self, mode: bool = True) -> nn.Module:
         # Of the plain class: it may do more, such as freeze some stages.
         super().train(False)
+        trained = set()
         for adapter in self.adapters():
             adapter.train(mode)
-        trained = {parameter for adapter in self.adapters() for parameter in adapter.parameters()}
+            trained.update(adapter.parameters())
         for parameter in set(self.parameters()) - trained:
             parameter.requires_grad_(False)
         return self
 
     def forward(self, *args, **kwargs):
-        """As the plain backbone's."""
-        adapters = self.adapters()
+        """As the plain backbone's.
+
+        Raises:
+            ConfigError: it would train beside random weights.
+        """
         if torch.is_grad_enabled():
             self._refuse_random_weights()
-        parts = {part for adapter in adapters for part in adapter.modules()}
-        if any(module.training and module not in parts for module in self.modules()):
+        adapters = self.adapters()
+        follow = {part for adapter in adapters for part in adapter.modules()}
+        if any(part.training and part not in follow for part in self.modules()):
             # Somebody has called train() of a part, and not of the whole.
             self.train(any(adapter.training for adapter in adapters))
         inputs = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
-        parameters = [one for adapter in adapters for one in adapter.parameters()]
-        differentiable = any(one.requires_grad for one in inputs + parameters)
+        trained = [one for adapter in adapters for one in adapter.parameters()]
+        differentiable = any(one.requires_grad for one in inputs + trained)
         with torch.set_grad_enabled(torch.is_grad_enabled() and differentiable):
             return super().forward(*args, **kwargs)
 
@@ -126,7 +132,7 @@ def frozen(backbone: nn.Module, allow_random: bool = False) -> nn.Module:
     return backbone.train()
 
 
-@MODELS.register_module(name='FrozenBackbone')
+@MODELS_OF_ALL.register_module(name='FrozenBackbone')
 def build_frozen(of: str, allow_random: bool = False, **plain) -> nn.Module:
     """Build a registered backbone and freeze it: ``backbone=dict(type='FrozenBackbone', of='ResNet', depth=50, …)``.
 
