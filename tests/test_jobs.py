@@ -148,14 +148,15 @@ def parent_of(job: Job, folder: Path) -> list[str]:
     return [sys.executable, str(script)]
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, 'waited in vain'
         time.sleep(0.02)
 
 
-def test_the_cores_are_shared(trainer, tmp_path):
+def test_the_cores_are_shared_where_nobody_says_how_many_threads(tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     show = tmp_path / 'show.py'
     show.write_text(
         'import json, os, sys\n'
@@ -165,11 +166,20 @@ def test_the_cores_are_shared(trainer, tmp_path):
         "(log / 'scalars.json').write_text(json.dumps(dict(step=1, threads=os.environ['OMP_NUM_THREADS'])))\n"
     )
     cores = len(os.sched_getaffinity(0))
-    for side_by_side, processes in ((1, 1), (2, 1), (1, 2), (2, 2)):
-        work_dir = tmp_path / f'{side_by_side}_{processes}'
+
+    def threads(name, side_by_side=1, processes=1) -> str:
+        work_dir = tmp_path / name
         job = Job('show', [sys.executable, str(show), str(work_dir)], work_dir, 1, processes=processes)
         run_jobs([job], tmp_path, side_by_side, poll=0.02)
-        assert int(read_run(work_dir).val[1]['threads']) == max(1, cores // side_by_side // processes)
+        return read_run(work_dir).val[1]['threads']
+
+    for side_by_side, processes in ((1, 1), (2, 1), (1, 2), (2, 2)):
+        share = max(1, cores // side_by_side // processes)
+        assert threads(f'{side_by_side}_{processes}', side_by_side, processes) == str(share)
+    monkeypatch.setenv('OMP_NUM_THREADS', str(cores + 1))
+    assert threads('as set', 2, 2) == str(cores + 1)
+    monkeypatch.setenv('OMP_NUM_THREADS', '')
+    assert threads('set to nothing') == str(cores)
 
 
 def test_a_resumed_log_is_read_as_one(tmp_path):

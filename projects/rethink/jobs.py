@@ -86,8 +86,9 @@ def run_jobs(
     Args:
         jobs: listed in the order in which they are started, where there is a choice.
         folder: held for as long as any job runs, see :func:`exclusively`.
-        side_by_side: jobs at a time, each with an equal share of the cores. Default: two where there are two cores,
-            because two small trainings of one thread each are faster than one after the other with two.
+        side_by_side: jobs at a time, each with an equal share of the cores, or with ``OMP_NUM_THREADS`` threads a
+            process where that is set. Default: two where there are two cores, because two small trainings of one
+            thread each are faster than one after the other with two.
         poll: seconds between looks at the logs.
         keep_going: whether the others go on when a job fails.
 
@@ -146,13 +147,14 @@ def _bar(total, done):
 
 
 def _start(job, cores, lock):
+    threads = os.environ.get('OMP_NUM_THREADS') or str(max(1, cores // job.processes))
     job.work_dir.mkdir(parents=True, exist_ok=True)
     with open(job.work_dir / 'output.txt', 'a') as output:
         # The child keeps the lock of the folder, so that one that outlives us is noticed; in a session of its own, so
         # that a Ctrl-C reaches it through _stop and not in the middle of a write.
         return subprocess.Popen(
             job.command,
-            env={**os.environ, 'OMP_NUM_THREADS': str(max(1, cores // job.processes))},
+            env={**os.environ, 'OMP_NUM_THREADS': threads},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
