@@ -1,7 +1,7 @@
 # Each target sets the environment up when it is not there yet: `make demo` and `make test` work on a fresh clone.
 #   make demo       scratch against pre-trained on generated images, from a real training run (minutes, no GPU);
 #                   STUDY=hpt: one self-supervised pre-training after another, from unlabelled images to box AP
-#   make test       the tests (under 25 minutes on two cores); `make test-long` runs the ones that take longer
+#   make test       the tests (about 15 minutes on two cores); `make test-long` runs the ones that take longer
 #   make lint       ruff, as CI runs it
 # PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
 
@@ -33,8 +33,9 @@ $(VENV)/.ready: pyproject.toml requirements/runtime.txt requirements/test.txt
 demo: setup
 	$(BIN)/python tools/demo.py --study $(STUDY) --seed $(SEED) --out $(OUT)
 
+# A process for each core, each computing in one thread; a file's tests stay in one process.
 test: setup
-	$(BIN)/python -m pytest -m 'not long'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long' -n auto --maxprocesses 8 --dist loadfile
 
 test-long: setup
 	$(BIN)/python -m pytest -m long

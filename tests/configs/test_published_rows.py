@@ -76,7 +76,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def small(cfg: Config) -> list[str]:
-    """The overrides: one iteration of one image, few proposals, every box counted."""
+    """The overrides: one iteration of one image, few proposals, every box counted, also one with a score of 0."""
     (step,) = [at for at, one in enumerate(cfg.train_dataloader.dataset.pipeline) if 'Resize' in one.type]
     (test_step,) = [at for at, one in enumerate(cfg.val_dataloader.dataset.pipeline) if one.type == 'Resize']
     resize = cfg.train_dataloader.dataset.pipeline[step]
@@ -92,7 +92,7 @@ def small(cfg: Config) -> list[str]:
         'default_hooks.checkpoint.save_last=False',
         'model.train_cfg.rpn_proposal.max_per_img=32',
         'model.test_cfg.rpn.max_per_img=32',
-        'model.test_cfg.rcnn.score_thr=0.0',
+        'model.test_cfg.rcnn.score_thr=-1.0',
     ]
     options += [f'{part}_dataloader.num_workers=0' for part in ('train', 'val')]
     options += [f'{part}_dataloader.persistent_workers=False' for part in ('train', 'val')]
