@@ -6,6 +6,7 @@ from .cascade import LastStageMaskCascadeRoIHead
 from .frozen import build_frozen
 from .pretrained import RenamedPretrained
 from .split_bn import SplitBN
+from .swish import SwishRPNHead, with_swish
 from .tta import DetectronTTAModel
 from .vgg import VGG
 
@@ -17,5 +18,7 @@ __all__ = [
     'RenamedPretrained',
     'Res5ExtraNorm',
     'SplitBN',
+    'SwishRPNHead',
     'build_frozen',
+    'with_swish',
 ]

@@ -1,0 +1,21 @@
+"""As coco_detection_lsj_1024.py at 1280 x 1280."""
+
+_base_ = './coco_detection_lsj_1024.py'
+
+image_size = (1280, 1280)
+train_pipeline = [
+    *_base_.train_pipeline[:2],
+    dict(_base_.train_pipeline[2], scale=image_size),
+    dict(_base_.train_pipeline[3], crop_size=image_size),
+    *_base_.train_pipeline[4:6],
+    dict(_base_.train_pipeline[6], size=image_size),
+    _base_.train_pipeline[7],
+]
+test_pipeline = [
+    _base_.test_pipeline[0],
+    dict(_base_.test_pipeline[1], scale=image_size),
+    *_base_.test_pipeline[2:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

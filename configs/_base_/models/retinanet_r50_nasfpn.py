@@ -1,0 +1,16 @@
+"""As retinanet_r50_fpn.py with a NAS-FPN (https://arxiv.org/abs/1904.07392), 5 repeats of 256 channels."""
+
+_base_ = './retinanet_r50_fpn.py'
+
+model = dict(
+    neck=dict(
+        _delete_=True,
+        type='NASFPN',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=256,
+        num_outs=5,
+        start_level=1,
+        stack_times=5,
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+    ),
+)

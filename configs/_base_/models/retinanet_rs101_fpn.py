@@ -1,0 +1,5 @@
+"""As retinanet_r50_fpn.py with a ResNet-RS-101."""
+
+_base_ = ['./retinanet_r50_fpn.py', './resnet_rs101.py']
+
+model = dict(backbone=_base_.resnet_rs101)

@@ -1,0 +1,12 @@
+"""Cascade R-CNN R101-NAS-FPN, fine-tuned from ImageNet, 72 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1280 x 1280.
+Published: 51.1 box AP (AP50 69.0) with a backbone from JFT-300M, which is not public; val2017; for one of the two
+lengths, and the notes here do not say which; not trained by us.
+Length: 133,056 iterations of 64 images = 8.52 M images, 72 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/finetune_r101_nasfpn_cascade_72e.py 8
+"""
+
+_base_ = './finetune_r50_nasfpn_cascade_72e.py'
+
+model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))

@@ -1,0 +1,13 @@
+"""Cascade R-CNN ResNet-RS-101-FPN, fine-tuned from ImageNet, 72 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1280 x 1280.
+Published: without a number in the notes here (docs/frozen.md); not trained by us.
+Length: 133,056 iterations of 64 images = 8.52 M images, 72 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/finetune_rs101_fpn_cascade_72e.py 8
+"""
+
+_base_ = [
+    '../_base_/models/cascade_rcnn_rs101_fpn_swish.py',
+    '../_base_/datasets/coco_detection_lsj_1280.py',
+    '../_base_/schedules/schedule_72e.py',
+]

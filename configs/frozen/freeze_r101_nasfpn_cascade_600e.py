@@ -1,0 +1,12 @@
+"""Cascade R-CNN R101-NAS-FPN, backbone from ImageNet, frozen, 600 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1280 x 1280.
+Published: 52.8 box AP (AP50 71.1) with a backbone from JFT-300M, which is not public; val2017; for one of the two
+lengths, and the notes here do not say which; not trained by us.
+Length: 1,108,940 iterations of 64 images = 70.97 M images, 600 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/freeze_r101_nasfpn_cascade_600e.py 8
+"""
+
+_base_ = './finetune_r101_nasfpn_cascade_600e.py'
+
+model = dict(backbone=dict(type='FrozenBackbone', of='ResNet'))

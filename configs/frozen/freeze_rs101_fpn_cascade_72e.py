@@ -1,0 +1,11 @@
+"""Cascade R-CNN ResNet-RS-101-FPN, backbone from ImageNet, frozen, 72 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1280 x 1280.
+Published: without a number in the notes here (docs/frozen.md); not trained by us.
+Length: 133,056 iterations of 64 images = 8.52 M images, 72 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/freeze_rs101_fpn_cascade_72e.py 8
+"""
+
+_base_ = './finetune_rs101_fpn_cascade_72e.py'
+
+model = dict(backbone=dict(type='FrozenBackbone', of='mmpretrain.TIMMBackbone'))

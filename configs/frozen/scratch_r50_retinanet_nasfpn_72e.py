@@ -1,0 +1,11 @@
+"""RetinaNet R50-NAS-FPN, from random weights, 72 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 640 x 640.
+Published: without a number in the notes here (docs/frozen.md); not trained by us.
+Length: 33,264 iterations of 256 images = 8.52 M images, 72 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/scratch_r50_retinanet_nasfpn_72e.py 8
+"""
+
+_base_ = './finetune_r50_retinanet_nasfpn_72e.py'
+
+model = dict(backbone=dict(init_cfg=None))

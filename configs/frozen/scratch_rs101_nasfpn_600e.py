@@ -1,0 +1,11 @@
+"""Faster R-CNN ResNet-RS-101-NAS-FPN, from random weights, 600 epochs.
+
+Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1024 x 1024.
+Published: without a number in the notes here (docs/frozen.md); not trained by us.
+Length: 1,108,940 iterations of 64 images = 70.97 M images, 600 epochs of train2017.
+Run: bash tools/dist_train.sh configs/frozen/scratch_rs101_nasfpn_600e.py 8
+"""
+
+_base_ = './finetune_rs101_nasfpn_600e.py'
+
+model = dict(backbone=dict(init_cfg=None))
