@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
@@ -209,7 +210,7 @@ def _inside(box: list[float], image: dict) -> bool:
 # --- evaluation ------------------------------------------------------------------------------------------------------
 
 
-def _evaluator(lvis: bool):
+def evaluator(lvis: bool):
     """The classes of an annotation file and of an evaluation, and what the latter is given beside these."""
     name = 'faster_coco_eval' if lvis else 'pycocotools'
     try:
@@ -248,7 +249,7 @@ def class_ap(
     Raises:
         ConfigError: the package is missing.
     """
-    api = _evaluator(lvis)
+    api = evaluator(lvis)
     objects, detections = defaultdict(list), defaultdict(list)
     for one in truth.objects:
         objects[one['category_id']].append(one)
@@ -257,7 +258,8 @@ def class_ap(
     table = np.full((len(truth.categories), len(SIZES)), np.nan)
     work = sum(len(one) for one in (*objects.values(), *(detections[category] for category in objects)))
     # A class may take a thousand times as long as another, so detections are counted and not classes.
-    with tqdm(total=work, desc=what, unit=' boxes', unit_scale=True, delay=2, leave=False) as bar:
+    every = 0.5 if sys.stderr.isatty() else 30  # seconds; in a file, a line every half minute is enough
+    with tqdm(total=work, desc=what, unit=' boxes', unit_scale=True, mininterval=every, delay=2, leave=False) as bar:
         for row, category in enumerate(truth.categories):
             if category in objects:
                 table[row] = _one_class(truth, objects[category], detections[category], category, iou_type, api)
