@@ -7,6 +7,8 @@ these layers have no norm there either. SyncBN is batch normalisation over the i
 RGB with ImageNet's mean and deviation, as MoCo's configs; a data set may have its own. docs/hpt.md, "Detection".
 """
 
+_base_ = './rcnn.py'
+
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 
 model = dict(
@@ -32,7 +34,6 @@ model = dict(
         style='pytorch',
     ),
     rpn_head=dict(
-        type='RPNHead',
         in_channels=1024,
         feat_channels=1024,
         anchor_generator=dict(
@@ -41,16 +42,8 @@ model = dict(
             ratios=[0.5, 1.0, 2.0],
             strides=[16],
         ),
-        bbox_coder=dict(
-            type='DeltaXYWHBBoxCoder',
-            target_means=[0.0, 0.0, 0.0, 0.0],
-            target_stds=[1.0, 1.0, 1.0, 1.0],
-        ),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox=dict(type='L1Loss', loss_weight=1.0),
     ),
     roi_head=dict(
-        type='StandardRoIHead',
         shared_head=dict(type='Res5ExtraNorm', depth=50, norm_cfg=norm_cfg),
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
@@ -63,75 +56,11 @@ model = dict(
             with_avg_pool=True,
             roi_feat_size=7,
             in_channels=2048,
-            num_classes=80,
-            bbox_coder=dict(
-                type='DeltaXYWHBBoxCoder',
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
-            reg_class_agnostic=False,
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-            loss_bbox=dict(type='L1Loss', loss_weight=1.0),
         ),
     ),
     train_cfg=dict(
-        rpn=dict(
-            assigner=dict(
-                type='MaxIoUAssigner',
-                pos_iou_thr=0.7,
-                neg_iou_thr=0.3,
-                min_pos_iou=0.3,
-                match_low_quality=True,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type='RandomSampler',
-                num=256,
-                pos_fraction=0.5,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=False,
-            ),
-            allowed_border=-1,
-            pos_weight=-1,
-            debug=False,
-        ),
-        rpn_proposal=dict(
-            nms_pre=12_000,
-            max_per_img=2000,
-            nms=dict(type='nms', iou_threshold=0.7),
-            min_bbox_size=0,
-        ),
-        rcnn=dict(
-            assigner=dict(
-                type='MaxIoUAssigner',
-                pos_iou_thr=0.5,
-                neg_iou_thr=0.5,
-                min_pos_iou=0.5,
-                match_low_quality=False,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type='RandomSampler',
-                num=512,
-                pos_fraction=0.25,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=True,
-            ),
-            pos_weight=-1,
-            debug=False,
-        ),
+        rpn_proposal=dict(nms_pre=12_000, max_per_img=2000),
+        rcnn=dict(assigner=dict(match_low_quality=False)),
     ),
-    test_cfg=dict(
-        rpn=dict(
-            nms_pre=6000,
-            max_per_img=1000,
-            nms=dict(type='nms', iou_threshold=0.7),
-            min_bbox_size=0,
-        ),
-        rcnn=dict(
-            score_thr=0.05,
-            nms=dict(type='nms', iou_threshold=0.5),
-            max_per_img=100,
-        ),
-    ),
+    test_cfg=dict(rpn=dict(nms_pre=6000, max_per_img=1000)),
 )
