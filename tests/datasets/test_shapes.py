@@ -105,7 +105,7 @@ def test_the_annotated_outline_is_where_the_object_is_drawn():
     assert sum(scores) >= 28
 
 
-@pytest.mark.parametrize('name', shapes.CLASSES)
+@pytest.mark.parametrize('name', shapes.OUTLINES)
 def test_outlines_have_unit_area_around_the_origin(name):
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -5,8 +5,9 @@
 writes ``data/shapes/detection`` (COCO's layout) and ``data/shapes/classification`` (ImageNet's), which is where the
 configs in ``configs/shapes`` look. With ``--figures`` it writes ``data/shapes/figures`` instead, people with keypoints
 in COCO's layout; with ``--voc`` ``data/shapes/voc``, the scenes of ``detection`` in PASCAL VOC's layout; with
-``--domains`` ``data/shapes/source``, ``target`` and ``target_detection`` of study B, whose sizes are fixed. The same
-arguments give the same bytes; a data set that is there is left alone.
+``--domains`` ``data/shapes/source``, ``target`` and ``target_detection`` of study B, with ``--tail``
+``data/shapes/tail_detection`` and ``tail_classification`` of study C; the sizes of these are fixed. The same arguments
+give the same bytes; a data set that is there is left alone.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
 from rethink.datasets.shapes_domains import write_domains
+from rethink.datasets.shapes_tail import write_tail
 from rethink.datasets.shapes_voc import write_voc
 from rethink.datasets.stick_figures import FigureSpec, write_figures
 
@@ -44,6 +46,7 @@ def parse_args():
     other.add_argument('--figures', action='store_true', help='write people with keypoints, and only them')
     other.add_argument('--voc', action='store_true', help="write detection in PASCAL VOC's layout, and only that")
     other.add_argument('--domains', action='store_true', help="write study B's source and target, and only them")
+    other.add_argument('--tail', action='store_true', help="write study C's long tail of classes, and only it")
     parser.add_argument('--figure-train', type=int, default=figures.train, help='training images of people')
     parser.add_argument('--figure-val', type=int, default=figures.val, help='validation images of people')
     parser.add_argument('--figure-difficulty', type=float, default=figures.difficulty, help='0 (plain) to 1')
@@ -65,8 +68,8 @@ def main():
     if args.voc:
         sets = [('voc', DetectionSpec, given, write_voc)]
     try:
-        if args.domains:
-            write_domains(args.root)
+        if args.domains or args.tail:
+            (write_domains if args.domains else write_tail)(args.root)
             sys.exit()
         for folder, kind, values, write in sets:
             spec = kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})

@@ -34,6 +34,8 @@ from tqdm import tqdm
 from ..files import write_atomically
 
 CLASSES = ('ellipse', 'rectangle', 'triangle', 'star', 'cross')
+# Every outline that there is; which of them are classes is up to the data set.
+OUTLINES = (*CLASSES, 'arrow', 'heart', 'crescent', 'angle', 'hourglass')
 
 # First component of every image's random stream. Numbers, not names: Python's string hash changes between runs.
 _DETECTION, _CLASSIFICATION = 1, 2
@@ -58,7 +60,25 @@ class Material(NamedTuple):
 
 
 class _Domain:
-    """How images are made where a data set says nothing else; see :mod:`rethink.datasets.shapes_domains`."""
+    """How images are made where a data set says nothing else.
+
+    See :mod:`rethink.datasets.shapes_domains` and :mod:`rethink.datasets.shapes_tail`.
+    """
+
+    # Names of the classes, in the order of their indices; each is one of OUTLINES.
+    classes = CLASSES
+    # Smallest and largest object of a crop, as the square root of its area over the size of the crop.
+    extent = (0.4, 0.65)
+
+    def label(self, split: str, rng: np.random.Generator) -> int:
+        """Class of an object of a scene."""
+        return rng.integers(len(self.classes))
+
+    def crop_palette(self, rng: np.random.Generator) -> np.ndarray:
+        """Two colours, (2, 3) in [0, 1], of an object or a background of a crop."""
+        # Muted: little saturation, which is one of the ways in which the crops are another world than the scenes.
+        grey = rng.uniform(0.1, 0.9, (2, 1))
+        return np.clip(grey + rng.uniform(-0.15, 0.15, (2, 3)), 0, 1)
 
     def material(self, label: int, rng: np.random.Generator) -> Material | None:
         """Of an object of a class; None for any."""
@@ -137,11 +157,11 @@ def outline(name: str, rng: np.random.Generator) -> Polygon:
     drawn at random.
 
     Args:
-        name: one of :data:`CLASSES`.
+        name: one of :data:`OUTLINES`.
         rng: random stream to draw from.
 
     Raises:
-        ValueError: ``name`` is no class of this data set.
+        ValueError: there is no such outline.
     """
     stretch = rng.uniform(0.6, 1.0)
     if name == 'ellipse':
@@ -159,8 +179,26 @@ def outline(name: str, rng: np.random.Generator) -> Polygon:
         arm = rng.uniform(0.25, 0.4)
         corner = np.array([[arm, -1], [arm, -arm], [1, -arm]])
         points = np.concatenate([corner @ _rotation(quarter * np.pi / 2).T for quarter in range(4)])
+    elif name == 'arrow':
+        neck, shaft = rng.uniform(-0.2, 0.2), rng.uniform(0.25, 0.4)
+        right = np.array([[1, neck], [shaft, neck], [shaft, 1]])
+        points = np.concatenate([[[0, -1]], right, right[::-1] * [-1, 1]])
+    elif name == 'heart':
+        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        height = 13 * np.cos(angle) - 5 * np.cos(2 * angle) - 2 * np.cos(3 * angle) - np.cos(4 * angle)
+        points = np.stack([np.sin(angle) ** 3, -height / 16], 1)
+    elif name == 'crescent':
+        angle, inner = np.linspace(-np.pi / 2, np.pi / 2, 20), rng.uniform(0.2, 0.4)
+        outer = np.stack([np.cos(angle), np.sin(angle)], 1)
+        points = np.concatenate([outer, outer[-2:0:-1] * [inner, 1]])
+    elif name == 'angle':
+        arm = rng.uniform(-0.5, -0.2)
+        points = np.array([[-1, -1], [arm, -1], [arm, -arm], [1, -arm], [1, 1], [-1, 1]])
+    elif name == 'hourglass':
+        waist = rng.uniform(0.15, 0.3)
+        points = np.array([[-1, -1], [1, -1], [waist, 0], [1, 1], [-1, 1], [-waist, 0]])
     else:
-        raise ValueError(f'shapes: no shape {name!r}; choose from {", ".join(CLASSES)}.')
+        raise ValueError(f'shapes: no shape {name!r}; choose from {", ".join(OUTLINES)}.')
     # Upright with a tilt, as gravity leaves most things in photographs; any rotation makes outlines much harder.
     shape = Polygon((points * [1, stretch]) @ _rotation(rng.uniform(-1, 1) * np.pi / 8).T)
     shape = affinity.scale(shape, shape.area**-0.5, shape.area**-0.5, origin=(0, 0))
@@ -242,14 +280,8 @@ def _photograph(canvas, rng, size, blur, noise):
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _scene_palette(rng):
+def scene_palette(rng):
     return rng.uniform(0.05, 0.95, (2, 3))
-
-
-def _crop_palette(rng):
-    # Muted: little saturation, which is one of the ways in which the crops are another world than the scenes.
-    grey = rng.uniform(0.1, 0.9, (2, 1))
-    return np.clip(grey + rng.uniform(-0.15, 0.15, (2, 3)), 0, 1)
 
 
 def _place(shape, side, rng, size):
@@ -271,29 +303,30 @@ def draw_scene(spec: DetectionSpec, split: str, index: int) -> tuple[np.ndarray,
 
     Returns:
         The image, uint8 BGR of (size, size, 3), and its annotations as in COCO but for the ids: ``category_id``
-        counts from 1 in the order of :data:`CLASSES`, ``bbox`` is (x, y, width, height), ``segmentation`` the
+        counts from 1 in the order of ``spec.classes``, ``bbox`` is (x, y, width, height), ``segmentation`` the
         polygons of the part that is visible (a run-length mask for a crowd), ``area`` that of the segmentation in
         square pixels. As with COCO's annotators, a polygon runs around a hole that another object makes.
     """
     rng = np.random.default_rng([spec.seed, _DETECTION, _SPLITS[split], index])
     size, hard = spec.size, spec.difficulty
     strength, contrast = 0.3 + 0.7 * hard, 0.35 - 0.25 * hard
-    canvas = _texture(rng, size * _SUPERSAMPLE, strength, _scene_palette(rng))
+    canvas = _texture(rng, size * _SUPERSAMPLE, strength, scene_palette(rng))
 
     # From back to front: (class index, crowd or not, outlines).
     layers = []
     if rng.random() < spec.crowd:
-        label, centre = rng.integers(len(CLASSES)), rng.uniform(0.25, 0.75, 2) * size
+        label, centre = spec.label(split, rng), rng.uniform(0.25, 0.75, 2) * size
         spots = centre + rng.normal(0, 0.1, (rng.integers(12, 20), 2)) * size
-        small = [affinity.scale(outline(CLASSES[label], rng), 0.06 * size, 0.06 * size, origin=(0, 0)) for _ in spots]
+        name, side = spec.classes[label], 0.06 * size
+        small = [affinity.scale(outline(name, rng), side, side, origin=(0, 0)) for _ in spots]
         layers.append((label, True, [affinity.translate(one, *spot) for one, spot in zip(small, spots, strict=True)]))
     for _ in range(rng.integers(spec.objects[0], spec.objects[1] + 1)):
-        label = rng.integers(len(CLASSES))
+        label = spec.label(split, rng)
         side = size * np.exp(rng.uniform(*np.log(spec.scale)))
-        layers.append((label, False, [_place(outline(CLASSES[label], rng), side, rng, size)]))
+        layers.append((label, False, [_place(outline(spec.classes[label], rng), side, rng, size)]))
     for label, _, shapes in layers:
         for shape in shapes:
-            _paint(canvas, shape, rng, size, strength, contrast, _scene_palette, spec.material(label, rng))
+            _paint(canvas, shape, rng, size, strength, contrast, scene_palette, spec.material(label, rng))
     image = _photograph(canvas, rng, size, blur=0.3 + 0.4 * rng.random(), noise=0.02 + 0.04 * hard * rng.random())
     image = spec.look(image, rng)
 
@@ -346,15 +379,15 @@ def draw_crop(spec: ClassificationSpec, split: str, index: int) -> tuple[np.ndar
         index: of the image within its split; the classes take turns.
 
     Returns:
-        The image, uint8 BGR of (size, size, 3), and the index of its class in :data:`CLASSES`.
+        The image, uint8 BGR of (size, size, 3), and the index of its class in ``spec.classes``.
     """
     rng = np.random.default_rng([spec.seed, _CLASSIFICATION, _SPLITS[split], index])
     size, hard = spec.size, spec.difficulty
-    label = index % len(CLASSES)
+    label = index % len(spec.classes)
     strength, contrast = 0.3 + 0.7 * hard, 0.35 - 0.25 * hard
-    canvas = _texture(rng, size * _SUPERSAMPLE, 0.5 * strength, _crop_palette(rng))
-    shape = _place(outline(CLASSES[label], rng), size * rng.uniform(0.4, 0.65), rng, size)
-    _paint(canvas, shape, rng, size, strength, contrast, _crop_palette, spec.material(label, rng))
+    canvas = _texture(rng, size * _SUPERSAMPLE, 0.5 * strength, spec.crop_palette(rng))
+    shape = _place(outline(spec.classes[label], rng), size * rng.uniform(*spec.extent), rng, size)
+    _paint(canvas, shape, rng, size, strength, contrast, spec.crop_palette, spec.material(label, rng))
     image = _photograph(canvas, rng, size, blur=0.4 + 0.6 * rng.random(), noise=0.02 + 0.04 * hard * rng.random())
     return spec.look(image, rng), label
 
@@ -370,7 +403,7 @@ def write_detection(root: str | Path, spec: DetectionSpec, progress: bool = True
     Raises:
         FileExistsError: ``root`` holds a data set of other arguments.
     """
-    root, categories = Path(root), [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
+    root, categories = Path(root), [dict(id=i, name=name) for i, name in enumerate(spec.classes, 1)]
 
     def write_split(split):
         images, annotations = [], []
@@ -403,11 +436,11 @@ def write_classification(root: str | Path, spec: ClassificationSpec, progress: b
     root = Path(root)
 
     def write_split(split):
-        for name in CLASSES:
+        for name in spec.classes:
             (root / split / name).mkdir(parents=True)
         for index in _progress(range(getattr(spec, split)), f'crops, {split}', progress):
             image, label = draw_crop(spec, split, index)
-            _write_image(root / split / CLASSES[label] / f'{index + 1:06d}.jpg', image)
+            _write_image(root / split / spec.classes[label] / f'{index + 1:06d}.jpg', image)
 
     return _write_once(root, spec, write_split)
 
@@ -415,7 +448,7 @@ def write_classification(root: str | Path, spec: ClassificationSpec, progress: b
 def _write_once(root, spec, write_split):
     # Written last, so that its presence says that everything else is there.
     receipt = root / 'shapes.json'
-    wanted = json.loads(json.dumps(dict(kind=type(spec).__name__, classes=CLASSES, **asdict(spec))))
+    wanted = json.loads(json.dumps(dict(kind=type(spec).__name__, classes=spec.classes, **asdict(spec))))
     if receipt.is_file():
         found = json.loads(receipt.read_text())
         if found == wanted:
