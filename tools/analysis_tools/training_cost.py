@@ -1,0 +1,99 @@
+"""Report what a training step of configs costs, and draw figure 1 of study C (docs/frozen.md, "What it saves").
+
+    python tools/analysis_tools/training_cost.py configs/frozen/{finetune,freeze}_rs101_nasfpn_cascade_72e.py \
+        --shape 1280 1280 --device meta --figure figures/frozen_cost
+
+prints for each config its parameters and what of them is trained, the operations of a forward and of a backward pass
+as autograd runs them, the bytes kept for the backward pass, and on a GPU the peak of memory and the images per second.
+Weights are random, images are generated, nothing is trained or downloaded. What has been measured is not measured
+again when the command is started again.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+with contextlib.redirect_stdout(sys.stderr):  # some packages say something when they are imported
+    from rethink import launch
+    from rethink.analysis import config_cost, cost_report
+from mmengine.config import DictAction
+from rethink.files import write_atomically
+from rethink.preflight import ConfigError
+from tqdm import tqdm
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add('configs', nargs='+', help='paths, or names in a package such as mmdet::retinanet/….py')
+    add('--shape', type=int, nargs=2, default=(640, 640), metavar=('HEIGHT', 'WIDTH'), help='in pixels')
+    add('--batch', type=int, default=1, help='images in the step')
+    add(
+        '--device',
+        choices=['cuda', 'cpu', 'meta'],
+        default=config_cost.default_device(),
+        help='meta: backbone and neck by their shapes alone, for detectors that are too large for this machine',
+    )
+    add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the configs')
+    add('--format', choices=cost_report.FORMATS, default='table', help='of what is printed')
+    add('--out', type=Path, help='file to write it to as well')
+    add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
+    add('--fresh', action='store_true', help='measure again what is there, such as after a change of code')
+    add = parser.add_argument_group('figure').add_argument
+    add('--figure', type=Path, help='file of the picture, without suffix; bars where no AP is known')
+    add('--axis', choices=['flops', 'memory'], default='flops', help='what AP is drawn against')
+    add('--ap', nargs='+', default=[], metavar='NAME=VALUE', help='box AP of a config, in points of 100')
+    add('--metafile', type=Path, help='take AP from its published results, and from runs of its configs')
+    add('--work-dirs', type=Path, default=Path('work_dirs'), help='folder of these runs')
+    return parser.parse_args()
+
+
+def read_ap(values: list[str], names: set[str]) -> dict[str, float]:
+    """``NAME=VALUE`` as name -> value.
+
+    Raises:
+        ConfigError: a value is no number, or no config has the name.
+    """
+    found = {}
+    for text in values:
+        name, _, value = text.rpartition('=')
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigError(f'--ap {text} is not of the form NAME=VALUE with a number.') from None
+        if name not in names:
+            raise ConfigError(f'--ap {text} names none of the configs; they are {", ".join(sorted(names))}.')
+    return found
+
+
+def main():
+    args = parse_args()
+    with launch.one_sentence() as context:
+        setting = config_cost.Setting(tuple(args.shape), args.batch, args.device, args.amp)
+        if args.metafile and not args.metafile.is_file():
+            raise ConfigError(f'there is no metafile {args.metafile}; the studies have configs/<study>/metafile.yml.')
+        # All of them before the first is measured.
+        configs = [config_cost.load(name, args.cfg_options) for name in args.configs]
+        given = read_ap(args.ap, {Path(cfg.filename).stem for cfg in configs})
+        costs = []
+        with tqdm(configs, 'measuring', disable=len(configs) == 1) as bar:
+            for context.cfg in bar:
+                bar.set_postfix_str(Path(context.cfg.filename).stem)
+                costs.append(config_cost.measure_once(context.cfg, setting, args.cache, args.fresh))
+        text = cost_report.report(costs, setting, args.format)
+        print(text)
+        if args.out:
+            write_atomically(args.out, f'{text}\n'.encode())
+        if args.figure:
+            args.figure.parent.mkdir(parents=True, exist_ok=True)
+            aps = cost_report.find_ap(costs, given, args.metafile, args.work_dirs)
+            cost_report.draw(costs, aps, args.figure, args.axis, title=setting.words)
+            print(f'{args.figure}.png, {args.figure}.svg', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    main()
