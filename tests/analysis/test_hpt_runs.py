@@ -28,6 +28,23 @@ def evaluate(folder: Path, backbone: Path | str, *rows: str, chain: str = '', st
     return folder
 
 
+def detect(folder: Path, backbone: Path | str, values: dict[int, dict], length: int = 90, **more) -> Path:
+    """A work directory of a detector; values are iteration -> metrics."""
+    evaluator = more.get('evaluator', dict(type='CocoMetric', metric='bbox'))
+    config = dict(
+        model=dict(type='FasterRCNN', roi_head=dict(type='StandardRoIHead')),
+        train_cfg=dict(max_iters=length),
+        val_dataloader=dict(dataset=dict(type='CocoDataset', data_root='data/bdd100k/')),
+        val_evaluator=evaluator,
+        custom_hooks=[base(backbone)],
+    )
+    logs = folder / '20260101_000000' / 'vis_data'
+    logs.mkdir(parents=True)
+    (logs / 'config.py').write_text('\n'.join(f'{name} = {value!r}' for name, value in config.items()))
+    (logs / 'scalars.json').write_text(''.join(json.dumps(dict(one, step=at)) + '\n' for at, one in values.items()))
+    return folder
+
+
 def base(path='checkpoints/base.pth') -> dict:
     return dict(type='InitFromBaseHook', checkpoint=str(path))
 
@@ -111,6 +128,29 @@ def test_grids_give_policies_and_shares(tmp_path):
     ]
     (full,) = Table(found).points('aerial', 'linear', 'B+T')
     assert full.values == (60, 60)
+
+
+def test_detectors_are_rows_by_what_they_began_with(chains, tmp_path):
+    source = chains / 'seed0' / 'B+S_500-5000' / 'backbone_500.pth'
+    grid = tmp_path / 'detect' / 'grid'
+    values = {45: {'coco/bbox_mAP': 0.5}, 90: {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.75}}
+    detect(grid / 'seed=0', source, values)
+    # Not yet trained to its end; nothing detected; from the base, and longer; by VOC's metric.
+    detect(grid / 'seed=1', source, {45: {'coco/bbox_mAP': 0.5}})
+    detect(grid / 'seed=2', source, {90: {'data_time': 0.1}})
+    detect(tmp_path / 'detect' / 'long', tmp_path / 'base.pth', {24_000: {'coco/bbox_mAP': 0.5}}, 24_000)
+    voc = dict(type='mmdet.VOCMetric')
+    detect(tmp_path / 'detect' / 'voc', source, {90: {'pascal_voc/mAP': 0.5}}, evaluator=voc)
+    # No detectors: the pre-training itself, and a training without an evaluation by boxes.
+    train(tmp_path / 'detect' / 'bt', 50, [base()])
+    detect(tmp_path / 'detect' / 'masks', source, {90: {}}, evaluator=[dict(type='CocoMetric')])
+    found = {one.rerun.split(', ')[1]: one for one in hpt_runs.read(tmp_path / 'detect')}
+    assert found.keys() == {'seed=0', 'seed=1', 'seed=2', 'long', 'voc'}
+    rerun = 'seed0/B+S_500-5000, seed=0'
+    assert found['seed=0'] == Result('bdd100k, 90', 'B+S', 500, 'detection', 'coco/bbox_mAP', rerun, 25.0)
+    assert [found[name].value for name in ('seed=1', 'seed=2', 'voc')] == [None, 0.0, 50.0]
+    assert (found['long'].dataset, found['long'].chain, found['long'].steps) == ('bdd100k, 24k', 'B', 0)
+    assert found['voc'].metric == 'pascal_voc/mAP'
 
 
 def test_what_is_no_folder_of_evaluations_is_one_sentence(chains, tmp_path):

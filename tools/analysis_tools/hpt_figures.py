@@ -1,8 +1,8 @@
 """Draw study B's results and hold the paper's claims against them (docs/hpt.md, "Figures and claims").
 
-    python tools/analysis_tools/hpt_figures.py work_dirs/evaluate detection.csv --out figures/hpt
+    python tools/analysis_tools/hpt_figures.py work_dirs/evaluate work_dirs/grid_finetune_r50_c4_voc_24ki
 
-reads folders of tools/hpt_evaluate.py and tables of results, and writes accuracy against steps of pre-training, bars
+reads folders of tools/hpt_evaluate.py and of detectors, and tables of results, and writes accuracy against steps of pre-training, bars
 of every chain in semi-supervised evaluation and in detection, and robustness to fewer augmentations and images, as
 PNG and SVG, and what the numbers say of each claim, in words. What is not there is shown and named as missing.
 """
@@ -24,7 +24,10 @@ def parse_args():
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        'results', type=Path, nargs='+', help='tables (CSV) and folders of hpt_evaluate.py, read as one table'
+        'results',
+        type=Path,
+        nargs='+',
+        help='tables (CSV), folders of hpt_evaluate.py and of detectors, read as one table',
     )
     parser.add_argument('--out', type=Path, default=Path('figures/hpt'), help='folder of the pictures and words')
     parser.add_argument(
