@@ -2,9 +2,10 @@
 
     python tools/analysis_tools/hpt_figures.py work_dirs/evaluate work_dirs/grid_finetune_r50_c4_voc_24ki
 
-reads folders of tools/hpt_evaluate.py and of detectors, and tables of results, and writes accuracy against steps of pre-training, bars
-of every chain in semi-supervised evaluation and in detection, and robustness to fewer augmentations and images, as
-PNG and SVG, and what the numbers say of each claim, in words. What is not there is shown and named as missing.
+reads folders of tools/hpt_evaluate.py and of detectors, and tables of results, and writes accuracy against steps of
+pre-training, bars of every chain in semi-supervised evaluation and in detection, and robustness to fewer augmentations
+and images, as PNG and SVG, and what the numbers say of each claim, in words. What is not there is shown and named as
+missing.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def parse_args():
         'results',
         type=Path,
         nargs='+',
-        help='tables (CSV), folders of hpt_evaluate.py and of detectors, read as one table',
+        help='tables (CSV), and folders of hpt_evaluate.py or of detectors',
     )
     parser.add_argument('--out', type=Path, default=Path('figures/hpt'), help='folder of the pictures and words')
     parser.add_argument(
