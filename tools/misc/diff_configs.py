@@ -1,0 +1,68 @@
+"""In what two or more configs differ, what each difference is about, and the file and line that each value comes from.
+
+    python tools/misc/diff_configs.py configs/rethink/{scratch,pretrain}_r50_gn_6x.py --expect init,freeze
+
+A config is a file, `package::path` of an installed package, a work directory or a checkpoint (docs/configs.md).
+"""
+
+import argparse
+import sys
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmengine.config import DictAction
+from rethink import launch
+from rethink.analysis import config_diff, config_provenance, config_report
+from rethink.preflight import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('configs', nargs='+', help='two or more; one alone is compared with its --cfg-options')
+    parser.add_argument('--format', choices=['table', 'json', 'markdown', 'html'], default='table')
+    parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='parts to compare, as model.backbone')
+    parser.add_argument(
+        '--expect',
+        metavar='GROUPS',
+        help=f'exit with 1 if anything outside these differs: {", ".join(config_diff.GROUPS)}, or "" for nothing; '
+        'work directories and names do not count',
+    )
+    parser.add_argument('--all', action='store_true', help='a table longer than a screen, each difference in a line')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the last config'
+    )
+    return parser.parse_args()
+
+
+def expected(groups: str) -> list[str]:
+    """The groups of ``--expect``."""
+    names = [name.strip() for name in groups.split(',') if name.strip()]
+    wrong = set(names) - set(config_diff.GROUPS)
+    if wrong:
+        raise ConfigError(
+            f'--expect does not know {", ".join(sorted(wrong))}; groups are {", ".join(config_diff.GROUPS)}.'
+        )
+    return names
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.one_sentence():
+        groups = None if args.expect is None else expected(args.expect)
+        names = args.configs
+        if len(names) == 1:
+            if not args.cfg_options:
+                raise ConfigError('one config has nothing to differ from; name two, or --cfg-options to apply to it.')
+            names = names * 2
+        configs = [config_provenance.read(name) for name in names[:-1]]
+        configs.append(config_provenance.read(names[-1], args.cfg_options))
+        found = config_diff.diff(configs, args.only)
+        limit = None if args.all else config_report.SCREEN
+        sys.stdout.write(config_report.write(args.format, found, configs, limit))
+        others = [] if groups is None else config_diff.unexpected(found, groups)
+    if others:
+        named = ', '.join(dict.fromkeys(f'{one.places[0].name} ({one.group})' for one in config_diff.changes(others)))
+        sys.exit(f'--expect {args.expect}: {named} differ{"s" * (len(others) == 1)} as well.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,44 @@
+"""Print a config with all that it inherits, as MMDetection's tool; with --provenance, where each value comes from.
+
+python tools/misc/print_config.py configs/rethink/scratch_r50_gn_6x.py --provenance --only model.backbone
+"""
+
+import argparse
+import sys
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmengine.config import DictAction
+from rethink import launch
+from rethink.analysis import config_provenance, config_report
+from rethink.preflight import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='a config, package::path, a work directory or a checkpoint')
+    parser.add_argument('--provenance', action='store_true', help='each value in a line, with its file and line')
+    parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='with --provenance: parts of the config')
+    parser.add_argument('--save-path', metavar='FILE', help='also write the config: .py, .json or .yml')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.one_sentence():
+        if args.save_path and not args.save_path.endswith(('.py', '.json', '.yml')):
+            raise ConfigError(
+                f'--save-path {args.save_path} ends in none of .py, .json, .yml, the formats of configs.'
+            )
+        config = config_provenance.read(args.config, args.cfg_options)
+        if args.provenance:
+            sys.stdout.write(config_report.listing(config, args.only))
+        else:
+            print(f'Config:\n{config.config.pretty_text}')
+        if args.save_path:
+            config.config.dump(args.save_path)
+            print(f'The config is in {args.save_path}.')
+
+
+if __name__ == '__main__':
+    main()
