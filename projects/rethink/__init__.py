@@ -13,7 +13,7 @@ ops.install()
 # After the ops: what these register may import modules that need them.
 from . import hooks, loops, models  # noqa: E402, F401
 from .datasets import coco_keypoint, few_labels, multi_label  # noqa: E402, F401
-from .evaluation import CocoKeypointMetric, MultiLabelAUROC  # noqa: E402, F401
+from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: E402, F401
 from .models import keypoint_head, keypoint_tta, mme  # noqa: E402, F401
 from .optimizer import TrainableOptimWrapperConstructor  # noqa: E402, F401
 from .visualization import KeypointLocalVisualizer  # noqa: E402, F401

@@ -2,5 +2,6 @@
 
 from .auroc import MultiLabelAUROC
 from .coco_keypoint import CocoKeypointMetric
+from .lvis import FasterLVISMetric
 
-__all__ = ['CocoKeypointMetric', 'MultiLabelAUROC']
+__all__ = ['CocoKeypointMetric', 'FasterLVISMetric', 'MultiLabelAUROC']
