@@ -28,8 +28,8 @@ class Parts:
     """Context that knows which submodule of a model is computing, and which one computed a node of the graph.
 
     The parts are the model's children. They are followed through their own submodules, which detectors also call
-    directly (``roi_head.bbox_head``), and through the methods by which detectors call heads. With ``with_cp`` on a
-    GPU, activations are computed again in another thread, where nodes are not told apart.
+    directly (``roi_head.bbox_head``), and through the methods by which detectors call heads. What a checkpoint of the
+    reentrant kind (``with_cp``) computes again on a GPU may be taken for another part's: it is in another thread.
 
     Args:
         model: None: everything is the rest.
@@ -89,9 +89,14 @@ class Parts:
 
     @property
     def now(self) -> str:
-        """The part that is computing; in a backward pass the one that made the node that is computing."""
+        """The part that is computing; in a backward pass the one that made the node that is computing.
+
+        Unless a module is computing there: what a checkpoint computes again belongs to its module.
+        """
         node = torch._C._current_autograd_node()
-        return self._stack[-1] if node is None else self._part[bisect_right(self._from, node._sequence_nr()) - 1]
+        if node is None or len(self._stack) > 1:
+            return self._stack[-1]
+        return self._part[bisect_right(self._from, node._sequence_nr()) - 1]
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -168,7 +173,7 @@ class _Kept:
         self._hooks = saved_tensors_hooks(self._pack, lambda saved: saved.tensor)
 
     def _pack(self, tensor: Tensor) -> _Saved:
-        saved = _Saved(tensor)
+        saved = _Saved(tensor.detach())  # an output that a node saves would keep the node, which keeps it
         self._saved.append((weakref.ref(saved), self._parts.now))
         return saved
 
