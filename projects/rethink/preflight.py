@@ -4,6 +4,7 @@
 Neither trains, downloads or writes.
 """
 
+import importlib.util
 import json
 import mmap
 import os
@@ -52,6 +53,33 @@ def _type_name(kind) -> str:
 
 def _remote(path) -> bool:
     return '://' in str(path)
+
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+# What needs a package that this project does not bring.
+_PACKAGES = dict(
+    TIMMBackbone='timm',
+    LVISV05Dataset='lvis',
+    LVISDataset='lvis',
+    LVISV1Dataset='lvis',
+    LVISMetric='lvis',
+    FasterLVISMetric='lvis',
+)
+
+
+def _check_packages(tree, path: str) -> None:
+    """What the modules in a nested config need beyond this project's own packages is installed."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for key, value in items:
+        # `of` is the type in what wraps another module, such as FrozenBackbone.
+        package = _PACKAGES.get(_type_name(value)) if key in ('type', 'of') else None
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f'{path}.{key} is {_type_name(value)}, which needs the package {package}, and that is not installed; '
+                f'`pip install {package}`.'
+            )
+        _check_packages(value, f'{path}.{key}')
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -208,7 +236,7 @@ def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | 
     MMDetection drops the boxes of the classes that a config lacks and trains nothing for those that a file lacks, and
     says neither.
     """
-    from mmdet.datasets import CocoDataset
+    from mmdet.datasets import CocoDataset, LVISV05Dataset
 
     classes = _classes(dataset, kind)
     if not (isinstance(kind, type) and issubclass(kind, CocoDataset)) or not dataset.get('ann_file'):
@@ -219,6 +247,13 @@ def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | 
     categories = coco_categories(path)
     if categories is None:
         raise ConfigError(f'{path} of {name} has no list of categories, so it is not a COCO annotation file.')
+    if issubclass(kind, LVISV05Dataset):  # takes classes by their ids, whatever they are called
+        if len(categories) != len(classes):
+            raise ConfigError(
+                f'{path} has {len(categories)} categories and {name}, a {kind.__name__}, {len(classes)} classes; name '
+                'the annotations of the same version of LVIS.'
+            )
+        return classes
     there = {category['name'] for category in categories}
     vanish, absent = there - set(classes), set(classes) - there
     if absent:
@@ -637,6 +672,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     from .datasets.coco_keypoint import CocoKeypointDataset
 
     init_default_scope(cfg.get('default_scope') or 'mmengine')
+    for part in ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'test_dataloader', 'test_evaluator'):
+        _check_packages(cfg.get(part), part)
     stages = ('train', 'val') if stage == 'train' else (stage,)
     if stage == 'train' and _type_name((cfg.get('val_cfg') or {}).get('type')) == 'ValAndTestLoop':
         stages += ('test',)

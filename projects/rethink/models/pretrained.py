@@ -25,6 +25,8 @@ def rename(weights: dict[str, Tensor], names: dict[str, str], module: nn.Module,
     for theirs, ours in names.items():
         for key, own in module.get_submodule(ours).state_dict().items():
             weight = weights.get(f'{theirs}.{key}')
+            if weight is None and key.endswith('num_batches_tracked'):  # a counter, which old files lack
+                continue
             if weight is None:
                 raise ConfigError(
                     f'{what} has no {theirs}.{key}, with which {ours}.{key} of the model begins; name weights that '
