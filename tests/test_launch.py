@@ -10,6 +10,7 @@ from conftest import ROOT, write_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from rethink import launch
+from rethink.jobs import JobError
 from rethink.preflight import ConfigError
 
 
@@ -202,6 +203,20 @@ def test_the_group_is_closed_at_the_end(tmp_path):
     assert not torch.distributed.is_initialized()
     with launch.one_sentence():
         pass
+
+
+@pytest.mark.parametrize(
+    ('error', 'sentence'),
+    [
+        (JobError('b failed.'), 'error: b failed.'),
+        (KeyboardInterrupt(), '\nstopped; the same command goes on from the last checkpoints.'),
+    ],
+)
+def test_several_trainings_end_with_a_sentence(error, sentence):
+    with pytest.raises(SystemExit) as stopped, launch.several_trainings() as context:
+        context.cfg = {}
+        raise error
+    assert stopped.value.code == sentence
 
 
 def test_a_group_on_cpu(file, cpu, monkeypatch):

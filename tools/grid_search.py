@@ -16,7 +16,7 @@ from pathlib import Path
 from rethink import launch
 from rethink.files import write_atomically
 from rethink.grid import Grid, parse_options, points, write_medians, write_table
-from rethink.jobs import JobError, run_jobs
+from rethink.jobs import run_jobs
 from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
@@ -135,18 +135,13 @@ def search(args, grid: Grid) -> bool:
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence() as context:
-            grid = open_grid(args)
-            context.cfg = grid.cfg
-            if args.table:
-                write_tables(args, grid)
-            elif not search(args, grid):
-                sys.exit('error: some points failed; what each said last is in its output.txt.')
-    except JobError as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+    with launch.several_trainings() as context:
+        grid = open_grid(args)
+        context.cfg = grid.cfg
+        if args.table:
+            write_tables(args, grid)
+        elif not search(args, grid):
+            sys.exit('error: some points failed; what each said last is in its output.txt.')
 
 
 if __name__ == '__main__':

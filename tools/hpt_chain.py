@@ -19,7 +19,7 @@ from rethink.chains.folder import Chains
 from rethink.chains.lengths import LENGTHS
 from rethink.files import write_atomically
 from rethink.grid import parse_options
-from rethink.jobs import JobError, run_jobs
+from rethink.jobs import run_jobs
 from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
@@ -118,16 +118,11 @@ def run(args, chains: Chains) -> bool:
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence() as context:
-            chains = open_chains(args)
-            context.cfg = chains.cfg
-            if not run(args, chains):
-                sys.exit('error: some steps failed; what each said last is in its output.txt.')
-    except JobError as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+    with launch.several_trainings() as context:
+        chains = open_chains(args)
+        context.cfg = chains.cfg
+        if not run(args, chains):
+            sys.exit('error: some steps failed; what each said last is in its output.txt.')
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from pathlib import Path
 import rethink
 from rethink import launch, protocols
 from rethink.files import write_atomically
-from rethink.jobs import JobError, run_jobs
+from rethink.jobs import run_jobs
 from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
@@ -112,18 +112,13 @@ def main():
     if args.out is None:
         parts = Path(args.backbone).with_suffix('').parts[-3:]
         args.out = Path('work_dirs') / 'evaluate' / '_'.join(parts).strip('/') / (args.dataset or 'default')
-    try:
-        with launch.one_sentence() as context:
-            trainings = open_trainings(args)
-            context.cfg = trainings[0].cfg
-            if args.table:
-                print(tables(args, trainings))
-            elif not evaluate(args, trainings):
-                sys.exit('error: some trainings failed; what each said last is in its output.txt.')
-    except JobError as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
+    with launch.several_trainings() as context:
+        trainings = open_trainings(args)
+        context.cfg = trainings[0].cfg
+        if args.table:
+            print(tables(args, trainings))
+        elif not evaluate(args, trainings):
+            sys.exit('error: some trainings failed; what each said last is in its output.txt.')
 
 
 if __name__ == '__main__':

@@ -26,6 +26,7 @@ from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 
 from . import hooks, loops  # noqa: F401  (registers what configs name)
+from .jobs import JobError
 from .preflight import ConfigError, find_types, latest_checkpoint, remote_checkpoints, say
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).
@@ -407,3 +408,19 @@ def one_sentence():
         sys.stdout.flush()
         # Not sys.exit: threads of an open process group may keep a process from ending.
         os._exit(2)
+
+
+@contextlib.contextmanager
+def several_trainings():
+    """:func:`one_sentence` around a tool that runs jobs (:mod:`rethink.jobs`), and stops with them.
+
+    A job that fails, or another run in the folder, ends the process with that sentence and exit code 1; Ctrl-C and
+    SIGTERM end it with how to go on.
+    """
+    try:
+        with one_sentence() as context:
+            yield context
+    except JobError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('\nstopped; the same command goes on from the last checkpoints.')
