@@ -389,7 +389,8 @@ def measure_once(cfg: Config, setting: Setting, folder: Path, fresh: bool = Fals
     file = cached(cfg, setting, folder)
     if file.is_file() and not fresh:
         content = json.loads(file.read_text())
-        return Cost(**{**content, 'step': StepCost(**content['step'])})
+        parts = {name: tuple(numbers) for name, numbers in content['parts'].items()}
+        return Cost(**content | dict(parts=parts, step=StepCost(**content['step'])))
     cost = measure(cfg, setting)
     write_atomically(file, json.dumps(asdict(cost), indent=1).encode())
     return cost
