@@ -180,21 +180,31 @@ def _check_voc(name: str, dataset: dict, classes: list[str] | None) -> None:
 
 
 def coco_categories(path: str | os.PathLike) -> list[dict] | None:
-    """The ``categories`` of a COCO JSON file, without parsing the rest of it; None where there are none.
+    """The ``categories`` of a COCO JSON file (:func:`coco_list`)."""
+    return coco_list(path, 'categories', 'name')
+
+
+def coco_list(path: str | os.PathLike, key: str, field: str) -> list[dict] | None:
+    """A list of a COCO JSON file, without parsing the rest of it; None where there is none.
 
     COCO's training annotations are 450 MB, which take ten seconds and gigabytes to parse; the categories are some
     kilobytes of them.
+
+    Args:
+        key: of the list: ``'categories'``, ``'images'``.
+        field: that all of its entries have, by which it is told from others of this name.
     """
+    quoted = f'"{key}"'.encode()
     with open(path, 'rb') as file:
         if os.fstat(file.fileno()).st_size == 0:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            place = text.find(b'"categories"')
+            place = text.find(quoted)
             while place >= 0:
-                found = _decode_list(text, place + len(b'"categories"'))
-                if found is not None and all(isinstance(item, dict) and 'name' in item for item in found):
+                found = _decode_list(text, place + len(quoted))
+                if found is not None and all(isinstance(item, dict) and field in item for item in found):
                     return found
-                place = text.find(b'"categories"', place + 1)
+                place = text.find(quoted, place + 1)
     return None
 
 
@@ -555,9 +565,9 @@ def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, st
             continue
         inner = name[len(outer) :].lstrip('.')
         for entry in _init_cfgs(module):
-            prefix = (entry.get('prefix') or '').rstrip('.')
+            parts = ((entry.get('prefix') or '').rstrip('.'), inner)
             known = _loads_as_it_is(module) and 'names' not in entry
-            yield entry['checkpoint'], '.'.join(filter(None, (prefix, inner, ''))) if known else None
+            yield entry['checkpoint'], ''.join(f'{part}.' for part in parts if part) if known else None
 
 
 def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | None:
@@ -593,9 +603,10 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
         if missing:
             total = len(weight_names(backbone))
             raise ConfigError(
-                f'{" and ".join(path for path, _ in sources)} gives the frozen model.{name} {total - len(missing)} of '
-                f'{total} tensors, and the others ({some_names(missing)}) would stay random; name a checkpoint of '
-                f'this architecture and its prefix, or freeze random ones with model.{name}.allow_random=True.'
+                f'the frozen model.{name} gets {total - len(missing)} of {total} tensors from '
+                f'{" and ".join(path for path, _ in sources)}, and the others ({some_names(missing)}) would stay '
+                'random; name a checkpoint of this architecture and its prefix, or freeze random ones with '
+                f'model.{name}.allow_random=True.'
             )
 
 

@@ -89,7 +89,9 @@ class InitFromBaseHook(Hook):
     def initialise(self, model: nn.Module) -> None:
         """Load the checkpoint into a model with a ``backbone`` (and a ``neck`` and an ``encoder_k``)."""
         backbone, projector, sentence = self.check(model)
-        load(whole_backbone(model), backbone)
+        # The backbone by itself as well: one that is frozen takes note of what it is given.
+        for part in (model.backbone, whole_backbone(model)):
+            load(part, backbone)
         if projector:
             load(model.neck, projector)
         if hasattr(model, 'encoder_k'):
