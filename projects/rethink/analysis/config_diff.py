@@ -62,7 +62,7 @@ def dotted(label: Sequence[str]) -> str:
 _RULES = [
     (
         NAMES,
-        r'work_dir|experiment_name|launcher|filename|(.*\.)?_scope_|(visualizer|.*vis_backends)\b.*\.(name|save_dir)',
+        r'work_dir|experiment_name|launcher|protocol|(.*\.)?_scope_|(visualizer|.*vis_backends)\b.*\.(name|save_dir)',
     ),
     ('schedule', r'(optim_wrapper|param_scheduler|train_cfg|auto_scale_lr|switch_from|optimizer|lr_config)\b.*'),
     (
@@ -115,7 +115,7 @@ def _of_variable(name: str, uses: dict[str, set[Path_]], seen: frozenset = froze
 def _group(label: tuple[str, ...], values: tuple, configs: Sequence[ResolvedConfig]) -> str:
     if label[-1] in ('type', 'constructor') and _FREEZES & {one for one in values if isinstance(one, str)}:
         return 'freeze'
-    if label[-1] == 'of' and ABSENT in values:  # FrozenBackbone(of=…)
+    if label[-2:] == ('backbone', 'of') and ABSENT in values:  # FrozenBackbone(of=…)
         return 'freeze'
     group = _rule(dotted(label))
     if group is None:  # a variable, which is about what is made from it
