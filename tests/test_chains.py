@@ -445,7 +445,7 @@ def test_wrong_input_is_one_sentence(folder, tmp_path, run_in_process, monkeypat
 def test_a_schedule_that_begins_later_than_the_training_ends(folder):
     cfg = config(folder)
     cfg.param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, begin=2, end=4)]
-    with pytest.raises(ConfigError, match=r'param_scheduler\[0\] of .* begins at 2, so that 2 iterations are too few'):
+    with pytest.raises(ConfigError, match=r'param_scheduler\.0 of .* begins at 2, so that 2 iterations are too few'):
         set_length(cfg, 2)
     del cfg.train_cfg['max_iters']
     with pytest.raises(ConfigError, match='no train_cfg.max_iters'):

@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch
+from rethink import launch, schedules
 from rethink.files import write_atomically
 from rethink.grid import Grid, parse_options, points, write_medians, write_table
 from rethink.jobs import run_jobs
@@ -118,6 +118,7 @@ def search(args, grid: Grid) -> bool:
             print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(job.command)}')
         return True
     left = [point for point, job in zip(wanted, jobs, strict=True) if not job.finished]
+    schedules.check_length(grid.cfg)
     grid.check(left)
     grid.save()
     print(f'{len(jobs)} points, {len(jobs) - len(left)} of them finished, in {grid.folder}.', flush=True)

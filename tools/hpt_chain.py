@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch
+from rethink import launch, schedules
 from rethink.chains.base import BN_IMAGES
 from rethink.chains.folder import Chains
 from rethink.chains.lengths import LENGTHS
@@ -96,6 +96,7 @@ def run(args, chains: Chains) -> bool:
         for step, job in zip(steps, jobs, strict=True):
             print(f'{step.name}{"" if step in left else " (finished)"}\n  {shlex.join(job.command)}')
         return True
+    schedules.check_length(chains.cfg)
     chains.check(left)
     chains.save(steps)
     total = sum(step.lengths[-1] for step in left)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import rethink
-from rethink import launch, protocols
+from rethink import launch, protocols, schedules
 from rethink.files import write_atomically
 from rethink.jobs import run_jobs
 from rethink.preflight import ConfigError
@@ -93,6 +93,7 @@ def evaluate(args, trainings) -> bool:
     left = [job for job in jobs if not job.finished]
     if left:
         for one in trainings:
+            schedules.check_length(one.cfg)
             one.check()
     for one in trainings:
         one.grid.save()

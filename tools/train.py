@@ -5,7 +5,7 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import launch, preflight, scaling, switch
+from rethink import launch, preflight, scaling, schedules, switch
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +48,7 @@ def main() -> None:
     setup_cache_size_limit_of_dynamo()
     with launch.one_sentence() as context:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        schedules.check_length(cfg)
         if args.auto_scale:
             scaling.use_auto_scale(cfg, launch.ranks(args.launcher)[1])
         if args.auto_scale_lr:

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from mmengine.config import Config
 
 from ..preflight import ConfigError
+from ..schedules import ENDS, schedulers, without_end
 
 # Iterations in the paper: of steps with a base, of those from random initialisation, of those that train BN alone.
 LENGTHS = dict(base=(50, 500, 5_000, 50_000), scratch=(5_000, 50_000, 100_000, 200_000), bn=(5_000,))
-# Learning rates of an iteration that are the same whenever the training ends.
-_WITHOUT_END = ('MultiStep', 'Step', 'Exponential')
-
-
-def _schedulers(cfg: Config) -> list:
-    found = cfg.get('param_scheduler') or []
-    return found if isinstance(found, list | tuple) else [found]
 
 
 def set_length(cfg: Config, iterations: int) -> None:
@@ -28,13 +22,13 @@ def set_length(cfg: Config, iterations: int) -> None:
     if not isinstance(before, int):
         raise ConfigError(f'{cfg.filename} has no train_cfg.max_iters; a chain is of trainings by iterations.')
     cfg.train_cfg.max_iters = iterations
-    for index, scheduler in enumerate(_schedulers(cfg)):
-        for key in ('end', 'T_max'):
+    for name, scheduler in schedulers(cfg).items():
+        for key in ENDS:
             if scheduler.get(key) == before and not scheduler.get('by_epoch', True):
                 scheduler[key] = iterations
         if scheduler.get('end') == iterations <= scheduler.get('begin', 0):
             raise ConfigError(
-                f'param_scheduler[{index}] of {cfg.filename} begins at {scheduler.begin}, so that {iterations} '
+                f'{name} of {cfg.filename} begins at {scheduler.begin}, so that {iterations} '
                 'iterations are too few for it; ask for more, or change where it begins.'
             )
 
@@ -49,9 +43,9 @@ def same_until(cfg: Config, lengths: Sequence[int]) -> bool:
     def schedule(length: int) -> list:
         own = copy.deepcopy(cfg)
         set_length(own, length)
-        found = [dict(scheduler) for scheduler in _schedulers(own)]
+        found = [dict(scheduler) for scheduler in schedulers(own).values()]
         for scheduler in found:
-            if str(scheduler['type']).startswith(_WITHOUT_END) and scheduler.get('end') == length:
+            if without_end(scheduler) and scheduler.get('end') == length:
                 del scheduler['end']
         return found
 
