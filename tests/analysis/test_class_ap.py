@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from mmdet.evaluation import CocoMetric
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -156,6 +158,36 @@ def test_lvis_equals_the_lvis_package(tmp_path, monkeypatch, iou_type):
     for image in truth.images.values():
         del image['neg_category_ids']
     assert (class_ap.class_ap(truth, read, iou_type)[:-1, 0] < mine[:-1, 0]).all()
+
+
+def test_what_mmdetection_writes_has_the_numbers_that_it_logs(tmp_path):
+    """CocoMetric's own files, of boxes and of masks, and its own means over the classes."""
+    content, found = generate(3)
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    names = tuple(category['name'] for category in content['categories'])
+    metric = CocoMetric(str(tmp_path / 'truth.json'), ['bbox', 'segm'], outfile_prefix=str(tmp_path / 'run'))
+    metric.dataset_meta = dict(classes=names)
+    labels = {category['id']: label for label, category in enumerate(content['categories'])}
+    for image in content['images']:
+        of = [one for one in found if one['image_id'] == image['id']]
+        boxes = torch.tensor([one['bbox'] for one in of], dtype=torch.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        masks = [torch.from_numpy(coco_mask.decode(one['segmentation'])) > 0 for one in of]
+        instances = dict(
+            bboxes=boxes,
+            scores=torch.tensor([one['score'] for one in of]),
+            labels=torch.tensor([labels[one['category_id']] for one in of]),
+            masks=torch.stack(masks),
+        )
+        metric.process({}, [dict(img_id=image['id'], ori_shape=(SIDE, SIDE), pred_instances=instances)])
+    logged = metric.evaluate(len(content['images']))
+    truth = class_ap.read_annotations(tmp_path / 'truth.json')
+    for iou_type in ('bbox', 'segm'):
+        read = class_ap.read_results(tmp_path / f'run.{iou_type}.json', truth, iou_type)
+        mine = np.nanmean(class_ap.class_ap(truth, read, iou_type), 0) / 100
+        theirs = [logged[f'coco/{iou_type}_mAP{end}'] for end in ('', '_s', '_m', '_l')]
+        np.testing.assert_allclose(mine, theirs, atol=0.00051)  # it logs three digits
+    assert len(read) == len(found)
 
 
 def test_lvis_counts_300_detections_of_an_image(tmp_path, monkeypatch):
