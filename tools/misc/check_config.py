@@ -1,0 +1,43 @@
+"""What is probably not meant in a config, with the reason, the source and the fix (docs/check_config.md).
+
+    python tools/misc/check_config.py configs/rethink/scratch_r50_gn_2x.py --gpus 8
+
+reads configs, and the annotations that they name where these are there; loads no weights. Exits with 1 where it finds
+an error, with --strict also for a warning.
+"""
+
+import argparse
+import sys
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmengine.config import DictAction
+from rethink import checker, launch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('configs', nargs='+', metavar='CFG', help='paths of configs')
+    parser.add_argument('--gpus', type=int, help='processes that will train; without it, the batch is taken as right')
+    parser.add_argument('--strict', action='store_true', help='exit with 1 also for a warning')
+    parser.add_argument('--json', action='store_true', help='print JSON: config → findings')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the configs'
+    )
+    args = parser.parse_args()
+    found = {}
+    with launch.one_sentence():
+        for path in args.configs:
+            cfg = launch.read_config(path)
+            launch.override(cfg, args.cfg_options, path)
+            found[path] = checker.check(cfg, args.gpus)
+    if args.json:
+        print(checker.as_json(found))
+    else:
+        for path, findings in found.items():
+            print(f'{path}: {checker.text(findings)}' if not findings else f'{path}\n\n{checker.text(findings)}')
+    bad = checker.LEVELS[: 2 if args.strict else 1]
+    sys.exit(any(one.level in bad for findings in found.values() for one in findings))
+
+
+if __name__ == '__main__':
+    main()
