@@ -54,13 +54,6 @@ def test_settings_are_the_published_ones(name):
     assert cfg.val_evaluator.metric == ['bbox', 'keypoints']
 
 
-@pytest.mark.parametrize('name', [name for name in KEYPOINT if name.startswith('scratch')])
-def test_a_pair_differs_in_initialisation_and_freezing_alone(name):
-    scratch, pretrain = (leaves(load(one)._cfg_dict) for one in (name, name.replace('scratch', 'pretrain')))
-    paths = {path for path in scratch.keys() | pretrain.keys() if scratch.get(path, '-') != pretrain.get(path, '-')}
-    assert {path[:3] for path in paths} == {('model', 'backbone', 'frozen_stages'), ('model', 'backbone', 'init_cfg')}
-
-
 @pytest.fixture(scope='module')
 def model():
     init_default_scope('mmdet')

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from test_rethink_configs import FOLDER, MODELS_META, PIXELS, ROOT, SETTINGS, VGG, changed_keys, leaves, load
+from test_rethink_configs import FOLDER, MODELS_META, PIXELS, ROOT, SETTINGS, VGG, changed_keys, load
 
 SCRATCH, PRETRAIN = VGG
 
@@ -76,15 +76,7 @@ def test_the_model_is_detectrons_vgg_16(name):
         assert model.backbone.init_cfg.checkpoint == 'torchvision://vgg16' and weights == ['torchvision://vgg16']
 
 
-def test_a_pair_differs_in_initialisation_freezing_and_length_alone():
-    schedule = {'max_iters', 'milestones', 'train_cfg', 'param_scheduler'}
-    assert changed_keys(SCRATCH, PRETRAIN) == {'model'} | schedule
-    scratch, pretrain = leaves(load(SCRATCH).model), leaves(load(PRETRAIN).model)
-    paths = {path for path in scratch.keys() | pretrain.keys() if scratch.get(path, '-') != pretrain.get(path, '-')}
-    initialisation = {('backbone', 'frozen_stages'), ('backbone', 'init_cfg'), ('roi_head', 'bbox_head', 'init_cfg')}
-    cut = {next((one for one in initialisation if path[: len(one)] == one), path) for path in paths}
-    assert cut == initialisation
-    # Random predictors in both arms.
+def test_predictors_are_random_in_both_arms():
     ours, theirs = (load(name).model.roi_head.bbox_head.init_cfg for name in VGG)
     assert theirs[:-1] == ours
 

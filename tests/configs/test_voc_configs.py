@@ -15,7 +15,7 @@ from rethink.analysis.published import Row
 from rethink.datasets.shapes import CLASSES, DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
 from rethink.preflight import check
-from test_rethink_configs import FOLDER, MODELS_META, SCHEDULE, SETTINGS, SIZE, VOC, in_iterations, leaves, load
+from test_rethink_configs import FOLDER, MODELS_META, SETTINGS, SIZE, VOC, in_iterations, leaves, load
 from torch import nn
 
 # The development kits' own counts: VOC2007 trainval, VOC2012 train.
@@ -81,14 +81,6 @@ def test_settings(name):
     assert cfg.model.roi_head.bbox_head.num_classes == 20
     assert cfg.model.roi_head.mask_head is None and cfg.model.roi_head.mask_roi_extractor is None
     assert cfg.model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']
-
-
-def test_the_pair_differs_in_initialisation_freezing_and_length_alone():
-    pretrain, scratch = (leaves(load(name)._cfg_dict) for name in VOC)
-    paths = {path for path in scratch.keys() | pretrain.keys() if scratch.get(path, '-') != pretrain.get(path, '-')}
-    model = {path[:3] for path in paths if path[0] == 'model'}
-    assert model == {('model', 'backbone', 'frozen_stages'), ('model', 'backbone', 'init_cfg')}
-    assert {path[0] for path in paths} - {'model'} == SCHEDULE
 
 
 def test_the_other_choice_of_images_in_the_docs():
