@@ -2,6 +2,7 @@
 
     python tools/demo.py --seed 0 --out demo
     python tools/demo.py --study hpt
+    python tools/demo.py --study frozen
 
 trains everything through tools/train.py, with one progress bar for all of it, and ends with a table, a picture and a
 verdict that are worked out from the logs. Stopped at any moment and started again, it goes on where it was; what is
@@ -13,12 +14,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from rethink.demos import Demo, from_scratch, hierarchy
+from rethink.demos import Demo, from_scratch, frozen, hierarchy
 from rethink.jobs import JobError
 from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
-STUDIES = dict(rethink=from_scratch, hpt=hierarchy)
+STUDIES = dict(rethink=from_scratch, hpt=hierarchy, frozen=frozen)
 
 
 def main():

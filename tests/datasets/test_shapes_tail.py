@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,11 +31,12 @@ def test_training_has_a_tail_and_validation_has_none():
         np.bincount([spec.label(split, np.random.default_rng(seed)) for seed in range(4000)], minlength=10) / 4000
         for split in ('train', 'val')
     )
-    weights = 0.58 ** np.arange(10)
+    weights = 0.72 ** np.arange(10)
     # Four standard errors.
     assert np.abs(train - weights / weights.sum()).max() < 4 * (0.25 / 4000) ** 0.5
     assert np.abs(val - 0.1).max() < 4 * (0.09 / 4000) ** 0.5
-    assert counts(spec, 'train', 40)[0] > 10 * counts(spec, 'train', 40)[8]
+    objects = counts(spec, 'train', 40)
+    assert objects[0] > 5 * objects[8]
 
 
 def test_both_are_written_once_with_the_same_bytes(tmp_path):
@@ -57,6 +59,15 @@ def test_both_are_written_once_with_the_same_bytes(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / 'a').rglob('*')}
     with pytest.raises(FileExistsError, match='other decay'):
         shapes_tail.write_tail(tmp_path / 'a', shapes_tail.TailScenes(train=4, val=2, decay=0.9), CROPS)
+
+
+def test_the_tool_writes_both(monkeypatch, run_in_process, tmp_path):
+    for name, small in (('TailScenes', SCENES), ('TailCrops', CROPS)):
+        monkeypatch.setattr(shapes_tail, name, partial(getattr(shapes_tail, name), train=small.train, val=small.val))
+    code, printed = run_in_process('dataset_converters/make_shapes.py', tmp_path, '--tail')
+    assert not code, printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['tail_classification', 'tail_detection']
+    assert len(list(tmp_path.rglob('*.jpg'))) == 4 + 2 + 20 + 10
 
 
 def test_crops_have_the_colours_of_scenes():

@@ -55,7 +55,7 @@ class TailScenes(_Tail, shapes.DetectionSpec):
     difficulty: float = 0.3
     crowd: float = 0.0
     seed: int = 30
-    decay: float = 0.58
+    decay: float = 0.72
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,0 +1,9 @@
+"""Study C in miniature: Faster R-CNN R18-FPN, GN, on a long tail of shapes, from random weights, 2x.
+
+Length: 600 iterations of 8 images.
+Run: python tools/train.py configs/shapes/scratch_r18_gn_tail_fpn_2x.py
+"""
+
+_base_ = './finetune_r18_gn_tail_fpn_2x.py'
+
+model = dict(backbone=dict(init_cfg=None))
