@@ -230,6 +230,15 @@ def test_by_hand(tmp_path):
     assert [dict(one) for one in truth.counts()] == [{0: 2, 1: 1}, {0: 1, 1: 1}]
 
 
+def test_masks_are_left_away_where_they_are_not_needed(tmp_path):
+    content, _ = generate()
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    whole = class_ap.read_annotations(tmp_path / 'truth.json')
+    boxes = class_ap.read_annotations(tmp_path / 'truth.json', masks=False)
+    assert whole.objects == content['annotations'] and boxes.counts() == whole.counts()
+    assert boxes.objects == [{key: one[key] for key in one if key != 'segmentation'} for one in whole.objects]
+
+
 # --- wrong input -----------------------------------------------------------------------------------------------------
 
 

@@ -56,10 +56,10 @@ class Annotations:
         return Counter(category for category, _ in single), Counter(category for category, _ in set(single))
 
 
-def _read_json(path: str, what: str):
+def _read_json(path: str, what: str, **options):
     try:
         with open(path, encoding='utf-8') as file:
-            return json.load(file)
+            return json.load(file, **options)
     except FileNotFoundError:
         raise ConfigError(f'the {what} {path} does not exist; name one that does.') from None
     except (ValueError, OSError):
@@ -73,14 +73,22 @@ _HOW_TO_WRITE = (
 )
 
 
-def read_annotations(path: str | os.PathLike) -> Annotations:
+def _without_mask(entry: dict) -> dict:
+    entry.pop('segmentation', None)
+    return entry
+
+
+def read_annotations(path: str | os.PathLike, masks: bool = True) -> Annotations:
     """A COCO or LVIS annotation file.
+
+    Args:
+        masks: False leaves ``segmentation`` away while reading; polygons are most of LVIS' gigabyte.
 
     Raises:
         ConfigError: it is not there, or is no such file.
     """
     path = str(path)
-    content = _read_json(path, 'annotation file')
+    content = _read_json(path, 'annotation file', object_hook=None if masks else _without_mask)
     parts = ('images', 'annotations', 'categories')
     lacking = [key for key in parts if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if lacking:

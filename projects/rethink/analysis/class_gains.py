@@ -255,7 +255,7 @@ def read(
     evaluator(lvis)
     if lvis and thresholds is not None:
         raise ConfigError('--thresholds and --lvis exclude each other: LVIS has groups of its own; leave one away.')
-    truth, train = read_annotations(val_ann), read_annotations(train_ann)
+    truth, train = read_annotations(val_ann, iou_type == 'segm'), read_annotations(train_ann, masks=False)
     check_kind(truth, lvis, iou_type)
     _check_categories(train, truth)
     by_number = lvis_groups(train) if lvis else {}
