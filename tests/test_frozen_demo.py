@@ -23,34 +23,6 @@ def config(detector: str, arm: str) -> dict:
     return Config.fromfile(ROOT / 'configs' / 'shapes' / f'{frozen.config_name(detector, arm)}.py').to_dict()
 
 
-def differing(one, other, path: str = '') -> set[str]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {
-            found
-            for key in one.keys() | other.keys()
-            for found in differing(one.get(key, '-'), other.get(key, '-'), f'{path}.{key}'.lstrip('.'))
-        }
-    return set() if one == other else {path}
-
-
-@pytest.mark.parametrize('detector', DETECTORS)
-def test_arms_differ_in_what_their_names_say_alone(detector):
-    finetune, freeze, scratch = (config(detector, arm) for arm in ('finetune', 'freeze', 'scratch'))
-    assert differing(finetune, freeze) == {'model.backbone.type', 'model.backbone.of'}
-    assert freeze['model']['backbone']['type'] == 'FrozenBackbone'
-    assert freeze['model']['backbone']['of'] == finetune['model']['backbone']['type'] == 'ResNet'
-    assert differing(finetune, scratch) == {'model.backbone.init_cfg'}
-    assert scratch['model']['backbone']['init_cfg'] is None
-    assert finetune['model']['backbone']['frozen_stages'] == -1
-
-
-def test_detectors_differ_after_the_backbone_alone():
-    small, large = (config(detector, 'finetune') for detector in DETECTORS)
-    parts = {path.split('.')[1] for path in differing(small, large) if path.startswith('model.')}
-    assert parts == {'neck', 'rpn_head', 'roi_head', 'train_cfg'}
-    assert all(path.startswith('model.') or '.' not in path for path in differing(small, large))
-
-
 def test_the_backbone_is_the_classifiers_and_classes_are_those_of_the_data():
     classifier = Config.fromfile(ROOT / 'configs' / 'shapes' / f'{CLASSIFIER}.py')
     register_all_modules()
