@@ -1,6 +1,7 @@
 """Training steps of configs: tiny detectors, frozen and not, on any device; the generated batch; the tool."""
 
 import json
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -161,6 +162,19 @@ def test_gradients_reach_a_backbone_whose_features_were_exchanged(detector):
     step().backward()
     assert all(one.grad is not None for one in step.model.backbone.parameters())
     assert step.model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_a_model_is_gone_before_the_next_is_built(detector, monkeypatch):
+    build, models = config_cost.build, []
+
+    def noted(cfg):
+        model = build(cfg)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(config_cost, 'build', noted)
+    measure(detector(), TINY)
+    assert models[0]() is None
 
 
 @pytest.mark.parametrize('shape', [(64, 64), (96, 480)])
@@ -354,6 +368,15 @@ def test_the_figure_has_ap_against_operations_with_a_line_for_each_detector(figu
     assert [list(line.get_xdata()) for line in axes.lines if line.get_color() == 'lightgrey'] == [[4.5, 9.0]]
     assert [text.get_text() for text in axes.texts] == ['x_72e'], 'what has no AP is left out'
     assert figure(costs, aps, axis='memory').get_xlabel() == 'kept for backward (GiB)'
+
+
+def test_adapters_are_a_third_way_to_train_the_same_detector(figure):
+    costs = [TUNED, FREEZE, cost('freeze_x_adapter_72e', 2 * 10**9, 0)]
+    axes = figure(costs, {one.name: cost_report.AP(50.0, 'given') for one in costs})
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == ['finetune, given', 'freeze + adapters, given', 'freeze, given']
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_color() == 'lightgrey'] == [[4.5, 5.0, 9.0]]
+    assert [text.get_text() for text in axes.texts] == ['x_72e']
 
 
 def test_without_ap_the_figure_has_bars(figure):

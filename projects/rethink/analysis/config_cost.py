@@ -7,6 +7,7 @@ which are random.
 
 import contextlib
 import copy
+import gc
 import hashlib
 import importlib
 import json
@@ -314,6 +315,9 @@ def measure(cfg: Config, setting: Setting) -> Cost:
             model.zero_grad(set_to_none=True)
             if setting.device == 'cuda':
                 cost.peak, cost.images_per_second = _on_gpu(step)
+    # Model and step know each other; without this the next model would be built beside this one.
+    del model, step
+    gc.collect()
     return cost
 
 

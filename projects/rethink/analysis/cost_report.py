@@ -17,6 +17,7 @@ from .curves import COLOURS
 from .published import read_published
 
 GIGA, MIB, GIB = 10**9, 2**20, 2**30
+ADAPTERS = 'freeze + adapters'
 FORMATS = ('table', 'markdown', 'json')
 
 
@@ -113,6 +114,7 @@ class AP:
     source: str
 
 
+_LOOK = COLOURS | {ADAPTERS: 'tab:red'}
 _MARKS = dict(measured=dict(marker='o'), published=dict(marker='o', markerfacecolor='white'), given=dict(marker='s'))
 
 
@@ -174,8 +176,11 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
 
 
 def _parts(name: str) -> tuple[str, str]:
-    init, _, rest = name.partition('_')
-    return (init, rest) if init in COLOURS else ('', name)
+    """What is trained, and the detector: ``freeze_r101_adapter_fpn_72e`` is ``r101_fpn_72e``, with adapters."""
+    init, _, detector = name.partition('_')
+    if init not in COLOURS:
+        return '', name
+    return (ADAPTERS, detector.replace('_adapter', '')) if '_adapter' in name else (init, detector)
 
 
 def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> None:
@@ -188,7 +193,7 @@ def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> No
         axes.plot(*zip(*places, strict=True), color='lightgrey', zorder=1)
         for cost, place in zip(group, places, strict=True):
             init, ap = _parts(cost.name)[0], aps[cost.name]
-            colour = COLOURS.get(init, 'black')
+            colour = _LOOK.get(init, 'black')
             look = dict(color=colour, linestyle='', markersize=7, **_MARKS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
         axes.annotate(detector, places[0], xytext=(0, 9), textcoords='offset points', ha='center', fontsize=8)
@@ -201,7 +206,7 @@ def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> No
 
 def _draw_bars(axes: Axes, costs: list[Cost], axis: str) -> None:
     for at, cost in enumerate(costs):
-        colour = COLOURS.get(_parts(cost.name)[0], 'tab:green')
+        colour = _LOOK.get(_parts(cost.name)[0], 'tab:green')
         total = _value(cost, axis)
         if axis == 'flops':
             axes.barh(at, cost.forward / GIGA, color=colour, label='forward')
