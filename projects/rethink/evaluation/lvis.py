@@ -36,7 +36,7 @@ class FasterLVISMetric(LVISMetric):
     The evaluation in the package lvis 0.5.3 calls a name that numpy 2 no longer has; its reader is still needed.
 
     It gives ``lvis/bbox_AP``, ``_AP50``, ``_AP75``, ``_APs``, ``_APm``, ``_APl`` (by the area of an object, below 32²,
-    below 96² and above), ``_APr``, ``_APc`` and ``_APf`` (classes in fewer than 10, fewer than 100 and more training
+    below 96² and above), ``_APr``, ``_APc`` and ``_APf`` (classes in up to 10, up to 100 and more training
     images), and the same of ``segm``. A mask counts by its own area, as in the package; ``LVISMetric`` takes the area
     of its box. -1 where there is nothing to find, 0 where there is and nothing was found.
 
