@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import write_detector
+from mmengine.config import ConfigDict
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
@@ -258,6 +259,23 @@ def test_what_gives_it_weights(weights, tmp_path):
     model.load_state_dict(weights)
     model.init_weights()
     refused(model, '100 of 100')
+
+
+def test_a_backbone_that_loads_in_its_own_way(tmp_path):
+    """MMDetection's Swin converts names, so what it got shows in the backbone alone."""
+    whole = build(plain('swin')).state_dict()
+    assert 'stages.0.blocks.0.attn.w_msa.relative_position_index' in whole  # made from the size of the window
+    file = ConfigDict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'))
+    model = build(frozen('swin', False, init_cfg=file))
+    for gone, names in ((set(), None), ({'norm1.bias'}, r"1 of \d+ tensors .*\('norm1\.bias'\)")):
+        given = {f'backbone.{key}': one for key, one in whole.items() if key not in gone}
+        torch.save(dict(state_dict=given), tmp_path / 'a.pth')
+        model.init_weights()
+        if names:
+            refused(model, names)
+        else:
+            model(torch.zeros(1, 3, 64, 64))
+            assert not changed(whole, model)
 
 
 def test_a_file_of_another_shape_gives_nothing(weights, tmp_path):
