@@ -271,7 +271,8 @@ def test_a_long_table_shows_both_ends():
     [
         (['w/tune.bbox.json'], ['w/freeze.bbox.json'], ('tune', 'freeze')),
         (['w/tune_0.bbox.json', 'w/tune_1.bbox.json'], ['w/freeze_2.bbox.json'], ('tune', 'freeze_2')),
-        (['tune/r.segm.json'], ['freeze/r.segm.json'], ('tune/r', 'freeze/r')),
+        (['tune/r.segm.json'], ['freeze/r.segm.json'], ('tune', 'freeze')),
+        (['s0/tune/r.json', 's1/tune/r.json'], ['s0/freeze/r.json', 's1/freeze/r.json'], ('tune', 'freeze')),
         (['s0/tune.json', 's1/tune.json'], ['s0/freeze.json', 's1/freeze.json'], ('tune', 'freeze')),
         (['a/1.json', 'b/2.json'], ['a/2.json', 'b/1.json'], ('base', 'other')),
     ],

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from ..preflight import ConfigError, say, some_names
@@ -26,6 +27,8 @@ from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_
 GROUPS = ('rare', 'common', 'frequent')
 _COLOURS = dict(zip(GROUPS, ('tab:red', 'tab:orange', 'tab:blue'), strict=True))
 _RESAMPLES = 2000
+# Classes whose names the figure has room for.
+_NAMED = 20
 # Of the interval, and of the test: one in twenty is taken for chance.
 _LEVEL = 0.95
 
@@ -310,20 +313,15 @@ def _check_categories(train: Annotations, truth: Annotations) -> None:
 
 
 def _arm_names(base: list[Path], other: list[Path]) -> tuple[str, str]:
-    """What the files of an arm have in common and those of the other have not: of their names, or else their paths."""
-
-    def stem(path: Path) -> str:
-        name = path.name.removesuffix('.json').removesuffix('.bbox').removesuffix('.segm')
-        return (path.parent / name).as_posix()
-
-    resolved = [[Path(stem(path.resolve())) for path in arm] for arm in (base, other)]
-    root = os.path.commonpath([path.parent for arm in resolved for path in arm])
-    for part in (lambda path: path.name, lambda path: path.relative_to(root).as_posix()):
+    """What the files of an arm have in common and those of the other have not: in their names, or else a folder's."""
+    suffix = re.compile(r'(\.(bbox|segm))?\.json$')
+    arms = [
+        [(suffix.sub('', path.name), *(one.name for one in path.resolve().parents)) for path in arm]
+        for arm in (base, other)
+    ]
+    for parts in zip(*(zip(*arm, strict=False) for arm in arms), strict=False):
         # Of freeze_0 and freeze_1 it is freeze.
-        one, two = (
-            part(arm[0]) if len(arm) == 1 else os.path.commonprefix(list(map(part, arm))).rstrip('/_-. ')
-            for arm in resolved
-        )
+        one, two = (of[0] if len(of) == 1 else os.path.commonprefix(of).rstrip('_-. ') for of in parts)
         if one and two and one != two:
             return one, two
     return 'base', 'other'
@@ -552,10 +550,20 @@ def _draw_classes(axes: Axes, gains: Gains) -> None:
                 label=f'{group} ({members.sum()})',
             )
     members = gains.members()
+    if members.sum() <= _NAMED:
+        for at in np.flatnonzero(members):
+            place = gains.annotations[at], gains.delta[at, 0]
+            axes.annotate(gains.names[at], place, (4, 3), textcoords='offset points', fontsize=7, color='dimgrey')
     axes.plot(*running_mean(gains.annotations[members], gains.delta[members, 0]), color='black', label='running mean')
-    # Zero has no place on a logarithmic axis.
-    axes.set_xscale('symlog', linthresh=1) if (gains.annotations[members] == 0).any() else axes.set_xscale('log')
+    counts = gains.annotations[members]
+    if (counts == 0).any():  # which has no place on a logarithmic axis
+        axes.set_xscale('symlog', linthresh=1)
+    else:
+        axes.set_xscale('log')
+        decades = math.log10(max(counts) / min(counts)) if len(counts) else 0
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f'{count:g}'))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel='training annotations of the class', ylabel='Δ AP, points')
 
 
@@ -577,4 +585,4 @@ def _draw_sizes(axes: Axes, gains: Gains) -> None:
             error_kw=dict(elinewidth=1, capsize=2),
         )
     axes.set_xticks(range(len(SIZES)), SIZES)
-    axes.set(xlabel='object size', ylabel='mean Δ AP, points, and 95 % interval')
+    axes.set(xlabel='object size', ylabel='mean Δ AP, points, and 95 % interval', xlim=(-0.6, len(SIZES) - 0.4))
