@@ -408,15 +408,17 @@ def locate(tree, path: Path_) -> Origin | None:
     """The place of the value at ``path`` in traced containers; None where there is no such value."""
     place = None
     for key in path:
-        here = getattr(tree, '_here', None) or place
-        place = (tree._origins.get(key) if isinstance(tree, TracedDict) else None) or here
+        place = getattr(tree, '_here', None) or place
         try:
-            tree = tree[key]
+            value = tree[key]
         except (KeyError, IndexError, TypeError):
             return None
-    if isinstance(tree, TracedList | TracedTuple) and tree._here:
-        return tree._here
-    return place
+        if isinstance(tree, TracedDict):
+            place = tree._origins.get(key) or place
+        else:
+            place = getattr(value, '_here', None) or place
+        tree = value
+    return getattr(tree, '_here', None) or place if isinstance(tree, TracedList | TracedTuple) else place
 
 
 def _written(tree: ast.Module) -> Iterator[tuple[str | None, Path_, int]]:
