@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import run_tool
 from mmengine.config import Config
-from rethink.analysis.hierarchy import Result, draw, table, verdict
+from rethink.analysis.hierarchy import Result, draw, margins, mean, pooled_spread, seeds_table, table, verdict
 from rethink.analysis.logs import read_run
 from rethink.demos import Demo, hierarchy
 
@@ -25,17 +26,35 @@ def results(both: tuple, base=(40.0, 20.0), short=(30.0, 10.0), long=(50.0, 22.0
     ('both', 'found', 'sentences'),
     [
         ((60.0, 30.0), 5, ['40 steps from the base beat 200', 'B+T (60.0) is above B by 20.0']),
-        # Level with the long one, within the margin of 500 images; level with B in detection.
-        ((47.0, 20.5), 2, ['match 200 from', 'above B by 7.0 and above T of 40 steps by 17.0', '(+0.5, less than 1)']),
+        # Level with the long one, within the margin; level with B in detection.
+        (
+            (47.0, 20.5),
+            2,
+            ['match 200 from', 'above B by 7.0 and above T of 40 steps by 17.0', '(+0.5, less than 1.0)'],
+        ),
         ((20.0, 5.0), 0, ['do not reach 200', 'below B by 20.0 and below T of 40 steps by 10.0']),
     ],
 )
 def test_the_verdict_follows_the_numbers(both, found, sentences):
-    words = verdict(results(both))
+    words = verdict(results(both), {'top-1': 4.5, 'AP': 1.0})
     assert words.count('As the study found.') == found
     assert words.count('Not what the study found.') == 5 - found
     for sentence in sentences:
         assert sentence in words
+
+
+def test_means_and_margins_over_seeds():
+    """Against numpy; the margin of a mean shrinks with the number of seeds."""
+    random = np.random.default_rng(0)
+    seeds = [results((60.0, 30.0), *random.uniform(10, 50, (3, 2))) for _ in range(3)]
+    values = np.array([[one[2:] for one in seed] for seed in seeds])
+    np.testing.assert_allclose([one[2:] for one in mean(seeds)], values.mean(0))
+    assert [one[:2] for one in mean(seeds)] == [one[:2] for one in seeds[0]]
+    pooled = np.sqrt(values[..., :2].var(0, ddof=1).mean(0))
+    np.testing.assert_allclose(list(pooled_spread(seeds).values()), pooled)
+    np.testing.assert_allclose(list(margins(3, pooled_spread(seeds)).values()), 2 * pooled * np.sqrt(2 / 3))
+    row = next(line for line in seeds_table(seeds).splitlines() if line.startswith('| B | 0 |'))
+    assert f'{values[:, 0, 0].mean():.1f} ± {values[:, 0, 0].std(ddof=1):.1f}' in row
 
 
 def test_the_table_and_the_picture(tmp_path):
@@ -44,13 +63,10 @@ def test_the_table_and_the_picture(tmp_path):
     assert (tmp_path / 'picture.png').stat().st_size > 10_000 and (tmp_path / 'picture.svg').exists()
 
 
-def test_the_lengths_of_the_demo_are_those_of_the_configs():
-    lengths = {
-        name: Config.fromfile(SHAPES / f'{name}.py').max_iters
-        for name in ('base_moco_r18', 'scratch_moco_r18', 'pretrain_moco_r18', 'pretrain_moco_r18_bnonly')
-    }
-    assert set(lengths.values()) == {hierarchy.SHORT, hierarchy.LONG}
-    assert lengths['base_moco_r18'] == hierarchy.LONG
+def test_the_length_of_a_step_is_that_of_its_config():
+    for name in ('scratch_moco_r18', 'pretrain_moco_r18', 'pretrain_moco_r18_bnonly'):
+        assert Config.fromfile(SHAPES / f'{name}.py').max_iters == hierarchy.SHORT
+    assert Config.fromfile(SHAPES / 'base_moco_r18.py').max_iters > hierarchy.LONG > hierarchy.SHORT
 
 
 def test_all_of_them_see_pixels_alike_and_have_one_backbone():

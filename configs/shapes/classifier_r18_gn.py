@@ -6,6 +6,7 @@ Run: python tools/train.py configs/shapes/classifier_r18_gn.py
 """
 
 _base_ = [
+    '../_base_/models/classifier_r18_shapes.py',
     '../_base_/datasets/shapes_classification.py',
     '../_base_/shapes_runtime.py',
 ]
@@ -14,31 +15,9 @@ default_scope = 'mmpretrain'
 
 # The backbone is that of configs/_base_/models/mask_rcnn_r18_fpn_gn_shapes.py, which starts from this one's weights.
 model = dict(
-    type='ImageClassifier',
-    data_preprocessor=dict(
-        type='ClsDataPreprocessor',
-        num_classes=5,
-        mean=[127.5, 127.5, 127.5],
-        std=[64.0, 64.0, 64.0],
-        to_rgb=False,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        # MMPretrain's stem does not follow base_channels.
-        stem_channels=32,
-        base_channels=32,
-        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
-        zero_init_residual=False,
-    ),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=5,
-        in_channels=256,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=1,
-    ),
+    data_preprocessor=dict(num_classes=5, mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0]),
+    backbone=dict(norm_cfg=dict(type='GN', num_groups=16, requires_grad=True)),
+    head=dict(type='LinearClsHead', num_classes=5, loss=dict(type='CrossEntropyLoss'), topk=1),
 )
 
 max_iters = 600

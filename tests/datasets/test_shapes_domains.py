@@ -35,7 +35,7 @@ def test_all_three_are_written_once_with_the_same_bytes(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'a').rglob('*')}
     shapes_domains.write_domains(tmp_path / 'a', SOURCE, TARGET, SCENES, progress=False)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / 'a').rglob('*')}
-    with pytest.raises(FileExistsError, match='other difficulty, kind, seed'):
+    with pytest.raises(FileExistsError, match='other extent, kind, seed'):
         shapes.write_classification(tmp_path / 'a' / 'source', shapes.ClassificationSpec(train=10, val=5))
 
 

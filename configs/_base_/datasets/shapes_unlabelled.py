@@ -1,14 +1,14 @@
-"""Shapes, two views of 40 pixels, no labels: crops of the source, a mix of looks, and a fifth as many of the target.
+"""Shapes, two views of 32 pixels, no labels: crops of the source, a mix of looks, and a tenth as many of the target.
 
 python tools/dataset_converters/make_shapes.py data/shapes --domains
 """
 
 _base_ = './moco_views.py'
 
-size = 40
+size = 32
 _, *colours, blur, flip = _base_.view
 view = [
-    # A shape covers a fifth to two fifths of a crop: a view of less of it than this often has none of the shape.
+    # A shape covers a quarter to a half of a crop: a view of less of it than this often has none of the shape.
     dict(_base_.view[0], scale=size, crop_ratio_range=(0.4, 1.0)),
     *colours,
     # As wide, of the view, as in views of 224 pixels.

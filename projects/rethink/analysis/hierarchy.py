@@ -1,19 +1,21 @@
-"""Study B's claims, asked of one data set on which each chain was trained once: is a base worth its steps?
+"""Study B's claims, asked of one data set on which each chain was trained with a few seeds: is a base worth its steps?
 
 Self-Supervised Pretraining Improves Self-Supervised Pretraining (Reed et al. 2022), sections 4.1 and 4.3: few steps
 from a base reach what takes many from random initialisation; B+T is better than B and than T, under a linear layer and
 in detection. All values are in points of 100.
 """
 
+from collections.abc import Sequence
+from math import sqrt
 from pathlib import Path
+from statistics import fmean, stdev, variance
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 
 METRICS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'mask AP': 'segm_mAP'}
-# Below these, a difference is called none: twice the standard error of 500 images at 50 %, and what two seeds of a
-# detector differ by in the other miniature (docs/shapes.md).
-MARGINS = {'top-1': 4.5, 'AP': 1.0}
+# Standard deviation over the seeds of one chain, pooled over the chains, of the three seeds in docs/shapes.md.
+SPREAD = {'top-1': 1.5, 'AP': 1.0}
 _COLOURS = {'B': '#888888', 'T': '#c44e52', 'B+T': '#4c72b0', 'B+T-BN': '#55a868'}
 
 
@@ -49,17 +51,43 @@ def table(results: list[Result]) -> str:
     return '\n'.join(lines)
 
 
-def verdict(results: list[Result]) -> str:
+def mean(seeds: Sequence[list[Result]]) -> list[Result]:
+    """Each chain's mean over some seeds, whose results are in one order."""
+    return [Result(*one[0][:2], *map(fmean, list(zip(*one, strict=True))[2:])) for one in zip(*seeds, strict=True)]
+
+
+def pooled_spread(seeds: Sequence[list[Result]]) -> dict[str, float]:
+    """Standard deviation of a value over the seeds of one chain, pooled over the chains; of two seeds or more."""
+    chains = list(zip(*seeds, strict=True))
+    return {key: sqrt(fmean(variance(one.values[key] for one in chain) for chain in chains)) for key in SPREAD}
+
+
+def margins(number: int = 1, spread: dict[str, float] = SPREAD) -> dict[str, float]:
+    """Below what a difference between two means over ``number`` seeds is called none: twice its standard error."""
+    return {key: 2 * one * sqrt(2 / number) for key, one in spread.items()}
+
+
+def seeds_table(seeds: Sequence[list[Result]]) -> str:
+    """Mean ± standard deviation over two or more seeds as a Markdown table, rows and columns as in :func:`table`."""
+    lines = table(mean(seeds)).split('\n')[:2]
+    for chain in zip(*seeds, strict=True):
+        cells = [f'{fmean(values):.1f} ± {stdev(values):.1f}' for values in list(zip(*chain, strict=True))[2:]]
+        lines.append(f'| {chain[0].chain} | {chain[0].steps} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def verdict(results: list[Result], margins: dict[str, float]) -> str:
     """What the numbers say about the claims, a line each.
 
     Args:
-        results: B, T of two or more lengths (the shortest that of B+T), B+T and B+T-BN.
+        results: B, T of two or more lengths (the shortest that of B+T), B+T and B+T-BN; of a seed, or their mean.
+        margins: of each value, the difference below which two are level.
     """
     target = sorted((one for one in results if one.chain == 'T'), key=lambda one: one.steps)
     short, long = target[0], target[-1]
     base, both, only_bn = (next(one for one in results if one.chain == name) for name in ('B', 'B+T', 'B+T-BN'))
     lines = []
-    for metric, margin in MARGINS.items():
+    for metric, margin in margins.items():
         gap = both.values[metric] - long.values[metric]
         if gap > -margin:
             outcome = f'{"beat" if gap >= margin else "match"} {long.steps} from random initialisation'
@@ -69,9 +97,9 @@ def verdict(results: list[Result]) -> str:
             f'Speed, {metric}: {both.steps} steps from the base {outcome} ({both.values[metric]:.1f} against '
             f'{long.values[metric]:.1f}). {_holds(gap > -margin)}'
         )
-    for metric, margin in MARGINS.items():
+    for metric, margin in margins.items():
         lines.append(_better(both, (base, short), metric, margin))
-    lines.append(_better(only_bn, (base, short), 'AP', MARGINS['AP']))
+    lines.append(_better(only_bn, (base, short), 'AP', margins['AP']))
     return '\n'.join(f'* {line}' for line in lines)
 
 
@@ -80,7 +108,7 @@ def _better(one: Result, others: tuple[Result, ...], metric: str, margin: float)
         gap = one.values[metric] - other.values[metric]
         name = other.chain if other.chain == 'B' else f'{other.chain} of {other.steps} steps'
         if abs(gap) < margin:
-            return f'level with {name} ({gap:+.1f}, less than {margin:g})'
+            return f'level with {name} ({gap:+.1f}, less than {margin:.1f})'
         return f'{"above" if gap > 0 else "below"} {name} by {abs(gap):.1f}'
 
     ahead = all(one.values[metric] - other.values[metric] >= margin for other in others)

@@ -86,22 +86,26 @@ class _Target:
 
 @dataclass(frozen=True)
 class SourceCrops(_Source, shapes.ClassificationSpec):
-    """Crops of the source; arguments as in :class:`rethink.datasets.shapes.ClassificationSpec`."""
+    """Crops of the source; arguments as in :class:`rethink.datasets.shapes.ClassificationSpec`, and
 
-    train: int = 2500
+    Args:
+        extent: smallest and largest object, as the square root of its area over ``size``.
+    """
+
+    train: int = 5000
     val: int = 50
-    difficulty: float = 0.8
     seed: int = 10
+    extent: tuple[float, float] = (0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class TargetCrops(_Target, shapes.ClassificationSpec):
-    """Crops of the target, a fifth as many."""
+    """Crops of the target, a tenth as many."""
 
     train: int = 500
-    val: int = 500
-    difficulty: float = 0.8
+    val: int = 1000
     seed: int = 20
+    extent: tuple[float, float] = (0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,10 @@ class TargetScenes(_Target, shapes.DetectionSpec):
     """Scenes of the target, for detection; arguments as in :class:`rethink.datasets.shapes.DetectionSpec`."""
 
     train: int = 300
-    val: int = 100
+    val: int = 200
+    size: int = 192
+    objects: tuple[int, int] = (2, 5)
+    scale: tuple[float, float] = (0.15, 0.4)
     crowd: float = 0.0
     seed: int = 20
 

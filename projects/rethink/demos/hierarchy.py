@@ -168,11 +168,32 @@ def _report(demo: Demo, folder: Path, arms: tuple[Arm, ...]) -> None:
     if demo.quick:
         words = 'Too short to say anything: without --quick the numbers come with a verdict.'
     else:
-        words = hierarchy.verdict(results)
+        words = hierarchy.verdict(results, hierarchy.margins())
     report = f'{hierarchy.table(results)}\n\n{words}\n'
     (folder / 'report.md').write_text(report)
     (folder / 'report.json').write_text(
         json.dumps(dict(seed=demo.seed, rows=[one._asdict() for one in results]), indent=1)
     )
     print(f'\n{report}')
+    seeds = {int(path.name[4:]): path for path in sorted(folder.parent.glob('seed[0-9]*'))}
+    done = {seed: read_results(path, arms) for seed, path in seeds.items() if _finished(path, arms)}
+    if len(done) > 1 and not demo.quick:
+        _report_seeds(folder.parent, done)
     print(f'Picture: {folder / "hierarchy.png"} (and .svg), numbers: {folder / "report.json"}, logs: {folder}')
+
+
+def _finished(folder: Path, arms: tuple[Arm, ...]) -> bool:
+    return all(read_run(folder / f'{arm.name}_{what}').finished for arm in arms for what in ('linear', 'detector'))
+
+
+def _report_seeds(folder: Path, done: dict[int, list[hierarchy.Result]]) -> None:
+    seeds = list(done.values())
+    spread = hierarchy.pooled_spread(seeds)
+    words = hierarchy.verdict(hierarchy.mean(seeds), hierarchy.margins(len(seeds), spread))
+    noise = ', '.join(f'{key} {one:.1f}' for key, one in spread.items())
+    report = (
+        f'Seeds {", ".join(map(str, done))}, mean ± standard deviation:\n\n{hierarchy.seeds_table(seeds)}\n\n{words}\n'
+        f'* Standard deviation over the seeds of a chain, pooled over the chains: {noise}.\n'
+    )
+    (folder / 'seeds.md').write_text(report)
+    print(report)
