@@ -5,7 +5,7 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import launch, preflight, scaling, schedules, switch
+from rethink import checker, launch, preflight, scaling, schedules, switch
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +36,9 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override the config, as in train_dataloader.batch_size=4 or model.backbone.out_indices="[2,3]"',
     )
+    parser.add_argument(
+        '--no-check', action='store_true', help='train also what the checker calls an error (docs/check_config.md)'
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
@@ -55,6 +58,8 @@ def main() -> None:
             launch.use_auto_scale_lr(cfg)
         if args.amp:
             launch.use_amp(cfg)
+        if not args.no_check:
+            checker.stop_on_errors(cfg, launch.ranks(args.launcher)[1])
         launch.use_resume(cfg, args.resume)
         # One training, or, with switch_from, one after the other.
         for context.cfg in switch.phases(cfg, args.resume):

@@ -323,9 +323,11 @@ def _check_keypoints(name: str, path: str, classes: list[str] | None, names=None
             )
 
 
-def _check_num_classes(model: dict, name: str, classes: list[str]) -> None:
+def _check_num_classes(model: dict, name: str, classes: list[str], kind) -> None:
     if 'language_model' in model:  # classes are words there, and num_classes the longest sentence
         return
+    # Of a panoptic data set, boxes and masks are of things alone.
+    classes = getattr(kind, 'METAINFO', {}).get('thing_classes') or classes
     for place, number in _head_classes(model):
         if number != len(classes):
             raise ConfigError(
@@ -705,7 +707,7 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
                 kind = found
             classes = _check_classes(name, dataset, kind, bool(cfg.get('allow_class_subset')))
             if classes is not None:
-                _check_num_classes(cfg.get('model') or {}, name, classes)
+                _check_num_classes(cfg.get('model') or {}, name, classes, kind)
             if isinstance(kind, type) and issubclass(kind, CocoKeypointDataset):
                 names = (dataset.get('metainfo') or {}).get('keypoints') or kind.METAINFO['keypoints']
                 head = ((cfg.get('model') or {}).get('roi_head') or {}).get('keypoint_head')

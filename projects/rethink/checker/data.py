@@ -42,7 +42,7 @@ def classes(facts: Facts) -> Iterator[Finding]:
             try:
                 names = preflight._check_classes(one.path, known, kind, bool(facts.cfg.get('allow_class_subset')))
                 if names is not None and facts.detector:
-                    preflight._check_num_classes(facts.model, one.path, names)
+                    preflight._check_num_classes(facts.model, one.path, names, kind)
             except preflight.ConfigError as error:
                 what, _, fix = str(error).rpartition('; ' if '; set' in str(error) else ': ')
                 yield Finding(

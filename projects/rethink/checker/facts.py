@@ -251,8 +251,9 @@ def _own_weights(cfg: dict) -> str | None:
     """What a part of a model says that it gets its weights from, all of it."""
     inits = cfg.get('init_cfg')
     for init in inits if isinstance(inits, list | tuple) else [inits]:
-        if isinstance(init, dict) and _type_name(init.get('type')) in ('Pretrained', 'RenamedPretrained'):
-            return init.get('checkpoint')
+        # A class with an init_weights of its own, such as PVT's, needs no type.
+        if isinstance(init, dict) and init.get('checkpoint'):
+            return init['checkpoint']
     # timm's is a bool; old detectors have a path.
     if cfg.get('pretrained'):
         return cfg['pretrained'] if isinstance(cfg['pretrained'], str) else 'its library'
