@@ -105,7 +105,8 @@ def test_closed_forms(tmp_path):
     np.testing.assert_allclose(found.whole('weights').relative, (every[1] - every[0]).norm() / every[0].norm())
 
     text = drift.words(found)
-    assert 'layer2 most (2.0000) and stem least (0.0000)' in text and 'BN: running variance moved by 1.0000' in text
+    assert 'layer2 most (2.0000) and stem least (0.0000); their cosine is' in text
+    assert 'lowest in layer2 (-1.0000).' in text and 'BN: running variance moved by 1.0000' in text
     assert '| stem | 0 | 0.5000 | – | 1.0000 | 1 |' in drift.table(found)
 
 

@@ -351,6 +351,10 @@ def words(drift: Drift) -> str:
             if len(measured) > 1:
                 most, least = max(measured, key=measured.get), min(measured, key=measured.get)
                 text += f', {most} most ({measured[most]:.4f}) and {least} least ({measured[least]:.4f})'
+            if kind == 'weights':
+                # Which moved most may only have grown or shrunk; turned it has where the cosine is low.
+                turned = min(stages.values(), key=lambda stage: math.inf if math.isnan(stage.cosine) else stage.cosine)
+                text += f'; their cosine is {_text(whole, "cosine")}, lowest in {turned.name} ({turned.cosine:.4f})'
             sentences.append(f'{text}.')
         still = [
             name
