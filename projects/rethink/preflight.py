@@ -541,7 +541,7 @@ def _covers(
 
 def _loads_as_it_is(model: nn.Module) -> bool:
     """Whether an init_cfg gives a model tensors by name; a class with an ``init_weights`` of its own may convert."""
-    plain = getattr(model, 'plain', type(model))
+    plain = getattr(type(model), 'plain', type(model))
     return getattr(plain, 'init_weights', None) is BaseModule.init_weights
 
 

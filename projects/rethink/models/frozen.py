@@ -69,10 +69,10 @@ class Frozen:
 
     def init_weights(self) -> None:
         if not getattr(self, '_is_init', False):
-            self.not_given = weight_names(self)
+            self.not_given = weight_names(self)  # what was loaded before is drawn anew
             if hasattr(self.plain, 'init_weights'):
                 super().init_weights()
-        self._in_training = True
+        self._initialised = True
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -81,7 +81,7 @@ class Frozen:
         self.not_given -= {key for key in given if own[key].shape == state_dict[f'{prefix}{key}'].shape}
 
     def _refuse_random_weights(self) -> None:
-        if self._in_training and self.not_given and not self.allow_random:
+        if self._initialised and self.not_given and not self.allow_random:
             raise ConfigError(
                 f'a frozen {self.plain.__name__} has {len(self.not_given)} of {len(weight_names(self))} tensors '
                 f'that no checkpoint gave ({some_names(self.not_given)}), and would keep random weights; name a '
@@ -128,7 +128,7 @@ def frozen(backbone: nn.Module, allow_random: bool = False) -> nn.Module:
     backbone.allow_random = allow_random
     # A backbone that was built with its weights, as timm's are with pretrained=True, says so to MMEngine.
     backbone.not_given = set() if getattr(backbone, '_is_init', False) else weight_names(backbone)
-    backbone._in_training = False
+    backbone._initialised = False
     return backbone.train()
 
 
