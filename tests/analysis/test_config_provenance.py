@@ -263,6 +263,7 @@ def test_json_has_its_file(tmp_path):
 def test_packages():
     name = 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
     config = read(f'mmdet::{name}')
+    assert read(f'mmdet::{name[:-3]}').file == config.file
     assert config.values['model']['type'] == 'FasterRCNN'
     assert config.origin(('train_cfg', 'max_epochs')).file.endswith('_base_/schedules/schedule_1x.py')
     assert read('rethink::rethink/scratch_r50_gn_6x.py').values['train_cfg']['max_iters'] == 540_000
@@ -320,9 +321,9 @@ def test_errors_are_sentences(tmp_path):
         str(tmp_path / 'empty'): 'has no dumped config',
         str(tmp_path / 'weights.pth'): 'has no config within',
         str(tmp_path / 'none.pth'): 'does not exist',
-        'mmdet::faster_rcnn/none.py': 'there is no config mmdet::faster_rcnn/none.py',
-        'rethink::rethink/none.py': 'there is no config rethink::rethink/none.py',
-        'nowhere::a/b.py': 'there is no config nowhere::a/b.py',
+        'mmdet::faster_rcnn/none.py': 'there is no config .*/configs/faster_rcnn/none.py; the nearest names',
+        'rethink::rethink/none.py': "rethink has no config 'rethink/none.py'",
+        'nowhere::a/b.py': "names the package 'nowhere', which is not installed",
     }.items():
         with pytest.raises(ConfigError, match=message):
             read(name)

@@ -18,13 +18,15 @@ import linecache
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from mmengine.config import Config
 
-from ..launch import describe, override, read_config
+from .. import config_path
+from ..launch import override, read_config
 from ..preflight import ConfigError, read_content
 
 Path_ = tuple  # of keys and indices, from the root of a config
@@ -591,18 +593,19 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
 
 
 def _of_package(name: str) -> str:
-    from .. import config_path
-
+    """The file of ``package::path``, below the configs that the wheel of an OpenMMLab package carries."""
     package, _, path = name.partition('::')
-    try:
-        if package == 'rethink':
+    if package == 'rethink':
+        try:
             return config_path(path)
-        return Config._get_cfg_path(name, '')[0]
-    except Exception as error:
-        raise ConfigError(
-            f'there is no config {name} ({describe(error)}); name it as in mmdet::faster_rcnn/'
-            'faster-rcnn_r50_fpn_1x_coco.py, by its path below the configs of an installed package.'
-        ) from error
+        except FileNotFoundError as error:
+            raise ConfigError(str(error)) from None
+    # MMEngine has the same for packages on its own list, by way of pkg_resources, which setuptools has dropped.
+    found = find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError(f'{name} names the package {package!r}, which is not installed.')
+    folder = Path(found.submodule_search_locations[0]) / '.mim' / 'configs'
+    return str(folder / (path if path.endswith('.py') else f'{path}.py'))
 
 
 def _newest_dump(folder: Path) -> str:
