@@ -71,7 +71,7 @@ def bn_eval_random(facts: Facts) -> Iterator[Finding]:
                 f"{one.kind}'s BN is in evaluation mode (norm_eval=True, the default of MMDetection's ResNet), and "
                 'its weights are random.',
                 'it divides by running statistics that nobody has measured (mean 0, variance 1) and nobody updates: '
-                'the network has no normalisation and does not train from scratch.',
+                'the network has no normalisation, which training from scratch needs.',
                 _NORM,
                 f'{one.path}.norm_eval=False with SyncBN, or GN in backbone, neck and heads',
             )
