@@ -196,7 +196,7 @@ def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> No
             colour = _LOOK.get(init, 'black')
             look = dict(color=colour, linestyle='', markersize=7, **_MARKS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
-        axes.annotate(detector, places[0], xytext=(0, 9), textcoords='offset points', ha='center', fontsize=8)
+        axes.annotate(detector, places[0], xytext=(-4, 9), textcoords='offset points', fontsize=8)
     axes.set(ylabel='box AP')
     axes.margins(0.15)
     axes.grid(alpha=0.25)
