@@ -131,7 +131,7 @@ def test_the_tool_ends_with_a_sentence(cfg, weights, tmp_path, run_in_process):
     """Before the first step, also where a checkpoint is looked at only when it has been loaded."""
     file = tmp_path / 'frozen.py'
     code, printed = run_in_process('train.py', file, '--work-dir', tmp_path / 'a')
-    assert code == 2 and 'error: model.backbone is frozen and no checkpoint gives its weights' in printed
+    assert code == 2 and 'error: the whole backbone of ResNet is frozen, and no checkpoint gives weights' in printed
     backbone = {key.removeprefix('backbone.'): one for key, one in weights.items() if key.startswith('backbone.')}
     content = dict(state_dict=without(backbone, 'bn1.weight'))
     CheckpointLoader.register_scheme('elsewhere://', lambda name, map_location: content, force=True)
