@@ -88,10 +88,10 @@ def test_over_seeds_what_they_disagree_about_is_not_shown():
 def test_savings_and_their_absence():
     words = saved([results()], 'fpn')
     assert 'takes 0.67 of the operations' in words and '(8.0 of 12.0 GFLOPs)' in words
-    assert 'keeps 0.50 of the bytes (20 of 40 MB)' in words and 'has 0.50 of the time' in words
+    assert 'keeps 0.50 of the bytes (20 of 40 MB)' in words and 'has 0.50 of the CPU time' in words
     assert 'differ by 10 %' in words and words.endswith('It saves operations and memory for the backward pass.')
     words = saved([results(cheap=False, seconds=(1.05, 1.0, 1.1))], 'nasfpn_cascade')
-    assert 'no difference in time beyond the noise' in words
+    assert 'no other CPU time than noise may explain' in words
     assert words.endswith('It saves neither operations nor memory.')
 
 

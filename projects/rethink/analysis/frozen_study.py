@@ -33,7 +33,7 @@ class Result(NamedTuple):
         parameters, trainable: numbers, of the whole detector.
         forward, backward: operations of a training step (multiply-add = 2).
         kept: bytes kept for the backward pass of a step.
-        seconds: that an iteration of the training took, the median.
+        seconds: of the processor, for the two passes of a step.
     """
 
     detector: str
@@ -92,7 +92,7 @@ def gaps(seeds: Sequence[Sequence[Result]], detector: str, other: str) -> list[f
 
 def table(results: Sequence[Result]) -> str:
     """The results of a seed as a Markdown table."""
-    title = ['detector', 'backbone', 'trainable', 'AP', 'AP50', 'GFLOPs of a step', 'kept, MB', 's/iteration']
+    title = ['detector', 'backbone', 'trainable', 'AP', 'AP50', 'GFLOPs of a step', 'kept, MB', 'CPU s of a step']
     lines = ['| ' + ' | '.join(title) + ' |', '| --- | --- |' + ' ---: |' * (len(title) - 2)]
     for one in results:
         cells = [DETECTORS[one.detector], ARMS[one.arm], f'{100 * one.trainable / one.parameters:.0f} %']
@@ -182,7 +182,7 @@ def saved(seeds: Sequence[Sequence[Result]], detector: str) -> str:
     seconds = {arm: mean(pick(results, detector, arm).seconds for results in seeds) for arm in ARMS}
     noise = abs(seconds['scratch'] / seconds['finetune'] - 1)
     time = seconds['freeze'] / seconds['finetune']
-    took = f'{time:.2f} of the time' if abs(time - 1) > noise else 'no difference in time beyond the noise'
+    took = f'{time:.2f} of the CPU time' if abs(time - 1) > noise else 'no other CPU time than noise may explain'
     less = _and(['operations' * (flops < 1), 'memory for the backward pass' * (kept < 1)])
     return (
         f'Saved, {DETECTORS[detector]}: a step of the frozen detector takes {flops:.2f} of the operations of the '

@@ -6,7 +6,9 @@ crops of each (:mod:`rethink.datasets.shapes_tail`).
 
 import contextlib
 import json
+import logging
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from statistics import median
 
 from .. import config_path
 from ..analysis import class_gains, frozen_study
-from ..analysis.config_cost import Cost, Setting, load, measure_once
+from ..analysis.config_cost import Cost, Setting, Step, build, load, measure_once
 from ..analysis.frozen_study import ARMS, DETECTORS, Result
 from ..analysis.logs import read_run
 from ..datasets import shapes_tail
@@ -23,6 +25,7 @@ from . import Demo, where_crops, where_scenes
 
 # Differences of AP within one seed that the verdict calls none (docs/shapes.md).
 MARGIN = 2.0
+_REPEATS = 8
 
 
 def run(demo: Demo, detectors: Sequence[str] = tuple(DETECTORS), arms: Sequence[str] = tuple(ARMS)) -> None:
@@ -76,11 +79,12 @@ def _jobs(demo: Demo, folder: Path, detectors: Sequence[str], arms: Sequence[str
 # --- what came of it -------------------------------------------------------------------------------------------------
 
 
-def read_results(folder: Path, costs: dict[str, Cost]) -> list[Result]:
+def read_results(folder: Path, costs: dict[str, Cost], seconds: dict[str, float]) -> list[Result]:
     """What the logs of a seed say, beside what steps cost.
 
     Args:
         costs: name of a config -> of a step of it.
+        seconds: name of a config -> of a processor, for a step of it.
     """
     results = []
     for name, cost in costs.items():
@@ -90,8 +94,7 @@ def read_results(folder: Path, costs: dict[str, Cost]) -> list[Result]:
         # MMDetection logs no AP where not one box was detected, which is an AP of 0.
         ap, ap50 = (100 * last.get(f'coco/{key}', 0.0) for key in ('bbox_mAP', 'bbox_mAP_50'))
         step = (sum(part.values()) for part in (cost.step.forward, cost.step.backward, cost.step.kept))
-        seconds = median(entry['time'] for entry in log.train.values())
-        results.append(Result(detector, arm, ap, ap50, cost.parameters, cost.trainable, *step, seconds))
+        results.append(Result(detector, arm, ap, ap50, cost.parameters, cost.trainable, *step, seconds[name]))
     return results
 
 
@@ -111,19 +114,37 @@ def read_gains(folders: Sequence[Path], detector: str, annotations: Path) -> cla
     return replace(gains, arms=(ARMS['finetune'], ARMS['freeze']))
 
 
-def _measure(demo: Demo, name: str) -> Cost:
-    """Of a training step of a config, as in the training: its batch of its images."""
-    cfg = load(config_path(f'shapes/{name}.py'))
+def _measure(demo: Demo, names: Sequence[str]) -> tuple[dict[str, Cost], dict[str, float]]:
+    """What a training step of each config costs, and its CPU seconds; of its batch of its images, as in the training.
+
+    The logs have seconds too, but of hours in which the machine may have had other work. Here the configs take turns.
+    """
+    configs = {name: load(config_path(f'shapes/{name}.py')) for name in names}
     size = shapes_tail.TailScenes().size
-    setting = Setting((size, size), cfg.train_dataloader.batch_size)
-    return measure_once(cfg, setting, demo.out / 'frozen' / 'costs')
+    settings = {name: Setting((size, size), cfg.train_dataloader.batch_size) for name, cfg in configs.items()}
+    costs = {name: measure_once(cfg, settings[name], demo.out / 'frozen' / 'costs') for name, cfg in configs.items()}
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the initialisation of each tensor
+    try:
+        steps = {name: Step(cfg, build(cfg), settings[name]) for name, cfg in configs.items()}
+    finally:
+        logging.disable(before)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(2 if demo.quick else 1 + _REPEATS):
+        for name, step in steps.items():
+            start = time.process_time()
+            step().backward()
+            times[name].append(time.process_time() - start)
+            step.model.zero_grad(set_to_none=True)
+    # The first step of a process is another one.
+    return costs, {name: median(of[1:]) for name, of in times.items()}
 
 
 def _report(demo: Demo, folder: Path, detectors: Sequence[str], arms: Sequence[str]) -> None:
     names = [config_name(detector, arm) for detector in detectors for arm in arms]
-    costs = {name: _measure(demo, name) for name in names}
+    costs, seconds = _measure(demo, names)
     annotations = demo.data / 'tail_detection' / 'annotations'
-    results = read_results(folder, costs)
+    results = read_results(folder, costs, seconds)
     gains = {detector: read_gains([folder], detector, annotations) for detector in detectors}
     frozen_study.draw(results, gains, folder / 'frozen', f'Frozen classifier features on shapes (seed {demo.seed})')
     if demo.quick:
@@ -147,17 +168,17 @@ def _report(demo: Demo, folder: Path, detectors: Sequence[str], arms: Sequence[s
     accuracy = read_run(folder / 'classifier_r18_gn_tail').curve('accuracy/top1')[-1][1]
     print(f'\nThe classifier is right on {accuracy:.1f} % of its validation images. The detectors:\n\n{report}')
     if not demo.quick:
-        _report_seeds(demo, costs, annotations)
+        _report_seeds(demo, costs, seconds, annotations)
     print(f'Picture: {folder / "frozen.png"} (and .svg), numbers: {folder / "report.json"}, logs: {folder}')
 
 
-def _report_seeds(demo: Demo, costs: dict[str, Cost], annotations: Path) -> None:
+def _report_seeds(demo: Demo, costs: dict[str, Cost], seconds: dict[str, float], annotations: Path) -> None:
     """Table and verdict over all seeds that are finished, where there are several."""
     folders = {int(path.name[4:]): path for path in sorted((demo.out / 'frozen').glob('seed[0-9]*'))}
     done = {seed: path for seed, path in folders.items() if all(read_run(path / name).finished for name in costs)}
     if len(done) < 2:
         return
-    seeds = {seed: read_results(path, costs) for seed, path in done.items()}
+    seeds = {seed: read_results(path, costs, seconds) for seed, path in done.items()}
     gains = {detector: read_gains(list(done.values()), detector, annotations) for detector in DETECTORS}
     words = frozen_study.verdict(list(seeds.values()), gains, MARGIN)
     report = f'{frozen_study.seeds_table(seeds)}\n\n{words}\n'
