@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy import stats
 
 from . import class_gains
@@ -234,6 +234,8 @@ def draw(results: Sequence[Result], gains: dict[str, Gains], path: str | Path, t
         classes.lines[-1].set_markerfacecolor('none' if name == names[0] else 'black')
     classes.axhline(0, color='grey', linewidth=0.8)
     classes.set(xscale='log', xlabel='training annotations of the class', ylabel='Δ AP, frozen less fine-tuned')
+    classes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    classes.xaxis.set_minor_locator(NullLocator())
     classes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f'{count:g}'))
     classes.margins(y=0.2)
     classes.legend(frameon=False, loc='upper right', fontsize=8)
