@@ -565,6 +565,43 @@ KILLS = (
 )
 
 
+def killed_and_finished(tool, command: list, out: Path, kills: tuple[str, ...]) -> None:
+    """Run a chain, killed at each of these moments, and once more to its end; no finished step is run again."""
+    there = {}
+    for kill_at in kills:
+        code, printed = tool(*command, '--out', out, kill_at=kill_at)
+        assert code == -9, f'{kill_at}: {printed}'
+        wait_for(out)
+        now = files(out)
+        assert there.items() <= now.items(), f'{kill_at}: a finished step was run again'
+        there = now
+    code, printed = tool(*command, '--out', out)
+    assert code == 0, printed
+
+
+@pytest.mark.parametrize('chain', ['T', 'B+T-BN'])
+def test_killed_amid_a_step_without_a_base_and_one_of_bn_alone(folder, tool, tmp_path, chain):
+    command = [
+        folder / 'tiny.py',
+        chain,
+        '--iters',
+        4,
+        '--scratch-iters',
+        4,
+        '--bn-iters',
+        4,
+        '--base',
+        folder / 'base.pth',
+    ]
+    code, printed = tool(*command, '--out', tmp_path / 'whole')
+    assert code == 0, printed
+    (name,) = files(tmp_path / 'whole')
+    assert name == f'seed0/{chain}_4/backbone.pth'
+    kills = (f'training {chain}_4 3', f'writing {chain}_4/backbone.pth')
+    killed_and_finished(tool, command, tmp_path / 'killed', kills)
+    assert_equal(state(tmp_path / 'whole' / name), state(tmp_path / 'killed' / name))
+
+
 def test_killed_in_every_step_it_ends_as_if_it_had_not_been(folder, tool, tmp_path):
     command = [folder / 'tiny.py', 'B', 'B+S', 'B+S+T', '--iters', 4]
     command += ['--base', folder / 'base.pth', '--source', folder / 'source.py']
@@ -574,16 +611,7 @@ def test_killed_in_every_step_it_ends_as_if_it_had_not_been(folder, tool, tmp_pa
     assert whole.keys() == {f'seed0/{step}/backbone.pth' for step in ('B', 'B+S_4', 'B+S+T_4')}
 
     out = tmp_path / 'killed'
-    there = {}
-    for kill_at in KILLS:
-        code, printed = tool(*command, '--out', out, kill_at=kill_at)
-        assert code == -9, f'{kill_at}: {printed}'
-        wait_for(out)
-        now = files(out)
-        assert there.items() <= now.items(), f'{kill_at}: a finished step was run again'
-        there = now
-    code, printed = tool(*command, '--out', out)
-    assert code == 0, printed
+    killed_and_finished(tool, command, out, KILLS)
     for name in whole:
         assert_equal(state(tmp_path / 'whole' / name), state(out / name))
     assert 'Continuing with batch 3' in (out / 'seed0' / 'B+S_4' / 'output.txt').read_text()
