@@ -33,8 +33,9 @@ def little_data(facts: Facts) -> Iterator[Finding]:
 
 @rule('classes')
 def classes(facts: Facts) -> Iterator[Finding]:
-    for found in facts.datasets.values():
-        for one in found:
+    # Of training and its validation: a test may be of another set of classes, in another run.
+    for part in ('train', 'val'):
+        for one in facts.datasets[part]:
             kind = _class(facts, one)
             if kind is None:
                 continue

@@ -43,6 +43,8 @@ class FigureSpec:
         seed: of all random streams.
     """
 
+    classes = ('person',)
+
     train: int = 1200
     val: int = 100
     size: int = 128
@@ -114,7 +116,7 @@ def _hidden_ear(points):
 
 
 def _paint_person(canvas, points, parts, rng, size, strength, contrast):
-    skin, shirt, trousers = (shapes._scene_palette(rng) for _ in range(3))
+    skin, shirt, trousers = (shapes.scene_palette(rng) for _ in range(3))
     for name, part in parts.items():
         colours = skin if name == 'head' else trousers if 'leg' in name else shirt
         shapes._paint(canvas, part, rng, size, strength, contrast, lambda _, colours=colours: colours)
@@ -139,7 +141,7 @@ def draw_people(spec: FigureSpec, split: str, index: int) -> tuple[np.ndarray, l
     rng = np.random.default_rng([spec.seed, _FIGURES, shapes._SPLITS[split], index])
     size, hard = spec.size, spec.difficulty
     strength, contrast = 0.3 + 0.7 * hard, 0.35 - 0.25 * hard
-    canvas = shapes._texture(rng, size * shapes._SUPERSAMPLE, strength, shapes._scene_palette(rng))
+    canvas = shapes._texture(rng, size * shapes._SUPERSAMPLE, strength, shapes.scene_palette(rng))
     people = []  # from back to front
     for _ in range(rng.integers(spec.figures[0], spec.figures[1] + 1)):
         height = size * np.exp(rng.uniform(*np.log(spec.scale)))
