@@ -164,7 +164,11 @@ def test_masks_of_the_pipeline_and_of_the_file(tmp_path):
 
 def test_keypoints_of_the_file(tmp_path):
     config = config_path('rethink/scratch_r50_gn_keypoint_2x.py')
-    without, having = annotations(tmp_path / 'a.json', 4), annotations(tmp_path / 'b.json', 4, keypoints=[1, 1, 2])
+    without = annotations(tmp_path / 'a.json', 4)
+    having = annotations(tmp_path / 'b.json', 4, keypoints=[1, 1, 2], num_keypoints=1)
+    content = json.loads(Path(having).read_text())
+    content['categories'][0]['keypoints'] = ['nose']
+    Path(having).write_text(json.dumps(content))
 
     def of(path):
         return {f'{part}_dataloader.dataset.{key}': value for part in ('train', 'val', 'test') for key, value in (

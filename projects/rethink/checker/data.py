@@ -127,14 +127,19 @@ def keypoints(facts: Facts) -> Iterator[Finding]:
     if not (facts.model.get('roi_head') or {}).get('keypoint_head'):
         return
     for one in facts.datasets['train']:
-        if one.there and one.annotations.endswith('.json') and not _has(one.annotations, b'"keypoints"'):
+        if not one.there or not one.annotations.endswith('.json'):
+            continue
+        try:
+            preflight._check_keypoints(one.path, one.annotations, preflight._classes(one.cfg, _class(facts, one)))
+        except preflight.ConfigError as error:
+            what, _, fix = str(error).partition('; ')
             yield Finding(
                 'error',
                 one.path,
-                f'model.roi_head has a keypoint_head, and {one.annotations} has no keypoints.',
-                'there is nothing to train it with.',
+                f'{what}.',
+                'there is nothing to train the head with.',
                 "COCO's format of annotations",
-                'a person_keypoints_*.json',
+                fix.rstrip('.'),
             )
 
 
