@@ -15,7 +15,7 @@ from pathlib import Path
 
 import rethink
 from mmengine.config import Config
-from rethink.analysis import config_diff, config_provenance, config_report
+from rethink.analysis import config_diff, config_provenance, config_report, config_trace
 
 PAIRS = (
     ('rethink/scratch_r50_gn_6x.py', 'rethink/pretrain_r50_gn_6x.py'),
@@ -39,15 +39,15 @@ def load(paths: list[str]) -> None:
 
 
 def diff(paths: list[str]) -> None:
-    config_provenance._parse.cache_clear()
+    config_trace.parse.cache_clear()
     configs = [config_provenance.read(path) for path in paths]
     config_report.write('table', config_diff.diff(configs), configs, config_report.SCREEN)
 
 
 def trace(paths: list[str]) -> None:
-    config_provenance._parse.cache_clear()
+    config_trace.parse.cache_clear()
     for path in paths:
-        config_provenance.Trace(path)
+        config_trace.Trace(path)
 
 
 def main() -> None:

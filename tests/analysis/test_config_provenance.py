@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
-from rethink.analysis.config_provenance import ResolvedConfig, Trace, literal_config, locate, read
+from rethink.analysis.config_provenance import ResolvedConfig, literal_config, read
+from rethink.analysis.config_trace import Trace, locate
 from rethink.preflight import ConfigError, NotOnlyWeights
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)

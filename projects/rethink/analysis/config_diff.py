@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .config_provenance import Path_, ResolvedConfig
+from .config_lines import Path_
+from .config_provenance import ResolvedConfig
 
 GROUPS = ('init', 'freeze', 'norm', 'model', 'data', 'schedule', 'runtime')
 # Work directories and names, which do not count as differences.

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .config_diff import ABSENT, GROUPS, NAMES, Change, Difference, changes, dotted, type_name
-from .config_provenance import Path_, ResolvedConfig
+from .config_lines import Path_
+from .config_provenance import ResolvedConfig
 
 # Differences that a screen has room for, with two lines each; where there are more, parts that get a line each.
 SCREEN, PARTS = 20, 36
