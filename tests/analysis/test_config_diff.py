@@ -1,5 +1,6 @@
 """Differences of configs: what counts, how lists are aligned, what a difference is about, and how it is shown."""
 
+import functools
 import itertools
 import json
 import random
@@ -8,8 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_tool
 from mmengine.config import Config
+from rethink.analysis import config_report
 from rethink.analysis.config_diff import (
     ABSENT,
     GROUPS,
@@ -19,11 +21,13 @@ from rethink.analysis.config_diff import (
     changes,
     diff,
     dotted,
+    find,
     type_name,
     unexpected,
 )
 from rethink.analysis.config_provenance import read
 from rethink.analysis.config_report import SCREEN, contrast, listing, show, table, write
+from rethink.preflight import ConfigError
 from test_config_provenance import CONFIGS, MMDET, sample, values_of
 
 CONFIG = """
@@ -303,15 +307,85 @@ def test_all_of_mmdetections_configs_have_differences():
     assert mmdets_differences(MMDET) > 600
 
 
-def test_any_pair_of_ours_is_on_one_screen():
+def check_screens(pairs) -> int:
+    """That the table of each pair is on one screen of 120 columns and has all differences; how many are folded."""
+    known, more = functools.lru_cache(maxsize=None)(lambda path: read(str(path))), 0
+    for pair in pairs:
+        configs = [known(path) for path in pair]
+        found = changes(diff(configs))
+        text = table(found, configs)
+        lines = text.splitlines()
+        assert len(lines) <= SCREEN and max(map(len, lines)) <= 120, pair
+        counted = [one for one in found if one.group != NAMES]
+        assert re.search(rf'^{len(counted)} differences?[:.]', text, re.MULTILINE), pair
+        more += '--all lists each' in text
+        # What stands for several says how many.
+        rows = config_report.folded(found, configs, 30).rows
+        named = sum(len(row.name.split(', ')) for row in rows if row.name.startswith('variables: '))
+        several = [re.search(r' \((\d+) differences\)$', row.name) for row in rows if row.values]
+        assert named + sum(int(one[1]) if one else 1 for one in several) == len(counted), pair
+        assert len(rows) <= 30, pair
+    return more
+
+
+def test_any_pair_of_ours_is_on_one_screen(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '120')
     draw = random.Random(0)
-    configs = [read(str(path)) for path in draw.sample(CONFIGS, 24)]
-    for one, other in itertools.pairwise(configs):
-        lines = table(changes(diff([one, other])), [one, other]).splitlines()
-        assert len(lines) <= 70, (one.name, other.name)
+    assert check_screens(itertools.pairwise(draw.sample(CONFIGS, 24))) > 5
+
+
+@pytest.mark.long
+def test_every_pair_of_families_is_on_one_screen(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '120')
+    families = {(path.parent, path.stem.rpartition('_')[0]): path for path in CONFIGS}
+    assert check_screens(itertools.combinations(families.values(), 2)) > 1000
 
 
 # --- fewer lines, and formats ----------------------------------------------------------------------------------------
+
+
+def test_the_smallest_part_that_is_enough_is_folded(config):
+    other = variant(
+        config,
+        'model = dict(backbone=dict(depth=101, norm_eval=True, strides=2), roi_head=dict(a=1, b=2, c=dict(d=3)),\n'
+        '             train_cfg=dict(nms_pre=1, x=dict(y=1, z=2)))\ntrain_dataloader = dict(batch_size=3)',
+    )
+    configs = [read(config), read(other)]
+    found = changes(diff(configs))
+
+    def names(limit):
+        return [row.name for row in config_report.folded(found, configs, limit).rows if row.group == 'model']
+
+    assert len(found) == 9 and len(names(9)) == 7
+    # Of two differences are backbone and train_cfg: the deeper path, the first of them.
+    assert names(8) == [
+        'model.backbone (2 differences)',
+        *('model.roi_head.a', 'model.roi_head.b', 'model.roi_head.c', 'model.train_cfg.nms_pre', 'model.train_cfg.x'),
+    ]
+    assert names(7)[0] == 'model.backbone.depth' and 'model.roi_head (3 differences)' in names(7)
+    assert names(3) == ['model (7 differences)']
+    (row,) = (row for row in config_report.folded(found, configs, 7).rows if row.name.startswith('model.roi_head'))
+    assert row.values == ('—', 'a=1, b=2, c=(d=3)')
+
+
+def test_many_differences_are_folded_and_all_lists_them(config, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '140')
+    inner = ', '.join(f'option_{number}={number}' for number in range(60))
+    configs = [read(config), read(variant(config, f'model = dict(roi_head=dict({inner}))\nrandomness = dict(seed=1)'))]
+    found = diff(configs)
+    text = write('table', found, configs, SCREEN)
+    assert re.search(r'model.roi_head \(60 differences\) +— +option_0=0, option_1=1, .*…\n', text)
+    assert re.search(r'randomness.seed +0 +1\n', text) and '--all lists each' in text
+    text = write('table', found, configs, None)
+    assert all(f'model.roi_head.option_{number} ' in text for number in range(60)) and '--all' not in text
+
+
+def test_a_long_name_keeps_its_end(config, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '100')
+    inner = ', '.join(f'{"long_" * 12}{number}={number}' for number in range(28))
+    configs = [read(config), read(variant(config, f'model = dict(roi_head=dict({inner}))'))]
+    text = write('table', diff(configs), configs, SCREEN)
+    assert re.search(r'^model.roi_…\S+_27 +— +27$', text, re.MULTILINE)
 
 
 def test_one_change_in_many_places_is_one_line(config):
@@ -328,6 +402,12 @@ def test_one_change_in_many_places_is_one_line(config):
         ['param_scheduler[MultiStepLR].end'],
         ['param_scheduler[MultiStepLR].milestones', 'milestones'],
     ]
+    gn, bn = (
+        variant(config, f'norm_cfg = dict(type={kind!r})\nmodel = dict(backbone=dict(norm_cfg=norm_cfg))')
+        for kind in ('GN', 'SyncBN')
+    )
+    (norm,) = changes(between(gn, bn))
+    assert [one.name for one in norm.places] == ['model.backbone.norm_cfg.type', 'norm_cfg.type']
 
 
 def test_only_and_expected(config):
@@ -338,10 +418,34 @@ def test_only_and_expected(config):
         'model.backbone.depth',
         'model.backbone.init_cfg',
     }
-    assert not between(config, other, ['model.back'])
+    assert not between(config, other, ['model.roi_head', 'train_pipeline[Resize].scale'])
     assert {one.name for one in unexpected(between(config, other), ['init', 'model'])} == {'randomness.seed'}
     pipeline = variant(config, 'train_pipeline = _base_.train_pipeline[1:]')
     assert between(config, pipeline, ['train_pipeline.0']) == between(config, pipeline, ['train_pipeline'])
+
+
+def test_a_part_is_named_by_keys_indices_and_types(config):
+    values = read(config).values | dict(custom_keys={'backbone.norm': dict(lr_mult=2)})
+    for name, path in {
+        'model.backbone.norm_cfg': ('model', 'backbone', 'norm_cfg'),
+        'train_pipeline.1.scale': ('train_pipeline', 1, 'scale'),
+        'train_pipeline[RandomFlip].prob': ('train_pipeline', 2, 'prob'),
+        'custom_keys.backbone.norm.lr_mult': ('custom_keys', 'backbone.norm', 'lr_mult'),
+    }.items():
+        assert find(values, name) == path
+    for name, message in {
+        'modle.backbone': '--only modle.backbone: the config has no modle, but model',
+        'model.back': 'model has no back, but backbone',
+        'train_pipeline[Mosaic].prob': r'train_pipeline has no \[Mosaic\], but 0, 1, 2, 3, \[LoadImage',
+        'max_iters.end': 'max_iters has no end.$',
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            find(values, name)
+    other = variant(config, 'model = dict(extra=dict(a=1))')
+    assert not between(other, other, ['model.extra'])
+    assert len(between(config, other, ['model.extra'])) == 1
+    with pytest.raises(ConfigError, match='model has no extras, but extra'):
+        between(other, other, ['model.backbone', 'model.extras'])
 
 
 def test_values_in_a_line():
@@ -382,7 +486,7 @@ class Cells(HTMLParser):
         self.open, self.cells = [], []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ('meta', 'br'):
+        if tag not in ('meta', 'br', 'wbr'):
             self.open.append(tag)
         assert tag != 'script' and not [value for key, value in attrs if key in ('src', 'href')]
         if tag == 'td':
@@ -444,11 +548,19 @@ def test_the_tool_proves_a_comparison(run_in_process):
     assert 'model.backbone.depth (model) differs' in code and 'command line' in text
 
 
+def test_stdout_has_the_json_and_nothing_else():
+    """MMDetection prints while it is imported."""
+    found = run_tool('misc/diff_configs.py', *PAIR, '--format', 'json', '--only', 'model.backbone.frozen_stages')
+    (one,) = json.loads(found.stdout)['differences']
+    assert (one['group'], [side['value'] for side in one['configs']]) == ('freeze', [-1, 1])
+
+
 def test_wrong_input_is_a_sentence(run_in_process):
     for arguments, message in {
         (PAIR[0],): 'one config has nothing to differ from',
         (*PAIR, '--expect', 'luck'): '--expect does not know luck; groups are init, freeze',
         (PAIR[0], 'none.py'): 'there is no config none.py',
+        (*PAIR, '--only', 'modle.backbone'): '--only modle.backbone: the config has no modle, but model',
     }.items():
         code, text = run_in_process('misc/diff_configs.py', *arguments)
         assert code == 2 and re.match(f'(.*\n)?error: .*{message}', text), text
@@ -460,5 +572,11 @@ def test_a_config_is_printed_as_mmdetection_does_or_with_its_places(run_in_proce
     assert not diff([read(PAIR[0]), read(str(tmp_path / 'flat.py'))])
     code, text = run_in_process('misc/print_config.py', PAIR[0], '--provenance', '--only', 'model.backbone.init_cfg')
     assert code is None and re.fullmatch(r'model.backbone.init_cfg = None +# configs/rethink/scratch_.*py:11\n', text)
+    code, text = run_in_process(
+        'misc/print_config.py', PAIR[0], '--provenance', '--only', 'param_scheduler[LinearLR].end'
+    )
+    assert code is None and re.fullmatch(r'param_scheduler.0.end = 500 +# configs/_base_/schedules/.*py:\d+\n', text)
+    code, text = run_in_process('misc/print_config.py', PAIR[0], '--only', 'model')
+    assert code == 2 and 'add --provenance' in text
     code, text = run_in_process('misc/print_config.py', PAIR[0], '--save-path', 'flat.txt')
     assert code == 2 and '--save-path flat.txt ends in none of .py, .json, .yml' in text

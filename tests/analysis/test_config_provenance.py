@@ -266,7 +266,9 @@ def test_packages():
     config = read(f'mmdet::{name}')
     assert read(f'mmdet::{name[:-3]}').file == config.file
     assert config.values['model']['type'] == 'FasterRCNN'
-    assert config.origin(('train_cfg', 'max_epochs')).file.endswith('_base_/schedules/schedule_1x.py')
+    place = config.origin(('train_cfg', 'max_epochs'))
+    assert place.file.endswith('_base_/schedules/schedule_1x.py')
+    assert place.describe('/') == f'mmdet::_base_/schedules/schedule_1x.py:{place.line}'
     assert read('rethink::rethink/scratch_r50_gn_6x.py').values['train_cfg']['max_iters'] == 540_000
 
 
@@ -316,10 +318,13 @@ def test_errors_are_sentences(tmp_path):
     (tmp_path / 'wrong.py').write_text('model = dict(\n')
     (tmp_path / 'empty').mkdir()
     torch.save(dict(state_dict={}), tmp_path / 'weights.pth')
+    (tmp_path / 'notes.txt').write_text('model = 1')
     for name, message in {
         str(ROOT / 'configs/rethink/scratch_r50_gn_7x.py'): 'the nearest names are .*scratch_r50_gn_6x.py',
         str(tmp_path / 'wrong.py'): 'syntax error at .*wrong.py:1',
         str(tmp_path / 'empty'): 'has no dumped config',
+        str(ROOT / 'configs/rethink'): r'has \d+ configs and no training was started in it; name one',
+        str(tmp_path / 'notes.txt'): 'is no config .*, work directory or checkpoint',
         str(tmp_path / 'weights.pth'): 'has no config within',
         str(tmp_path / 'none.pth'): 'does not exist',
         'mmdet::faster_rcnn/none.py': 'there is no config .*/configs/faster_rcnn/none.py; the nearest names',

@@ -6,9 +6,12 @@ A config is a file, `package::path` of an installed package, a work directory or
 """
 
 import argparse
+import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+# MMDetection may print while it is imported, and stdout is for programs too.
+with contextlib.redirect_stdout(sys.stderr):
+    import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_diff, config_provenance, config_report
@@ -17,16 +20,35 @@ from rethink.preflight import ConfigError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('configs', nargs='+', help='two or more; one alone is compared with its --cfg-options')
-    parser.add_argument('--format', choices=['table', 'json', 'markdown', 'html'], default='table')
-    parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='parts to compare, as model.backbone')
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='two or more of: a config, package::path of an installed package, a work directory, a checkpoint; one '
+        'alone is compared with itself under --cfg-options',
+    )
+    parser.add_argument(
+        '--format',
+        choices=['table', 'json', 'markdown', 'html'],
+        default='table',
+        help='what is written to stdout; a table is of one screen, the others have every difference',
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='PATH',
+        help='parts to compare: model.backbone, train_pipeline[Resize], param_scheduler.0',
+    )
     parser.add_argument(
         '--expect',
         metavar='GROUPS',
         help=f'exit with 1 if anything outside these differs: {", ".join(config_diff.GROUPS)}, or "" for nothing; '
         'work directories and names do not count',
     )
-    parser.add_argument('--all', action='store_true', help='a table longer than a screen, each difference in a line')
+    parser.add_argument(
+        '--all', action='store_true', help='a table of any length: each difference, its files and lines'
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the last config'
     )
@@ -56,8 +78,8 @@ def main() -> None:
         configs = [config_provenance.read(name) for name in names[:-1]]
         configs.append(config_provenance.read(names[-1], args.cfg_options))
         found = config_diff.diff(configs, args.only)
-        limit = None if args.all else config_report.SCREEN
-        sys.stdout.write(config_report.write(args.format, found, configs, limit))
+        lines = None if args.all else config_report.SCREEN
+        sys.stdout.write(config_report.write(args.format, found, configs, lines))
         others = [] if groups is None else config_diff.unexpected(found, groups)
     if others:
         named = ', '.join(dict.fromkeys(f'{one.places[0].name} ({one.group})' for one in config_diff.changes(others)))

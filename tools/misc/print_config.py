@@ -4,9 +4,12 @@ python tools/misc/print_config.py configs/rethink/scratch_r50_gn_6x.py --provena
 """
 
 import argparse
+import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+# MMDetection may print while it is imported, and stdout is for programs too.
+with contextlib.redirect_stdout(sys.stderr):
+    import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_provenance, config_report
@@ -15,9 +18,11 @@ from rethink.preflight import ConfigError
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', help='a config, package::path, a work directory or a checkpoint')
+    parser.add_argument(
+        'config', help='a config, package::path of an installed package, a work directory, a checkpoint'
+    )
     parser.add_argument('--provenance', action='store_true', help='each value in a line, with its file and line')
-    parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='with --provenance: parts of the config')
+    parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='with --provenance: the parts to list')
     parser.add_argument('--save-path', metavar='FILE', help='also write the config: .py, .json or .yml')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     return parser.parse_args()
@@ -30,6 +35,8 @@ def main() -> None:
             raise ConfigError(
                 f'--save-path {args.save_path} ends in none of .py, .json, .yml, the formats of configs.'
             )
+        if args.only and not args.provenance:
+            raise ConfigError('--only lists parts of a config with their lines; add --provenance, or leave it away.')
         config = config_provenance.read(args.config, args.cfg_options)
         if args.provenance:
             sys.stdout.write(config_report.listing(config, args.only))

@@ -8,11 +8,13 @@ A type is compared by its name: ``mmdet.ResNet`` where mmdet is the default scop
 imports, and ``ResNet`` are one.
 """
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..preflight import ConfigError
 from .config_lines import Path_
 from .config_provenance import ResolvedConfig
 
@@ -29,6 +31,15 @@ class _Absent:
 
 
 ABSENT = _Absent()
+
+
+# What training and testing read; other keys are variables of the files.
+_READ = re.compile(
+    r'model|\w+_(dataloader|evaluator|hooks|wrapper|model)|(train|val|test|env|model_wrapper)_cfg|param_scheduler|'
+    r'auto_scale_lr|tta_pipeline|switch_from|visualizer|log_processor|log_level|load_from|resume|randomness|'
+    r'custom_imports|default_scope|work_dir|launcher|find_unused_parameters|sync_bn|compile|runner_type|'
+    r'activation_checkpointing|efficient_conv_bn_eval'
+)
 
 
 class Difference(NamedTuple):
@@ -50,6 +61,11 @@ class Difference(NamedTuple):
     @property
     def name(self) -> str:
         return dotted(self.label)
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether no part of training reads it."""
+        return not _READ.fullmatch(self.label[0])
 
 
 def dotted(label: Sequence[str]) -> str:
@@ -339,13 +355,62 @@ def diff(configs: Sequence[ResolvedConfig], only: Sequence[str] = ()) -> list[Di
 
     Args:
         only: dotted paths below which differences are listed, ``('model.backbone',)``; all without any.
+
+    Raises:
+        ConfigError: a path of ``only`` is in none of the configs.
     """
     walk = _Walk(configs)
     found = list(walk.compare([config.values for config in configs], [()] * len(configs), ()))
+    for path in only:
+        if not any(_below(one, path) for one in found):
+            _must_be_there(configs, path)
     if only:
         found = [one for one in found if any(_below(one, path) for path in only)]
     order = {group: number for number, group in enumerate((*GROUPS, NAMES))}
     return sorted(found, key=lambda one: order[one.group])
+
+
+def find(values: dict, name: str) -> Path_:
+    """Keys and indices of ``model.backbone``, ``train_pipeline.0`` or ``train_pipeline[Resize]``.
+
+    Raises:
+        ConfigError: there is no such value.
+    """
+    path, value, rest = (), values, name
+    while rest:
+        inside = _names(value)
+        # A key may have dots.
+        fits = [one for one in inside if re.match(re.escape(one) + r'(?=[.\[]|$)', rest)]
+        if not fits:
+            part = re.match(r'\[[^\]]*\]|[^.\[]*', rest)[0]
+            near = difflib.get_close_matches(part, inside, 3) or list(inside)[:8]
+            has = f', but {", ".join(near)}' if near else ''
+            raise ConfigError(f'--only {name}: {dotted(list(map(str, path))) or "the config"} has no {part}{has}.')
+        taken = max(fits, key=len)
+        path, value = (*path, inside[taken]), value[inside[taken]]
+        rest = rest[len(taken) :].removeprefix('.')
+    return path
+
+
+def _names(value) -> dict:
+    """What the parts of a value are called in a dotted path."""
+    if isinstance(value, dict):
+        return {str(key): key for key in value}
+    if not isinstance(value, list | tuple):
+        return {}
+    labels = _slot_labels([[_Item(index, one, 'mmdet')] for index, one in enumerate(value)])
+    return {str(index): index for index in range(len(value))} | {label: index for index, label in enumerate(labels)}
+
+
+def _must_be_there(configs: Sequence[ResolvedConfig], name: str) -> None:
+    errors = []
+    for config in configs:
+        try:
+            find(config.values, name)
+        except ConfigError as error:
+            errors.append(error)
+    if len(errors) == len(configs):
+        raise errors[0]
 
 
 def _below(difference: Difference, name: str) -> bool:
@@ -354,12 +419,6 @@ def _below(difference: Difference, name: str) -> bool:
 
 
 # --- fewer lines -----------------------------------------------------------------------------------------------------
-
-# What training and testing read; other keys are variables of the files.
-_READ = re.compile(
-    r'model|\w+_(dataloader|evaluator|cfg|hooks|wrapper|model)|param_scheduler|auto_scale_lr|tta_pipeline|switch_from|'
-    r'visualizer|log_processor|log_level|load_from|resume|randomness|custom_imports|default_scope|work_dir'
-)
 
 
 class Change(NamedTuple):
@@ -378,12 +437,7 @@ class Change(NamedTuple):
 
     @property
     def is_variable(self) -> bool:
-        """Whether no part of training reads it."""
-        return _is_variable(self.places[0])
-
-
-def _is_variable(one: Difference) -> bool:
-    return not _READ.fullmatch(one.label[0])
+        return self.places[0].is_variable
 
 
 def _brings(variable: Difference, one: Difference) -> bool:
@@ -395,9 +449,9 @@ def _brings(variable: Difference, one: Difference) -> bool:
 def changes(differences: Sequence[Difference]) -> list[Change]:
     """Differences of one group, last part of the path and values, together."""
     found: dict[tuple, list[Difference]] = {}
-    for one in sorted(differences, key=lambda one: (_is_variable(one), len(one.label))):
+    for one in sorted(differences, key=lambda one: (one.is_variable, len(one.label))):
         key = (one.group, one.label[-1], repr(one.values))
-        if _is_variable(one) and key not in found:
+        if one.is_variable and key not in found:
             key = next((known for known, (other, *_) in found.items() if _brings(one, other)), key)
         found.setdefault(key, []).append(one)
     order = {id(one): number for number, one in enumerate(differences)}

@@ -24,17 +24,26 @@ class Origin(NamedTuple):
         return linecache.getline(self.file, self.line) if self.line else ''
 
     @property
+    def of_package(self) -> str | None:
+        """``package::path`` of a config of an installed package."""
+        found = re.search(r'([^/\\]+)[/\\]\.mim[/\\]configs[/\\](.+)', self.file)
+        return f'{found[1]}::{found[2]}' if found else None
+
+    @property
     def variables(self) -> list[str]:
         """Environment variables that are set and that the line takes values from."""
         return [name for name in re.findall(r'\{\{[\'"]?\s*\$(\w+)\s*:', self.source) if name in os.environ]
 
     def describe(self, below: str | os.PathLike | None = None) -> str:
-        """``file:line``, relative to a folder, and the environment variables that it reads."""
+        """``file:line``, relative to a folder, and the environment variables that it reads.
+
+        A config of an installed package is named ``package::path``.
+        """
         if self.file == COMMAND_LINE:
             return 'command line'
         file = os.path.relpath(self.file, below) if below else self.file
-        # What lies elsewhere, as an installed package, is named in full.
-        file = self.file if file.startswith(os.path.join('..', '..', '..')) else file
+        # What lies elsewhere is named in full.
+        file = self.of_package or (self.file if file.startswith(os.path.join('..', '..', '..')) else file)
         text = f'{file}:{self.line}' if self.line else file
         return text + ''.join(f', ${name}' for name in self.variables)
 

@@ -30,7 +30,7 @@ class ResolvedConfig:
     """A config with all its values, and where each comes from.
 
     Attributes:
-        name: what the user called it.
+        name: what the user called it; of a work directory, the file in it.
         file: the file that was read, or the checkpoint that has the config within.
         values: plain dicts, lists, tuples and values, as MMEngine resolves them.
         uses: for each variable of the files the paths that are made from it.
@@ -111,11 +111,13 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     if '::' in name:
         file = _of_package(name)
     elif os.path.isdir(name):
-        file = _newest_dump(Path(name))
+        name = file = _newest_dump(Path(name))
     elif Path(name).suffix in ('.pth', '.pt', '.tar', '.ckpt'):
         return ResolvedConfig(name, name, _of_checkpoint(name), options)
-    else:
+    elif Path(name).suffix in ('.py', '.json', '.yml', '.yaml') or not os.path.exists(name):
         file = name
+    else:
+        raise ConfigError(f'{name} is no config (.py, .json, .yml), work directory or checkpoint (.pth); name one.')
     return ResolvedConfig(name, file, read_config(file, import_custom_modules=False), options)
 
 
@@ -130,7 +132,7 @@ def _of_package(name: str) -> str:
     # MMEngine has the same for packages on its own list, by way of pkg_resources, which setuptools has dropped.
     found = find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        raise ConfigError(f'{name} names the package {package!r}, which is not installed.')
+        raise ConfigError(f'{name} names the package {package!r}, which is not installed; install it or name a file.')
     folder = Path(found.submodule_search_locations[0]) / '.mim' / 'configs'
     return str(folder / (path if path.endswith('.py') else f'{path}.py'))
 
@@ -143,6 +145,8 @@ def _newest_dump(folder: Path) -> str:
             f'{folder} has no dumped config (NAME.py, or TIME/vis_data/config.py); name a work directory in which a '
             'training was started, or a config.'
         )
+    if len(dumps) > 1 and all(path.parent == folder for path in dumps):
+        raise ConfigError(f'{folder} has {len(dumps)} configs and no training was started in it; name one of them.')
     # The two of a start have the same content and age.
     return str(max(dumps, key=lambda path: (int(path.stat().st_mtime), path.parent == folder)))
 

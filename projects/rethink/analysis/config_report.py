@@ -4,24 +4,29 @@ import html
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .config_diff import ABSENT, GROUPS, NAMES, Change, Difference, changes, dotted, type_name
+from .config_diff import ABSENT, GROUPS, NAMES, Change, Difference, changes, dotted, find, type_name
 from .config_lines import Path_
 from .config_provenance import ResolvedConfig
 
-# Differences that a screen has room for, with two lines each; where there are more, parts that get a line each.
-SCREEN, PARTS = 20, 36
+# Lines of a screen.
+SCREEN = 50
 
 
 def show(value, width: int = 100) -> str:
     """A value in one line of at most ``width`` characters, dicts with a type as calls of it."""
-    text = _text(value)
+    return _cut(_text(value), width)
+
+
+def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f'{text[: width - 1]}…'
 
 
@@ -50,6 +55,9 @@ def contrast(values: Sequence, width: int = 100) -> list[str]:
     return [show(value, width) for value in values]
 
 
+# --- lines of a table ------------------------------------------------------------------------------------------------
+
+
 class Row(NamedTuple):
     """A line of a table: a change, or several of one part of the config."""
 
@@ -61,18 +69,26 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Lines of a table, the folder below which their files are named, and whether several changes are one line."""
+    """Lines of a table, and the folder below which their files are named; None where they name none."""
 
     rows: list[Row]
-    below: str
-    folded: bool
+    below: str | None
+
+    @property
+    def groups(self) -> Iterator[tuple[str, list[Row]]]:
+        for group in GROUPS:
+            inside = [row for row in self.rows if row.group == group]
+            if inside:
+                yield group, inside
 
 
-def rows(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int | None) -> Rows:
-    """Lines of a table: one for each change, or, where there are more than ``limit``, for each part of the configs."""
-    found = [one for one in found if one.group != NAMES]
-    if limit is not None and len(found) > limit:
-        return Rows(list(_parts(found, configs)), os.getcwd(), True)
+def _counted(found: Sequence[Change]) -> list[Change]:
+    return [one for one in found if one.group != NAMES]
+
+
+def each(found: Sequence[Change], configs: Sequence[ResolvedConfig], width: int = 100) -> Rows:
+    """A line for each change, with the file and line of its values, each in ``width`` characters."""
+    found = _counted(found)
     origins = [
         [
             None if path is None else config.origin(path)
@@ -80,14 +96,14 @@ def rows(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int 
         ]
         for one in found
     ]
-    below = _common_folder([place.file for line in origins for place in line if place])
+    below = _common_folder([place.file for line in origins for place in line if place and not place.of_package])
     listed = []
     for one, line in zip(found, origins, strict=True):
         first, *others = one.places
         places = tuple('' if place is None else place.describe(below) for place in line)
         also = tuple(other.name for other in others)
-        listed.append(Row(one.group, first.name, also, tuple(contrast(first.values)), places))
-    return Rows(listed, below, False)
+        listed.append(Row(one.group, first.name, also, tuple(contrast(first.values, width)), places))
+    return Rows(listed, below)
 
 
 def _common_folder(files: list[str]) -> str:
@@ -95,36 +111,70 @@ def _common_folder(files: list[str]) -> str:
     return os.path.commonpath(folders) if folders else os.getcwd()
 
 
-def _parts(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> Iterator[Row]:
-    """A line for each part of the configs, as large as it must be for PARTS lines; variables are one in each group."""
-    values = [one for one in found if not one.is_variable]
-    for depth in range(max((len(one.places[0].label) for one in values), default=1), 0, -1):
-        parts: dict[tuple, list[Change]] = {}
-        for one in values:
-            parts.setdefault((one.group, one.places[0].label[:depth]), []).append(one)
-        if len(parts) <= PARTS:
-            break
-    for (group, label), inside in parts.items():
+def folded(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int) -> Rows:
+    """At most ``limit`` lines: parts of the configs are one with what differs in them, variables one in each group."""
+    found = _counted(found)
+    variables = [
+        (group, names)
+        for group in GROUPS
+        if (names := [one.places[0].name for one in found if one.is_variable and one.group == group])
+    ]
+    listed = []
+    for (group, label), inside in _parts([one for one in found if not one.is_variable], limit - len(variables)):
         if len(inside) == 1:
-            one = inside[0].places[0]
-            yield Row(group, one.name, (), tuple(contrast(one.values)), ())
+            (one,) = inside
+            places = sum(not place.is_variable for place in one.places)
+            name = one.places[0].name + f' ({places} places)' * (places > 1)
+            listed.append(Row(group, name, (), tuple(contrast(one.values)), ()))
         else:
-            name = f'{dotted(label)} ({len(inside)} differences)'
-            yield Row(group, name, (), tuple(_sketches(label, inside, configs)), ())
-    for group in GROUPS:
-        names = [one.places[0].name for one in found if one.is_variable and one.group == group]
-        if names:
-            yield Row(group, f'variables: {", ".join(names)}', (), ('',) * len(configs), ())
+            name = f'{dotted(label) or "all"} ({len(inside)} differences)'
+            values = tuple(_sketch(label, inside, number) for number in range(len(configs)))
+            listed.append(Row(group, name, (), values, ()))
+    listed += [Row(group, f'variables: {", ".join(names)}', (), (), ()) for group, names in variables]
+    return Rows(listed, None)
 
 
-def _sketches(label: tuple[str, ...], inside: list[Change], configs: Sequence[ResolvedConfig]) -> Iterator[str]:
-    """The value at the root of a part, for each config."""
-    for number, config in enumerate(configs):
-        path = next((one.places[0].paths[number] for one in inside if one.places[0].paths[number] is not None), None)
-        value = ABSENT if path is None else config.values
-        for key in (path or ())[: len(label)]:
-            value = value[key]
-        yield show(value)
+_Part = tuple[str, tuple[str, ...]]  # group and path in words
+
+
+def _parts(found: Sequence[Change], limit: int) -> Iterable[tuple[_Part, list[Change]]]:
+    """Parts of the configs and the changes in each, not more than ``limit``.
+
+    Folded is the smallest part that is enough, or else the widest: model.roi_head before all of the model.
+    """
+    parts = {(one.group, one.places[0].label): [one] for one in found}
+    for shortest in (2, 1, 0):
+        while len(parts) > limit:
+            sizes = Counter(
+                (group, label[:depth]) for group, label in parts for depth in range(shortest, len(label) + 1)
+            )
+            # Of parts with the same content the deepest.
+            widest = max(sizes, key=lambda part: (sizes[part], len(part[1])), default=None)
+            if widest is None or sizes[widest] == 1:
+                break
+            enough = [part for part, size in sizes.items() if size > len(parts) - limit]
+            parts = _fold(parts, min(enough, key=lambda part: (sizes[part], -len(part[1])), default=widest))
+    return parts.items()
+
+
+def _fold(parts: dict[_Part, list[Change]], into: _Part) -> dict[_Part, list[Change]]:
+    """``parts`` with all below one of them together, where the first was."""
+    group, label = into
+    result = {}
+    for part, inside in parts.items():
+        part = into if part[0] == group and part[1][: len(label)] == label else part
+        result.setdefault(part, []).extend(inside)
+    return result
+
+
+def _sketch(label: tuple[str, ...], inside: Sequence[Change], number: int, width: int = 100) -> str:
+    """What differs in a part, as far as a config has it: ``lr=0.02, weight_decay=0.0001``."""
+    text = ''
+    for one in inside:
+        value, name = one.values[number], dotted(one.places[0].label[len(label) :])
+        if value is not ABSENT and len(text) <= width:
+            text += f', {name}={_text(value)}' if name else f', {_text(value)}'
+    return _cut(text[2:], width) if text else repr(ABSENT)
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
@@ -134,62 +184,86 @@ def letter(number: int) -> str:
     return chr(ord('A') + number)
 
 
-def _sections(listed: Rows) -> Iterator[tuple[str, list[Row]]]:
-    for group in GROUPS:
-        inside = [row for row in listed.rows if row.group == group]
-        if inside:
-            yield group, inside
-
-
 def _ending(found: Sequence[Change], listed: Rows) -> list[str]:
-    counted = [one for one in found if one.group != NAMES]
+    counted = _counted(found)
     names = [one.places[0].name for one in found if one.group == NAMES]
-    groups = [group for group in GROUPS if any(one.group == group for one in counted)]
+    groups = [group for group, _ in listed.groups]
     lines = [f'{len(counted)} difference{"s" * (len(counted) != 1)}' + (f': {", ".join(groups)}.' if groups else '.')]
     if names:
         lines.append(f'Not counted: {", ".join(names)}.')
-    if counted and not listed.folded:
-        lines.append(f'Files are below {os.path.relpath(listed.below)}.')
-    if listed.folded:
-        lines.append('A part with several differences is one line; --all lists each, --only PATH those of a part.')
+    if listed.below is None:
+        lines.append('--all lists each with its file and line, --only PATH those of a part.')
+    elif counted:
+        folder = os.path.relpath(listed.below)
+        lines.append(f'Files are below {listed.below if folder.startswith("..") else folder}.')
     return lines
 
 
-def table(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int | None = SCREEN) -> str:
+def table(found: Sequence[Change], configs: Sequence[ResolvedConfig], lines: int | None = SCREEN) -> str:
     """For a terminal: a section for each group, below each value its file and line.
 
     Args:
-        limit: with more changes than these a part of the configs is a line; None for a line for each change.
+        lines: where it has more, a part of the configs becomes one line, and files are left away; None for all.
     """
+    counted = _counted(found)
+    # A change has a line of values and one of files.
+    if lines is None or 2 * len(counted) < lines:
+        text = _table(found, configs, None)
+        if lines is None or text.count('\n') <= lines:
+            return text
+    around = len(configs) + len({one.group for one in counted}) + 5
+    return _table(found, configs, max(lines - around, 1))
+
+
+def _table(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int | None) -> str:
+    """The table with a line for each change, or folded into at most ``limit`` lines."""
     console = Console(file=io.StringIO(), force_terminal=Console().is_terminal, width=_width(), highlight=False)
     for number, config in enumerate(configs):
         console.print(Text(f'{letter(number)}  {config.name}', style='bold'))
-    listed = rows(found, configs, limit)
-    for group, inside in _sections(listed):
+    room = console.width // (len(configs) + 1)
+    listed = each(found, configs, 2 * room) if limit is None else folded(found, configs, limit)
+    # Names get the room they need, values share the rest.
+    longest = max((len(text) for row in listed.rows if row.values for text in (row.name, _also(row.also))), default=0)
+    names = min(longest, max(room, int(0.3 * console.width)))
+    for group, inside in listed.groups:
         grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True, header_style='bold cyan')
-        layout = dict(overflow='ellipsis', no_wrap=True) if listed.folded else dict(overflow='fold')
-        grid.add_column(group, ratio=4, **layout)
+        layout = dict(overflow='fold') if limit is None else dict(overflow='ellipsis', no_wrap=True)
+        grid.add_column(group, width=names, **layout)
         for number in range(len(configs)):
-            grid.add_column(letter(number), ratio=5, **layout)
+            grid.add_column(letter(number), ratio=1, **layout)
         for row in inside:
+            if not row.values:  # variables
+                continue
+            name = row.name if limit is None else _middle(row.name, names)
             places = row.places or ('',) * len(configs)
             cells = [
                 Text.assemble(value, (f'\n{place}' * bool(place), 'dim'))
                 for value, place in zip(row.values, places, strict=True)
             ]
-            grid.add_row(Text.assemble(row.name, (_also(row.also), 'dim')), *cells)
-        if not listed.folded:
+            grid.add_row(Text.assemble(name, (_also(row.also), 'dim')), *cells)
+        if limit is None:
             console.print()
         console.print(grid)
+        for row in inside:
+            if not row.values:
+                console.print(Text(row.name, style='dim'), overflow='ellipsis', no_wrap=True)
     console.print()
     for line in _ending(found, listed):
-        console.print(Text(line))
+        console.print(Text(line), overflow='ellipsis', no_wrap=True)
     # Columns are filled up with blanks.
     return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines()) + '\n'
 
 
 def _width() -> int:
     return Console().width if Console().is_terminal or 'COLUMNS' in os.environ else 140
+
+
+def _middle(text: str, width: int) -> str:
+    """A path in at most ``width`` characters, whose last part says more than its middle."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return f'{text[:head]}…{text[len(text) - (width - 1 - head) :]}'
 
 
 def _also(names: Sequence[str]) -> str:
@@ -203,9 +277,9 @@ def markdown(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
     def cell(text: str) -> str:
         return text.replace('|', '\\|')
 
-    listed = rows(found, configs, None)
+    listed = each(found, configs)
     lines = [f'- {letter(number)}: `{config.name}`' for number, config in enumerate(configs)]
-    for group, inside in _sections(listed):
+    for group, inside in listed.groups:
         heads = [group, *map(letter, range(len(configs)))]
         lines += ['', f'| {" | ".join(heads)} |', f'|{" --- |" * len(heads)}']
         for row in inside:
@@ -218,32 +292,50 @@ def markdown(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
     return '\n'.join([*lines, '', *_ending(found, listed), ''])
 
 
-_STYLE = (
-    'body{font:14px system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em}'
-    'table{border-collapse:collapse;width:100%;table-layout:fixed}'
-    'th,td{text-align:left;vertical-align:top;padding:.3em .6em;border-bottom:1px solid #ddd;overflow-wrap:anywhere}'
-    'code{font-size:13px}small{color:#666;display:block}h2{font-size:1em;margin:1.5em 0 .3em}'
-)
+_STYLE = """
+body { font: 14px system-ui, sans-serif; margin: 1em auto; max-width: 110em; padding: 0 1.5em; color: #222 }
+h1 { font-size: 1.3em; margin: 0 }
+p { margin: .3em 0; color: #555 }
+table { border-collapse: collapse; width: 100%; table-layout: fixed }
+th, td { text-align: left; vertical-align: top; padding: .35em .7em; overflow-wrap: anywhere }
+td { border-top: 1px solid #e4e4e4 }
+tr:hover td { background: #f6f8fa }
+code { font: 13px ui-monospace, monospace }
+small { color: #6a6a6a; display: block; font-size: 12px }
+summary { font-weight: bold; background: #eef1f5; padding: .35em .7em; margin-top: .8em; cursor: pointer }
+summary span { font-weight: normal; color: #6a6a6a }
+.heads { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #bbb; margin-top: .6em }
+.none { color: #aaa }
+"""
+
+
+def _breakable(text: str) -> str:
+    """A path for a page, which breaks at its separators."""
+    return re.sub(r'/|(?=[.\[_])', lambda found: f'{found[0]}<wbr>', html.escape(text))
 
 
 def page(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
-    """One HTML page that needs nothing else."""
-    parts = ['<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Differences of configs</title>']
-    parts.append(f'<style>{_STYLE}</style></head><body><h1>Differences of configs</h1><ul>')
-    parts += [f'<li>{letter(number)}: <code>{html.escape(one.name)}</code></li>' for number, one in enumerate(configs)]
-    parts.append('</ul>')
-    listed = rows(found, configs, None)
-    for group, inside in _sections(listed):
-        heads = ''.join(f'<th>{letter(number)}</th>' for number in range(len(configs)))
-        parts.append(f'<h2>{group}</h2><table><tr><th></th>{heads}</tr>')
+    """One HTML page that needs nothing else; each group can be closed."""
+    listed = each(found, configs, width=400)
+    ending = ' '.join(_ending(found, listed))
+    heads = ''.join(
+        f'<th>{letter(number)} <code>{_breakable(one.name)}</code></th>' for number, one in enumerate(configs)
+    )
+    parts = [
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Differences of configs</title>',
+        f'<style>{_STYLE}</style></head><body><h1>Differences of configs</h1><p>{html.escape(ending)}</p>',
+        f'<table class="heads"><tr><th></th>{heads}</tr></table>',
+    ]
+    for group, inside in listed.groups:
+        parts.append(f'<details open><summary>{group} <span>{len(inside)}</span></summary><table>')
         for row in inside:
-            also = ''.join(f'<small>also {html.escape(name)}</small>' for name in row.also)
-            cells = [f'<td><code>{html.escape(row.name)}</code>{also}</td>']
+            also = ''.join(f'<small>also {_breakable(name)}</small>' for name in row.also)
+            cells = [f'<td><code>{_breakable(row.name)}</code>{also}</td>']
             for value, place in zip(row.values, row.places, strict=True):
-                cells.append(f'<td><code>{html.escape(value)}</code><small>{html.escape(place)}</small></td>')
+                kind = '' if place else ' class="none"'
+                cells.append(f'<td{kind}><code>{html.escape(value)}</code><small>{_breakable(place)}</small></td>')
             parts.append(f'<tr>{"".join(cells)}</tr>')
-        parts.append('</table>')
-    parts += [f'<p>{html.escape(line)}</p>' for line in _ending(found, listed)]
+        parts.append('</table></details>')
     return '\n'.join([*parts, '</body></html>', ''])
 
 
@@ -267,16 +359,14 @@ def to_json(differences: Sequence[Difference], configs: Sequence[ResolvedConfig]
     return json.dumps(dict(configs=[one.name for one in configs], differences=listed), indent=2, default=str)
 
 
-def write(format: str, differences: Sequence[Difference], configs: Sequence[ResolvedConfig], limit: int | None) -> str:
-    """Differences as ``table``, ``json``, ``markdown`` or ``html``."""
+def write(format: str, differences: Sequence[Difference], configs: Sequence[ResolvedConfig], lines: int | None) -> str:
+    """Differences as ``table`` of so many lines, or as ``json``, ``markdown`` or ``html``, which have all."""
     if format == 'json':
         return to_json(differences, configs) + '\n'
     found = changes(differences)
-    return (
-        table(found, configs, limit)
-        if format == 'table'
-        else dict(markdown=markdown, html=page)[format](found, configs)
-    )
+    if format == 'table':
+        return table(found, configs, lines)
+    return dict(markdown=markdown, html=page)[format](found, configs)
 
 
 # --- one config ------------------------------------------------------------------------------------------------------
@@ -297,11 +387,19 @@ def _entries(value, path: Path_) -> Iterator[tuple[Path_, object]]:
 
 
 def listing(config: ResolvedConfig, only: Sequence[str] = ()) -> str:
-    """Each value of a config as ``path = value  # file:line``, the path as ``--cfg-options`` takes it."""
+    """Each value of a config as ``path = value  # file:line``, the path as ``--cfg-options`` takes it.
+
+    Args:
+        only: parts to list, ``('model.backbone', 'train_pipeline[Resize]')``; all without any.
+
+    Raises:
+        ConfigError: the config has no such part.
+    """
     below, lines = os.getcwd(), []
+    parts = [find(config.values, one) for one in only] or [()]
     for path, value in _entries(config.values, ()):
-        name = '.'.join(map(str, path))
-        if not only or any(f'{name}.'.startswith(f'{one}.') for one in only):
+        if any(path[: len(part)] == part for part in parts):
+            name = '.'.join(map(str, path))
             lines.append((f'{name} = {show(value)}', config.origin(path).describe(below)))
     width = min(80, max((len(text) for text, _ in lines), default=0))
     return ''.join(f'{text:{width}}  # {place}\n' for text, place in lines)
