@@ -1,0 +1,44 @@
+"""Write a config as one flat file that needs no other, with a header that says where it came from (docs/reuse.md).
+
+python tools/misc/export_config.py configs/rethink/scratch_r50_gn_6x.py ../mine/configs/scratch_r50_gn_6x.py --stock
+"""
+
+import argparse
+from pathlib import Path
+
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+from mmengine.config import DictAction
+from rethink import launch
+from rethink.analysis import config_export, config_provenance
+from rethink.files import write_atomically
+from rethink.preflight import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='a config, package::path, a work directory or a checkpoint')
+    parser.add_argument('out', metavar='FILE', help='the .py file to write; one that is there stays, without --force')
+    parser.add_argument(
+        '--stock',
+        action='store_true',
+        help='for an environment without rethink: MMEngine’s hooks and loops in place of ours',
+    )
+    parser.add_argument('--force', action='store_true', help='write over a file that is there')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.one_sentence():
+        if not args.out.endswith('.py'):
+            raise ConfigError(f'{args.out} does not end in .py, which is what MMEngine reads Python configs from.')
+        if Path(args.out).exists() and not args.force:
+            raise ConfigError(f'{args.out} is there already; give another name, or --force to write over it.')
+        config = config_provenance.read(args.config, args.cfg_options)
+        write_atomically(args.out, config_export.export(config, args.stock).encode())
+        print(f'{config.name} is in {args.out}, as one file.')
+
+
+if __name__ == '__main__':
+    main()
