@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,25 @@ def run_tool(name: str, *arguments, **environment) -> subprocess.CompletedProces
 def data(tmp_path_factory) -> Path:
     """A folder with ``annotations.json`` and ``images/``: 12 images of two classes."""
     return write_coco(tmp_path_factory.mktemp('data'))
+
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory) -> Path:
+    """The unpacked wheel, built from the files that git knows of."""
+    folder = tmp_path_factory.mktemp('wheel')
+    source = folder / 'source'
+    files = subprocess.run(['git', 'ls-files'], cwd=ROOT, text=True, capture_output=True, check=True).stdout.split(
+        '\n'
+    )
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', str(folder), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    (built,) = folder.glob('rethink-*.whl')
+    zipfile.ZipFile(built).extractall(folder / 'site')
+    return folder / 'site'
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.
 name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``.
 """
 
-from pathlib import Path
-
-from . import ops
+from . import ops, reuse
+from .reuse import config_path
 
 ops.install()
+reuse.install()
 
 # After the ops: what these register may import modules that need them.
 from . import hooks, loops, models  # noqa: E402, F401
@@ -20,21 +20,3 @@ from .visualization import KeypointLocalVisualizer  # noqa: E402, F401
 
 __version__ = '0.1.0'
 __all__ = ['config_path']
-
-
-def config_path(name: str) -> str:
-    """Absolute path of one of this project's configs, for ``_base_`` in another repository.
-
-    Args:
-        name: path below ``configs/``, such as ``'rethink/scratch_r50_gn_6x.py'``.
-
-    Raises:
-        FileNotFoundError: there is no such config.
-    """
-    package = Path(__file__).resolve().parent
-    installed = package / '.mim' / 'configs'
-    root = installed if installed.is_dir() else package.parents[1] / 'configs'
-    path = root / name
-    if not path.is_file():
-        raise FileNotFoundError(f'rethink has no config {name!r} in {root}; name one by its path below that folder.')
-    return str(path)
