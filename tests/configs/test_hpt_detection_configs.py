@@ -53,16 +53,17 @@ def test_the_docstring_states_what_is_published_and_the_length(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_settings(name):
     cfg, entry = load(name), MODELS_META[name]['Metadata']
+    settings = entry['Own settings']
     assert cfg.max_iters == cfg.train_cfg.max_iters == entry['Iterations']
     assert cfg.train_dataloader.batch_size * SETTINGS['processes'] == SETTINGS['batch size'] == entry['Batch Size']
     assert cfg.auto_scale_lr.base_batch_size == SETTINGS['batch size']
     wanted = dict(lr=SETTINGS['learning rate'], momentum=OURS['momentum'], weight_decay=OURS['weight decay'])
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', **wanted)
     warm_up, drops = cfg.param_scheduler
-    assert (warm_up.type, warm_up.end) == ('LinearLR', entry['Warm-up'])
+    assert (warm_up.type, warm_up.end) == ('LinearLR', settings['warm-up'])
     assert (warm_up.start_factor, warm_up.by_epoch) == (OURS['warm-up begins with'], False)
     assert (drops.type, drops.gamma, drops.by_epoch, drops.end) == ('MultiStepLR', 0.1, False, cfg.max_iters)
-    assert drops.milestones == entry['Drops']
+    assert drops.milestones == settings['drops']
 
     begin, estimate = cfg.custom_hooks
     assert begin.type == 'InitFromBaseHook'
@@ -98,9 +99,9 @@ def pipelines(cfg: Config) -> list:
 @pytest.mark.parametrize('name', NAMES)
 def test_images_get_the_published_sizes(name):
     register_all_modules()
-    cfg, entry = load(name), MODELS_META[name]['Metadata']
-    lowest, highest, step = entry['Shorter side, lowest, highest, step']
-    longest = entry['Longer side']
+    cfg, settings = load(name), MODELS_META[name]['Metadata']['Own settings']
+    lowest, highest, step = settings['shorter side, lowest, highest, step']
+    longest = settings['longer side']
     np.random.seed(0)
     for pipeline in pipelines(cfg):
         assert [one.type for one in pipeline] == [
@@ -118,7 +119,7 @@ def test_images_get_the_published_sizes(name):
         drawn = {min(resize(dict(img=np.zeros((48, 48, 3), np.uint8)))['img'].shape[:2]) for _ in range(300)}
         assert drawn == {round(shorter / 10) for shorter in range(lowest, highest + 1, step)}
     (resize,) = [one for one in cfg.val_dataloader.dataset.pipeline if one.type == 'Resize']
-    assert resize.scale == (longest, entry['Shorter side, test']) and resize.keep_ratio
+    assert resize.scale == (longest, settings['shorter side, test']) and resize.keep_ratio
 
 
 def test_the_images():

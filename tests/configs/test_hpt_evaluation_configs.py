@@ -39,7 +39,7 @@ def test_settings_are_the_published_ones(name, monkeypatch):
         assert f'Published: {entry["Published"]}; not trained by us.' in text
     (steps,) = cfg.param_scheduler
     assert cfg.train_cfg.max_iters == steps.end == entry['Iterations']
-    assert steps.milestones == entry['Drops'] and steps.gamma == 0.1
+    assert steps.milestones == entry['Own settings']['drops'] and steps.gamma == 0.1
     assert cfg.train_dataloader.batch_size * SETTINGS['processes'] == SETTINGS['batch size']
     assert cfg.auto_scale_lr.base_batch_size == SETTINGS['batch size']
     optimizer = cfg.optim_wrapper.optimizer
