@@ -2,7 +2,8 @@
 #   make demo       scratch against pre-trained on generated images, from a real training run (minutes, no GPU);
 #                   STUDY=hpt: one self-supervised pre-training after another, from unlabelled images to box AP;
 #                   STUDY=frozen: a classifier's backbone frozen, fine-tuned or not used, in two detectors
-#   make test       the tests (about 15 minutes on two cores); `make test-long` runs the ones that take longer
+#   make test       the tests (about 15 minutes on two cores); `make test-long` runs the ones that take longer,
+#                   `make test-classic` all with the original OpenMMLab packages, in an environment of their own
 #   make lint       ruff, as CI runs it
 # PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
 
@@ -14,14 +15,17 @@ SEED ?= 0
 OUT ?= demo
 STUDY ?= rethink
 
-.PHONY: setup demo test test-long lint wheel clean
+.PHONY: setup demo test test-long test-classic lint wheel clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml requirements/runtime.txt requirements/test.txt
+# The packages to build on: requirements/runtime.txt, or classic.txt for the original ones.
+PACKAGES ?= runtime
+
+$(VENV)/.ready: pyproject.toml requirements/$(PACKAGES).txt requirements/test.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.10, 3.11 or 3.12 found; install one or name it with PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -r requirements/runtime.txt -r requirements/test.txt
+	$(BIN)/python -m pip install -q -r requirements/$(PACKAGES).txt -r requirements/test.txt
 	@# The packages pull opencv-python and opencv-python-headless, which overwrite each other; only the headless one
 	@# starts on a server without libGL.
 	version=$$($(BIN)/python -m pip show opencv-python-headless | sed -n 's/^Version: //p') && \
@@ -40,6 +44,9 @@ test: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -m long
+
+test-classic:
+	$(MAKE) test VENV=.venv-classic PACKAGES=classic
 
 lint: setup
 	$(BIN)/ruff check .
