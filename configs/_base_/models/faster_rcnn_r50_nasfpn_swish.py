@@ -1,17 +1,5 @@
-"""As faster_rcnn_r50_fpn_swish.py with a NAS-FPN (https://arxiv.org/abs/1904.07392), 5 repeats of 256 channels."""
+"""As faster_rcnn_r50_fpn_swish.py with a NAS-FPN."""
 
-_base_ = './faster_rcnn_r50_fpn_swish.py'
+_base_ = ['./faster_rcnn_r50_fpn_swish.py', './nasfpn.py']
 
-model = dict(
-    neck=dict(
-        _delete_=True,
-        type='WithSwish',
-        of='NASFPN',
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        num_outs=5,
-        start_level=1,
-        stack_times=5,
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
-    ),
-)
+model = dict(neck=_base_.nasfpn)

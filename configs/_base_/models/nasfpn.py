@@ -1,0 +1,13 @@
+"""NAS-FPN (https://arxiv.org/abs/1904.07392) of P3 to P7: 5 repeats of 256 channels, swish. A neck of detectors."""
+
+nasfpn = dict(
+    _delete_=True,
+    type='WithSwish',
+    of='NASFPN',
+    in_channels=[256, 512, 1024, 2048],
+    out_channels=256,
+    num_outs=5,
+    start_level=1,
+    stack_times=5,
+    norm_cfg=dict(type='SyncBN', requires_grad=True),
+)
