@@ -23,10 +23,8 @@ import copy
 import logging
 import statistics
 import sys
-import time
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-import torch
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.hub import get_config
@@ -34,6 +32,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 from rethink.analysis.cost import step_cost
+from turns import Turns, add_arguments
 
 BASE, THEIRS, OURS = 'fine-tuned', 'frozen_stages=4', 'frozen'
 FREEZE = dict(type='FrozenBackbone', of='ResNet', frozen_stages=-1, allow_random=True)
@@ -75,50 +74,26 @@ def count(model, optim_wrapper, inputs) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--size', type=int, nargs=2, default=(192, 256), metavar=('HEIGHT', 'WIDTH'))
-    parser.add_argument('--images', type=int, default=1)
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    add_arguments(parser, size=(192, 256), repeats=7)
     args = parser.parse_args()
     register_all_modules(init_default_scope=False)
     init_default_scope('mmdet')
     logging.disable(logging.WARNING)  # the initialisation of each tensor
-    cuda = args.device != 'cpu'
-    clock = time.perf_counter if cuda else time.process_time
 
     inputs = demo_mm_inputs(args.images, [[3, *args.size]] * args.images, num_items=[7] * args.images, num_classes=80)
     cases = {name: build(name, args.device, args.amp) for name in BACKBONES}
     flops, kept = {}, {}
     for name, case in cases.items():
         flops[name], kept[name] = count(*case, inputs)
-    seconds, memory = {name: [] for name in cases}, {}
-    for _ in range(args.repeats + 1):  # the first warms up
-        for name, (model, optim_wrapper) in cases.items():
-            data = copy.deepcopy(inputs)
-            if cuda:
-                torch.cuda.reset_peak_memory_stats()
-                torch.cuda.synchronize()
-            start = clock()
-            loss = model.train_step(data, optim_wrapper)['loss'].item()  # waits for the GPU
-            seconds[name].append(clock() - start)
-            if cuda:
-                memory[name] = torch.cuda.max_memory_allocated() / 2**30
-            assert loss == loss, f'the loss of {name} is not a number'
+    turns = Turns(cases, inputs, args)
 
-    device = torch.cuda.get_device_name() if cuda else f'CPU, {torch.get_num_threads()} threads'
-    precision = 'AMP' if args.amp else 'float32'
-    print(f'torch {torch.__version__}, {device}, {precision}, {args.images} x {args.size[0]} x {args.size[1]}')
-    ratios = {
-        (one, other): statistics.median(a / b for a, b in zip(seconds[one][1:], seconds[other][1:], strict=True))
-        for one in cases
-        for other in (BASE, THEIRS)
-    }
-    for name, times in seconds.items():
-        line = f'{name:16}{statistics.median(times[1:]):8.3f} s a step, {ratios[name, BASE]:.3f} of {BASE}; '
+    print(turns.setting())
+    ratios = {(one, other): statistics.median(turns.ratios(one, other)) for one in cases for other in (BASE, THEIRS)}
+    for name in cases:
+        line = f'{name:16}{turns.median(name):8.3f} s a step, {ratios[name, BASE]:.3f} of {BASE}; '
         line += f'{flops[name] / 1e9:7.1f} GFLOPs, {flops[name] / flops[BASE]:.3f}; '
         line += f'{kept[name] / 2**20:7.1f} MiB kept for the backbone'
-        print(line + (f'; peak {memory[name]:.2f} GiB' if cuda else ''))
+        print(line + (f'; peak {turns.memory[name]:.2f} GiB' if turns.cuda else ''))
     print(f'{OURS} / {THEIRS}: {ratios[OURS, THEIRS]:.3f}')
     wanted = flops[OURS] / flops[BASE]
     sys.exit(ratios[OURS, BASE] > 1.15 * wanted or ratios[OURS, THEIRS] > 1.05 or kept[OURS] > 0)

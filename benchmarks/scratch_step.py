@@ -9,14 +9,11 @@ is that of all its threads, which other work on the machine disturbs less than t
 """
 
 import argparse
-import copy
 import logging
 import statistics
-import time
 import warnings
 
 import rethink
-import torch
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
@@ -24,25 +21,20 @@ from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
+from turns import Turns, add_arguments
 
 THEIRS = 'mmdet::scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco.py'
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--size', type=int, nargs=2, default=(800, 1216), metavar=('HEIGHT', 'WIDTH'))
-    parser.add_argument('--images', type=int, default=1)
+    add_arguments(parser, size=(800, 1216), repeats=5)
     parser.add_argument('--objects', type=int, default=7, help='on each image; train2017 has 7.3')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
     args = parser.parse_args()
     register_all_modules(init_default_scope=False)
     init_default_scope('mmdet')
     logging.disable(logging.INFO)  # the initialisation of each tensor
     warnings.filterwarnings('ignore', message='To copy construct')
-    cuda = args.device != 'cpu'
-    clock = time.perf_counter if cuda else time.process_time
 
     size = tuple(args.size)
     inputs = demo_mm_inputs(
@@ -59,26 +51,12 @@ def main() -> None:
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cases[name] = model, build_optim_wrapper(model, cfg.optim_wrapper)
 
-    seconds, memory = {name: [] for name in cases}, {}
-    for _ in range(args.repeats + 1):  # the first warms up
-        for name, (model, optim_wrapper) in cases.items():
-            data = copy.deepcopy(inputs)
-            if cuda:
-                torch.cuda.reset_peak_memory_stats()
-                torch.cuda.synchronize()
-            start = clock()
-            loss = model.train_step(data, optim_wrapper)['loss'].item()  # waits for the GPU
-            seconds[name].append(clock() - start)
-            if cuda:
-                memory[name] = torch.cuda.max_memory_allocated() / 2**30
-            assert loss == loss, f'the loss of {name} is not a number'
-    device = torch.cuda.get_device_name() if cuda else f'CPU, {torch.get_num_threads()} threads'
-    precision = 'AMP' if args.amp else 'float32'
-    print(f'torch {torch.__version__}, {device}, {precision}, {args.images} x {size[0]} x {size[1]}')
-    for name, times in seconds.items():
-        line = f'{name:8}{statistics.median(times[1:]):9.3f} s a step'
-        print(line + (f' {memory[name]:8.2f} GiB' if cuda else ''))
-    ratios = [one / other for one, other in zip(seconds['ours'][1:], seconds['theirs'][1:], strict=True)]
+    turns = Turns(cases, inputs, args)
+    print(turns.setting())
+    for name in cases:
+        line = f'{name:8}{turns.median(name):9.3f} s a step'
+        print(line + (f' {turns.memory[name]:8.2f} GiB' if turns.cuda else ''))
+    ratios = turns.ratios('ours', 'theirs')
     print(f'ours / theirs: {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})')
 
 
