@@ -243,3 +243,18 @@ def test_a_group_on_cpu(file, cpu, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     launch.start_processes(cfg)
     assert len(calls) == 1 and os.environ['OMP_NUM_THREADS'] == '3'
+
+
+def test_a_config_of_an_installed_package_by_its_name():
+    """For our tools, with MMEngine's names; the work directory is named after the config."""
+    cfg = launch.load_config('mmdet::scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco')
+    assert cfg.model.type == 'MaskRCNN' and cfg.work_dir == 'work_dirs/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco'
+    own = launch.load_config('rethink::rethink/scratch_r50_gn_6x.py')
+    assert own.max_iters == 540_000 and own.filename == str(ROOT / 'configs/rethink/scratch_r50_gn_6x.py')
+    for name, message in {
+        'rethink::rethink/scratch_r50_gn_7x.py': "rethink has no config 'rethink/scratch_r50_gn_7x.py'",
+        'mmdet::scratch/none.py': r'there is no config \S+scratch/none.py',
+        'nowhere::a.py': "names the package 'nowhere', which is not installed; install it or name a file",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            launch.load_config(name)

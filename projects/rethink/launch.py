@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 import urllib.error
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from mmengine.runner.amp import autocast
 from . import hooks, loops  # noqa: F401  (registers what configs name)
 from .jobs import JobError
 from .preflight import ConfigError, find_types, latest_checkpoint, remote_checkpoints, say
+from .reuse import config_path
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).
 _RANK_VARIABLES = {
@@ -225,12 +227,35 @@ def _is_config(frame) -> bool:
     return '/site-packages/' not in frame.filename and not frame.filename.startswith('<')
 
 
+def config_file(name: str) -> str:
+    """The file of a config: ``name`` itself, or that of ``package::path``, which an installed package carries.
+
+    Raises:
+        ConfigError: there is no such package, or it is rethink and has no such config.
+    """
+    package, found, path = name.partition('::')
+    if not found:
+        return name
+    if package == 'rethink':
+        try:
+            return config_path(path)
+        except FileNotFoundError as error:
+            raise ConfigError(str(error)) from None
+    # MMEngine has the same for packages on its own list, by way of pkg_resources, which setuptools has dropped.
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f'{name} names the package {package!r}, which is not installed; install it or name a file.')
+    folder = Path(spec.submodule_search_locations[0]) / '.mim' / 'configs'
+    return str(folder / (path if path.endswith('.py') else f'{path}.py'))
+
+
 def read_config(path: str, import_custom_modules: bool = True) -> Config:
-    """Read a config file as it is.
+    """Read a config as it is: a file, or ``package::path``.
 
     Raises:
         ConfigError: no such file (with the nearest names), or an error in it or in a base (with file and line).
     """
+    path = config_file(path)
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f'there is no config {path}' + _nearest(file))

@@ -238,7 +238,7 @@ def test_bad_input_is_told_in_a_sentence(detector, tmp_path):
         load(str(SHAPES / 'scratch_r18_gn_1y.py'))
     with pytest.raises(ConfigError, match='there is no config'):
         load('mmdet::retinanet/retinanet_r18_fpn_9x_coco.py')
-    with pytest.raises(ConfigError, match='nowhere::a.py is in no installed package'):
+    with pytest.raises(ConfigError, match="nowhere::a.py names the package 'nowhere', which is not installed"):
         load('nowhere::a.py')
     (tmp_path / 'empty.py').write_text('a = 1')
     with pytest.raises(ConfigError, match='has no model, so there is nothing to measure'):

@@ -9,7 +9,6 @@ import contextlib
 import copy
 import gc
 import hashlib
-import importlib
 import json
 import logging
 import sys
@@ -28,7 +27,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from .. import config_path, launch
+from .. import launch
 from ..files import write_atomically
 from ..preflight import ConfigError
 from .cost import StepCost, step_cost
@@ -122,24 +121,10 @@ def load(name: str, options: dict | None = None) -> Config:
     Raises:
         ConfigError: there is no such config, it cannot be read, or it has no model.
     """
-    package, found, rest = name.partition('::')
-    if found:
-        name = _in_package(package, rest)
     cfg = launch.load_config(name, options)
     if not isinstance(cfg.get('model'), dict):
         raise ConfigError(f'{name} has no model, so there is nothing to measure; name the config of a detector.')
     return cfg
-
-
-def _in_package(package: str, name: str) -> str:
-    if package == 'rethink':
-        with contextlib.suppress(FileNotFoundError):
-            return config_path(name)
-    try:
-        folder = Path(importlib.import_module(package).__file__).parent
-    except ImportError:
-        raise ConfigError(f'{package}::{name} is in no installed package; name mmdet, mmpretrain or a path.') from None
-    return str(folder / '.mim' / 'configs' / name)
 
 
 def _without_weights(tree):

@@ -14,13 +14,11 @@ MMEngine's value.
 import ast
 import functools
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config
 
-from .. import config_path
-from ..launch import override, read_config
+from ..launch import config_file, override, read_config
 from ..preflight import ConfigError, read_content
 from .config_lines import COMMAND_LINE, Origin, Path_, read_base_places
 from .config_trace import Trace, locate
@@ -109,7 +107,7 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
         ConfigError: there is no such file, package, dump or config in the checkpoint, or it cannot be read.
     """
     if '::' in name:
-        file = _of_package(name)
+        file = config_file(name)
     elif os.path.isdir(name):
         name = file = _newest_dump(Path(name))
     elif Path(name).suffix in ('.pth', '.pt', '.tar', '.ckpt'):
@@ -119,22 +117,6 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     else:
         raise ConfigError(f'{name} is no config (.py, .json, .yml), work directory or checkpoint (.pth); name one.')
     return ResolvedConfig(name, file, read_config(file, import_custom_modules=False), options)
-
-
-def _of_package(name: str) -> str:
-    """The file of ``package::path``, below the configs that the wheel of an OpenMMLab package carries."""
-    package, _, path = name.partition('::')
-    if package == 'rethink':
-        try:
-            return config_path(path)
-        except FileNotFoundError as error:
-            raise ConfigError(str(error)) from None
-    # MMEngine has the same for packages on its own list, by way of pkg_resources, which setuptools has dropped.
-    found = find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise ConfigError(f'{name} names the package {package!r}, which is not installed; install it or name a file.')
-    folder = Path(found.submodule_search_locations[0]) / '.mim' / 'configs'
-    return str(folder / (path if path.endswith('.py') else f'{path}.py'))
 
 
 def _newest_dump(folder: Path) -> str:
