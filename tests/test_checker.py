@@ -214,12 +214,31 @@ def test_the_published_recipe_is_fine():
     assert not found(OURS) and not found(SCRATCH)
 
 
-def test_trainable_share_is_that_of_the_model():
-    cfg = Config.fromfile(config_path('rethink/pretrain_r50_gn_2x.py'))
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        Config.fromfile(config_path('rethink/pretrain_r50_gn_2x.py')),
+        # Computes with tensors while it is built.
+        Config(
+            dict(
+                model=dict(
+                    type='FCOS',
+                    backbone=dict(
+                        type='FrozenBackbone', of='EfficientNet', arch='b0', out_indices=(3, 4), allow_random=True
+                    ),
+                    neck=dict(type='FPN', in_channels=[40, 112], out_channels=8, num_outs=2),
+                    bbox_head=dict(type='FCOSHead', num_classes=2, in_channels=8),
+                )
+            )
+        ),
+    ],
+    ids=['R50', 'EfficientNet'],
+)
+def test_trainable_share_is_that_of_the_model(cfg):
     model = init.MODELS.build(dict(cfg.model, _scope_='mmdet'))
     total = sum(one.numel() for one in model.parameters())
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    assert init.trainable_share(cfg) == pytest.approx(trained / total, rel=1e-12)
+    assert 0 < trained < total and init.trainable_share(cfg) == pytest.approx(trained / total, rel=1e-12)
 
 
 # --- the tools -------------------------------------------------------------------------------------------------------
@@ -253,7 +272,22 @@ def test_training_stops_on_errors_and_goes_on_when_told_to(data, tmp_path, run_i
     assert not code and (tmp_path / 'run' / 'iter_2.pth').is_file()
 
 
-# --- MMDetection's own configs ---------------------------------------------------------------------------------------
+# --- configs of ours and MMDetection's own ---------------------------------------------------------------------------
+
+
+def of_ours() -> list[Path]:
+    return sorted(path for path in Path(OURS).parents[1].glob('*/*.py') if path.parent.name != '_base_')
+
+
+def test_no_error_in_some_configs_of_ours():
+    """One of each study, beginning and backbone."""
+    kinds = {(path.parent, *path.stem.split('_')[:2]): path for path in of_ours()}
+    assert len(kinds) > 25 and not errors_of(list(kinds.values()))
+
+
+@pytest.mark.long
+def test_no_error_in_any_config_of_ours():
+    assert not errors_of(of_ours())
 
 
 def own_configs() -> list[Path]:

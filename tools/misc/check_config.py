@@ -25,9 +25,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     found = {}
-    with launch.one_sentence():
+    with launch.one_sentence() as context:
         for path in args.configs:
-            cfg = launch.read_config(path)
+            context.cfg = cfg = launch.read_config(path)
             launch.override(cfg, args.cfg_options, path)
             found[path] = checker.check(cfg, args.gpus)
     if args.json:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from torch.overrides import TorchFunctionMode
 
 from ..preflight import _type_name
 from .facts import Backbone, Facts
@@ -174,14 +175,28 @@ def frozen_capacity(facts: Facts) -> Iterator[Finding]:
 
 
 def trainable_share(cfg: Config) -> float:
-    """Trainable parameters of all, of the model built without values (PyTorch's meta device)."""
+    """Trainable parameters of all, of the model built without values."""
     model = copy.deepcopy(cfg.model)
     _without_weights(model)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    with torch.device('meta'):
+    with _EmptyParameters():
         built = MODELS.build(model)
     numbers = [(one.numel(), one.requires_grad) for one in built.parameters()]
     return sum(number for number, trained in numbers if trained) / sum(number for number, _ in numbers)
+
+
+class _EmptyParameters(TorchFunctionMode):
+    """Layers get parameters without values, on PyTorch's meta device.
+
+    ``torch.device('meta')`` as a context would also take the values of what a backbone computes while it is built, as
+    EfficientNet's rates of stochastic depth.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.empty and kwargs.get('device') is None:
+            kwargs['device'] = 'meta'
+        return function(*args, **kwargs)
 
 
 def _without_weights(tree) -> None:
