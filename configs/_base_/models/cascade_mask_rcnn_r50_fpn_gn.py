@@ -21,19 +21,6 @@ model = dict(
         ],
     ),
     train_cfg=dict(
-        rcnn=[
-            dict(
-                _base_.model.train_cfg.rcnn,
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=iou,
-                    neg_iou_thr=iou,
-                    min_pos_iou=iou,
-                    match_low_quality=False,
-                    ignore_iof_thr=-1,
-                ),
-            )
-            for iou in _base_.stage_ious
-        ],
+        rcnn=[dict(_base_.model.train_cfg.rcnn, assigner=assigner) for assigner in _base_.stage_assigners],
     ),
 )

@@ -6,6 +6,9 @@ The class scores of the stages are averaged. Deviations of boxes and loss weight
 _base_ = ['./faster_rcnn_r50_fpn_swish.py', './cascade_stages.py']
 
 stage_ious = [0.5, 0.7, 0.8]
+stage_assigners = [
+    dict(_base_.stage_assigners[0], pos_iou_thr=iou, neg_iou_thr=iou, min_pos_iou=iou) for iou in stage_ious
+]
 model = dict(
     roi_head=dict(
         type='CascadeRoIHead',
@@ -21,17 +24,6 @@ model = dict(
         ],
     ),
     train_cfg=dict(
-        rcnn=[
-            dict(
-                _base_.model.train_cfg.rcnn,
-                assigner=dict(
-                    _base_.model.train_cfg.rcnn.assigner,
-                    pos_iou_thr=iou,
-                    neg_iou_thr=iou,
-                    min_pos_iou=iou,
-                ),
-            )
-            for iou in stage_ious
-        ],
+        rcnn=[dict(_base_.model.train_cfg.rcnn, assigner=assigner) for assigner in stage_assigners],
     ),
 )

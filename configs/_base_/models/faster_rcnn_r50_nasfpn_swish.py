@@ -1,5 +1,5 @@
-"""As faster_rcnn_r50_fpn_swish.py with a NAS-FPN."""
+"""As faster_rcnn_r50_fpn_swish.py with a NAS-FPN, whose activation is swish as well."""
 
 _base_ = ['./faster_rcnn_r50_fpn_swish.py', './nasfpn.py']
 
-model = dict(neck=_base_.nasfpn)
+model = dict(neck=dict(_base_.nasfpn, type='WithSwish', of='NASFPN'))

@@ -1,9 +1,8 @@
-"""NAS-FPN (https://arxiv.org/abs/1904.07392) of P3 to P7: 5 repeats of 256 channels, swish. A neck of detectors."""
+"""NAS-FPN (https://arxiv.org/abs/1904.07392) of P3 to P7, 5 repeats of 256 channels, as a detector's neck."""
 
 nasfpn = dict(
     _delete_=True,
-    type='WithSwish',
-    of='NASFPN',
+    type='NASFPN',
     in_channels=[256, 512, 1024, 2048],
     out_channels=256,
     num_outs=5,

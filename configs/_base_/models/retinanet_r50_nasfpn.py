@@ -1,16 +1,5 @@
-"""As retinanet_r50_fpn.py with a NAS-FPN (https://arxiv.org/abs/1904.07392), 5 repeats of 256 channels."""
+"""As retinanet_r50_fpn.py with a NAS-FPN."""
 
-_base_ = './retinanet_r50_fpn.py'
+_base_ = ['./retinanet_r50_fpn.py', './nasfpn.py']
 
-model = dict(
-    neck=dict(
-        _delete_=True,
-        type='NASFPN',
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        num_outs=5,
-        start_level=1,
-        stack_times=5,
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
-    ),
-)
+model = dict(neck=_base_.nasfpn)
