@@ -1,20 +1,23 @@
-"""Time of loading every config of the tree, and of a diff of two, beside plain ``Config.fromfile``.
+"""Time of loading every config of the tree, of a diff of two and of the checker, beside plain ``Config.fromfile``.
 
     python benchmarks/configs.py
 
 CPU time of one process (others may share the cores), medians of --repeats runs, all configs once. A diff is what
 tools/misc/diff_configs.py does behind its imports: both configs are loaded, the values compared, and the file and line
-of each difference found, with nothing kept from the run before. Pairs of the same kind, then of two studies.
+of each difference found, with nothing kept from the run before; pairs of the same kind, then of two studies. The
+checker is what tools/misc/check_config.py does behind its imports with one config, whose annotations are not there;
+all configs are checked first, so that the modules that a first one imports do not count.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rethink
 from mmengine.config import Config
+from rethink import checker, launch
 from rethink.analysis import config_diff, config_provenance, config_report, config_trace
 
 PAIRS = (
@@ -22,15 +25,18 @@ PAIRS = (
     ('rethink/scratch_r50_gn_aug_9x.py', 'rethink/scratch_r50_gn_aug_cascade_9x.py'),
     ('rethink/scratch_r50_gn_6x.py', 'hpt/pretrain_moco_r50_5ki.py'),
 )
+CHECKED = ('rethink/scratch_r50_gn_6x.py', 'hpt/pretrain_moco_r50_5ki.py', 'frozen/freeze_r50_fpn_72e.py')
 
 
-def seconds(function: Callable[[list[str]], None], paths: list[str], repeats: int) -> float:
-    times = []
+def seconds(functions: Sequence[Callable[[list[str]], None]], paths: list[str], repeats: int) -> list[float]:
+    """Median time of each function. They take turns, so that what else the machine does slows all of them."""
+    times = [[] for _ in functions]
     for _ in range(repeats):
-        start = time.process_time()
-        function(paths)
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+        for function, taken in zip(functions, times, strict=True):
+            start = time.process_time()
+            function(paths)
+            taken.append(time.process_time() - start)
+    return [statistics.median(taken) for taken in times]
 
 
 def load(paths: list[str]) -> None:
@@ -50,19 +56,32 @@ def trace(paths: list[str]) -> None:
         config_trace.Trace(path)
 
 
+def check(paths: list[str]) -> None:
+    for path in paths:
+        checker.text(checker.check(launch.read_config(path), gpus=8))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--repeats', type=int, default=9)
     args = parser.parse_args()
     root = Path(rethink.config_path(PAIRS[0][0])).parents[1]
     every = sorted(str(path) for path in root.rglob('*.py') if '_base_' not in path.parts)
-    loading, tracing = (seconds(one, every, 1) for one in (load, trace))
-    print(f'{len(every)} configs: Config.fromfile {loading:.1f} s, the line of each value {tracing:.1f} s', flush=True)
+    loading, tracing, checking = seconds((load, trace, check), every, 1)
+    print(
+        f'{len(every)} configs: Config.fromfile {loading:.1f} s, the line of each value {tracing:.1f} s, '
+        f'load and check {checking:.1f} s, {checking / loading:.2f} x',
+        flush=True,
+    )
     for pair in PAIRS:
         paths = [str(root / name) for name in pair]
-        plain, own = (seconds(one, paths, args.repeats) for one in (load, diff))
+        plain, own = seconds((load, diff), paths, args.repeats)
         ratio = f'{own / plain:.2f} x loading both ({1000 * plain:.0f} ms)'
         print(f'diff of {" and ".join(pair)}: {1000 * own:.0f} ms, {ratio}', flush=True)
+    for name in CHECKED:
+        plain, own = seconds((load, check), [str(root / name)], args.repeats)
+        ratio = f'{own / plain:.2f} x loading it ({1000 * plain:.0f} ms)'
+        print(f'load and check {name}: {1000 * own:.0f} ms, {ratio}', flush=True)
 
 
 if __name__ == '__main__':

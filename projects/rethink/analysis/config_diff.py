@@ -285,8 +285,9 @@ class _Walk:
         elif all(isinstance(value, list | tuple) for value in values) and any(map(_nested, values)):
             yield from self._lists(values, paths, label)
         elif not all(self._same(values[0], other, number, label) for number, other in enumerate(values)):
-            yield self._difference(label, paths, values)
-            yield from self._within(values, paths, label)
+            whole = self._difference(label, paths, values)
+            yield whole
+            yield from self._within(whole)
 
     def _same(self, first, other, number: int, label) -> bool:
         if label[-1] == 'type' and first is not ABSENT and other is not ABSENT:
@@ -319,17 +320,17 @@ class _Walk:
                 (*label, name),
             )
 
-    def _within(self, values, paths, label) -> Iterator[Difference]:
+    def _within(self, whole: Difference) -> Iterator[Difference]:
         """Weights and freezing inside a part that only some configs have are differences of their own."""
-        for number, (value, path) in enumerate(zip(values, paths, strict=True)):
+        for number, (value, path) in enumerate(zip(whole.values, whole.paths, strict=True)):
             for inner, one in _parts(value, ()):
-                name = (*label, *map(str, inner))
+                name = (*whole.label, *map(str, inner))
                 group = _rule(dotted(name))
-                if group == self._difference(label, paths, values).group or not _acts(group, inner[-1], one):
+                if group == whole.group or not _acts(group, inner[-1], one):
                     continue
-                at = [None] * len(values)
+                at = [None] * len(whole.values)
                 at[number] = (*path, *inner)
-                found = [ABSENT] * len(values)
+                found = [ABSENT] * len(whole.values)
                 found[number] = one
                 yield Difference(group, name, tuple(at), tuple(found))
 

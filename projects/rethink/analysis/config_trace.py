@@ -166,7 +166,7 @@ class _Tracer:
 
 def _call(name: str, node: ast.AST, *args: ast.expr) -> ast.Call:
     function = ast.Attribute(ast.Name('__trace__', ast.Load()), name, ast.Load())
-    return ast.fix_missing_locations(ast.copy_location(ast.Call(function, list(args), []), node))
+    return ast.copy_location(ast.Call(function, list(args), []), node)
 
 
 class _Instrument(ast.NodeTransformer):
