@@ -256,7 +256,7 @@ def test_levels_and_exit_codes(run_in_process):
     short = config_path('rethink/scratch_r50_gn_2x.py')
     assert run_tool(run_in_process, short)[0] == 0 and run_tool(run_in_process, short, '--strict')[0] == 1
     code, printed = run_tool(run_in_process, OURS, short, '--json')
-    content = json.loads(printed[printed.index('{') :])
+    content = json.loads(printed)
     assert code == 0 and content[OURS] == [] and content[short][0]['rule'] == 'scratch-short'
 
 

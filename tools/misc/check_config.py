@@ -7,9 +7,12 @@ an error, with --strict also for a warning.
 """
 
 import argparse
+import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+# stdout is for the findings alone, whatever is printed while packages are imported and models built.
+with contextlib.redirect_stdout(sys.stderr):
+    import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
 from rethink import checker, launch
 
@@ -25,7 +28,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     found = {}
-    with launch.one_sentence() as context:
+    with launch.one_sentence() as context, contextlib.redirect_stdout(sys.stderr):
         for path in args.configs:
             context.cfg = cfg = launch.read_config(path)
             launch.override(cfg, args.cfg_options, path)

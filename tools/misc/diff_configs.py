@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import sys
 
-# MMDetection may print while it is imported, and stdout is for programs too.
+# stdout is for the diff alone, whatever is printed while packages are imported and configs read.
 with contextlib.redirect_stdout(sys.stderr):
     import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
@@ -75,8 +75,9 @@ def main() -> None:
             if not args.cfg_options:
                 raise ConfigError('one config has nothing to differ from; name two, or --cfg-options to apply to it.')
             names = names * 2
-        configs = [config_provenance.read(name) for name in names[:-1]]
-        configs.append(config_provenance.read(names[-1], args.cfg_options))
+        with contextlib.redirect_stdout(sys.stderr):
+            configs = [config_provenance.read(name) for name in names[:-1]]
+            configs.append(config_provenance.read(names[-1], args.cfg_options))
         found = config_diff.diff(configs, args.only)
         lines = None if args.all else config_report.SCREEN
         sys.stdout.write(config_report.write(args.format, found, configs, lines))

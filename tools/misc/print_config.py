@@ -7,7 +7,7 @@ import argparse
 import contextlib
 import sys
 
-# MMDetection may print while it is imported, and stdout is for programs too.
+# stdout is for the config alone, whatever is printed while packages are imported and configs read.
 with contextlib.redirect_stdout(sys.stderr):
     import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
@@ -37,7 +37,8 @@ def main() -> None:
             )
         if args.only and not args.provenance:
             raise ConfigError('--only lists parts of a config with their lines; add --provenance, or leave it away.')
-        config = config_provenance.read(args.config, args.cfg_options)
+        with contextlib.redirect_stdout(sys.stderr):
+            config = config_provenance.read(args.config, args.cfg_options)
         if args.provenance:
             sys.stdout.write(config_report.listing(config, args.only))
         else:
