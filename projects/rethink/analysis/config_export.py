@@ -67,10 +67,11 @@ def export(config: ResolvedConfig, stock: bool = False) -> str:
         keys |= _OUR_KEYS | (_KEYS_OF_A_PROTOCOL if 'protocol' in values else set())
     read = {key: value for key, value in values.items() if key in keys}
     dropped = sorted(values.keys() - read.keys())
-    notes = _made_stock(config, read) if stock else []
-    used = sorted({kind for _, kind in _of_rethink(read)})
+    notes = _made_stock(read) if stock else []
+    ours = _of_rethink(read)
+    used = sorted({kind for _, kind in ours})
     if stock and used:
-        paths = [path for path, kind in _of_rethink(read)]
+        paths = [path for path, _ in ours]
         raise ConfigError(
             f'{config.name} needs {", ".join(used)} of rethink at {", ".join(paths)}, for which MMDetection has '
             'nothing equal; export it without --stock and install rethink where it is used.'
@@ -97,15 +98,17 @@ def _no_text(config: ResolvedConfig, what: str) -> str:
     )
 
 
-def _made_stock(config: ResolvedConfig, values: dict) -> list[str]:
+def _made_stock(values: dict) -> list[str]:
     """Exchange in place what has an equal in MMEngine or MMDetection; what was done, in sentences."""
     notes = []
-    for parent, key in _dicts_with_type(values):
-        if parent[key] in _STOCK:
-            notes.append(f'{parent[key]} of rethink is {_STOCK[parent[key]]} here.')
-            parent[key] = _STOCK[parent[key]]
-    if any(True for _ in _of_rethink({'tta_model': values.get('tta_model'), 'tta': values.get('tta_pipeline')})):
-        del values['tta_model'], values['tta_pipeline']
+    for _, part in _parts(values):
+        if part['type'] in _STOCK:
+            notes.append(f'{part["type"]} of rethink is {_STOCK[part["type"]]} here.')
+            part['type'] = _STOCK[part['type']]
+    of_tta = {key: values[key] for key in ('tta_model', 'tta_pipeline') if key in values}
+    if _of_rethink(of_tta):
+        for key in of_tta:
+            del values[key]
         notes.append('Test-time augmentation, which is a module of rethink, is left out.')
     imports = values.get('custom_imports', {})
     if 'rethink' in imports.get('imports', ()):
@@ -113,17 +116,6 @@ def _made_stock(config: ResolvedConfig, values: dict) -> list[str]:
         if not imports['imports']:
             del values['custom_imports']
     return list(dict.fromkeys(notes))
-
-
-def _dicts_with_type(tree) -> Iterator[tuple[dict, str]]:
-    if isinstance(tree, dict):
-        if isinstance(tree.get('type'), str):
-            yield tree, 'type'
-        for value in tree.values():
-            yield from _dicts_with_type(value)
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from _dicts_with_type(value)
 
 
 # --- what is ours ----------------------------------------------------------------------------------------------------
@@ -142,16 +134,19 @@ def registered() -> set[str]:
     return {name for root in vars(mmengine.registry).values() if isinstance(root, Registry) for name in names(root)}
 
 
-def _of_rethink(tree, path: str = '', ours: set[str] | None = None) -> Iterator[tuple[str, str]]:
+def _of_rethink(values: dict) -> list[tuple[str, str]]:
     """Path and type of every part that is a module of rethink."""
-    ours = registered() if ours is None else ours
-    if isinstance(tree, dict):
-        kind = tree.get('type')
-        if isinstance(kind, str) and kind.split('.')[-1] in ours:
-            yield path, kind
-    if isinstance(tree, dict | list | tuple):
-        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from _of_rethink(value, f'{path}.{key}'.lstrip('.'), ours)
+    ours = registered()
+    return [(path, part['type']) for path, part in _parts(values) if part['type'].split('.')[-1] in ours]
+
+
+def _parts(tree, path: str = '') -> Iterator[tuple[str, dict]]:
+    """Path and dict of everything that names its type."""
+    if isinstance(tree, dict) and isinstance(tree.get('type'), str):
+        yield path, tree
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for key, value in items:
+        yield from _parts(value, f'{path}.{key}'.lstrip('.'))
 
 
 # --- the header ------------------------------------------------------------------------------------------------------
