@@ -535,6 +535,7 @@ def test_the_listing(config):
 # --- the tools -------------------------------------------------------------------------------------------------------
 
 PAIR = [str(ROOT / f'configs/rethink/{init}_r50_gn_6x.py') for init in ('scratch', 'pretrain')]
+FROZEN = str(ROOT / 'configs/frozen/freeze_r50_fpn_72e.py')
 
 
 def test_the_tool_proves_a_comparison(run_in_process):
@@ -542,6 +543,9 @@ def test_the_tool_proves_a_comparison(run_in_process):
     assert code is None and '2 differences: init, freeze.' in text
     code, text = run_in_process('misc/diff_configs.py', *PAIR, '--expect', 'init')
     assert code == '--expect init: model.backbone.frozen_stages (freeze) differs as well.'
+    code, text = run_in_process('misc/diff_configs.py', PAIR[0], FROZEN, '--expect', 'freeze', '--format', 'json')
+    others = {one['group'] for one in json.loads(text)['differences']} - {'freeze', NAMES}
+    assert len(others) > 4 and re.search(r'^--expect freeze: (\S+ \(\w+\),? ){10}and \d+ more differ as well', code)
     code, text = run_in_process(
         'misc/diff_configs.py', PAIR[0], '--cfg-options', 'model.backbone.depth=18', '--expect', ''
     )

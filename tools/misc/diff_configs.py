@@ -17,6 +17,9 @@ from rethink import launch
 from rethink.analysis import config_diff, config_provenance, config_report
 from rethink.preflight import ConfigError
 
+# Differences that the sentence of --expect names.
+NAMED = 10
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -83,8 +86,9 @@ def main() -> None:
         sys.stdout.write(config_report.write(args.format, found, configs, lines))
         others = [] if groups is None else config_diff.unexpected(found, groups)
     if others:
-        named = ', '.join(dict.fromkeys(f'{one.places[0].name} ({one.group})' for one in config_diff.changes(others)))
-        sys.exit(f'--expect {args.expect}: {named} differ{"s" * (len(others) == 1)} as well.')
+        named = [f'{one.places[0].name} ({one.group})' for one in config_diff.changes(others)]
+        more = f' and {len(named) - NAMED} more' if len(named) > NAMED else ''
+        sys.exit(f'--expect {args.expect}: {", ".join(named[:NAMED])}{more} differ{"s" * (len(named) == 1)} as well.')
 
 
 if __name__ == '__main__':
