@@ -9,6 +9,7 @@ import torch.distributed
 from conftest import ROOT, write_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS
 from rethink import launch
 from rethink.jobs import JobError
 from rethink.preflight import ConfigError
@@ -258,3 +259,8 @@ def test_a_config_of_an_installed_package_by_its_name():
     }.items():
         with pytest.raises(ConfigError, match=message):
             launch.load_config(name)
+
+
+def test_what_cannot_be_built_without_a_config_keeps_its_traceback():
+    with pytest.raises(KeyError, match='Nowhere'), launch.one_sentence():
+        MODELS.build(dict(type='Nowhere'))

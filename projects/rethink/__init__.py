@@ -4,19 +4,24 @@ Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.
 name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``.
 """
 
+import contextlib
+import io
+
 from . import ops, reuse
 from .reuse import config_path
 
 ops.install()
 reuse.install()
 
-# After the ops: what these register may import modules that need them.
-from . import hooks, loops, models  # noqa: E402, F401
-from .datasets import coco_keypoint, few_labels, multi_label  # noqa: E402, F401
-from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: E402, F401
-from .models import keypoint_head, keypoint_tta, mme  # noqa: E402, F401
-from .optimizer import TrainableOptimWrapperConstructor  # noqa: E402, F401
-from .visualization import KeypointLocalVisualizer  # noqa: E402, F401
+# After the ops: what these register may import modules that need them. OneDL's packages print, when they are imported,
+# which optional ones they miss; stdout is for what a tool has to say.
+with contextlib.redirect_stdout(io.StringIO()):
+    from . import hooks, loops, models  # noqa: F401
+    from .datasets import coco_keypoint, few_labels, multi_label  # noqa: F401
+    from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: F401
+    from .models import keypoint_head, keypoint_tta, mme  # noqa: F401
+    from .optimizer import TrainableOptimWrapperConstructor  # noqa: F401
+    from .visualization import KeypointLocalVisualizer  # noqa: F401
 
 __version__ = '0.1.0'
 __all__ = ['config_path']

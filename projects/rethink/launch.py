@@ -412,7 +412,7 @@ def one_sentence():
         frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
         if isinstance(error, ConfigError):
             pass
-        elif 'build_from_cfg' in frames and 'run_iter' not in frames:
+        elif context.cfg is not None and 'build_from_cfg' in frames and 'run_iter' not in frames:
             # Data sets, optimiser and schedule are built when training starts.
             message = _cannot_be_built(context.cfg, error)
         elif not isinstance(error, urllib.error.URLError):

@@ -10,14 +10,13 @@ again when the command is started again.
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
-with contextlib.redirect_stdout(sys.stderr):  # some packages say something when they are imported
-    from rethink import launch
-    from rethink.analysis import config_cost, cost_report
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
+from rethink import launch
+from rethink.analysis import config_cost, cost_report
 from rethink.files import write_atomically
 from rethink.preflight import ConfigError
 from tqdm import tqdm

@@ -10,9 +10,7 @@ import argparse
 import contextlib
 import sys
 
-# stdout is for the findings alone, whatever is printed while packages are imported and models built.
-with contextlib.redirect_stdout(sys.stderr):
-    import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
 from rethink import checker, launch
 

@@ -7,9 +7,7 @@ import argparse
 import contextlib
 import sys
 
-# stdout is for the config alone, whatever is printed while packages are imported and configs read.
-with contextlib.redirect_stdout(sys.stderr):
-    import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
+import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_provenance, config_report
