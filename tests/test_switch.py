@@ -1,6 +1,7 @@
 """The switch from Mask R-CNN to a cascade: weights, momentum, schedule, both phases through the tool, wrong input."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import mmdet
 import pytest
 import torch
 from conftest import ROOT, run_tool
@@ -68,8 +70,10 @@ def test_the_first_phase_is_the_same_training_with_another_model(tmp_path):
     plain = Config.fromfile(ROOT / 'configs/shapes/scratch_r18_gn_6x.py')
     assert first.model == plain.model and first.param_scheduler == plain.param_scheduler == cfg.param_scheduler
     assert first.train_cfg.max_iters == 1200 and cfg.train_cfg.max_iters == 1800
-    for key in ('optim_wrapper', 'train_dataloader', 'val_evaluator', 'default_hooks'):
+    for key in ('optim_wrapper', 'train_dataloader', 'val_evaluator'):
         assert first[key] == cfg[key] == plain[key]
+    assert first.default_hooks == plain.default_hooks
+    assert cfg.default_hooks == plain.default_hooks | dict(switch=dict(type='SwitchHook'))
     assert first.work_dir == str(tmp_path / 'before_switch') and 'switch_from' not in first
     overridden = switch.first_phase(config(tmp_path, model=dict(roi_head=dict(mask_head=dict(num_convs=2)))))
     assert overridden.model.roi_head.mask_head.num_convs == 2
@@ -253,3 +257,18 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path, monkeypatch):
 def test_without_a_switch_there_is_one_training(tmp_path):
     cfg = Config.fromfile(Path(ROOT / 'configs/shapes/scratch_r18_gn_6x.py'))
     assert list(switch.phases(cfg)) == [cfg]
+
+
+def test_mmdetections_own_tool_stops_before_training(shapes, tmp_path):
+    """It knows nothing of the switch, and would train the cascade from the beginning."""
+    tool = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
+    arguments = [CONFIG, '--work-dir', tmp_path, '--cfg-options', *options(shapes)]
+    done = subprocess.run(
+        [sys.executable, *map(str, [tool, *arguments])], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode != 0
+    assert re.search(
+        r'ConfigError: .*scratch_r18_gn_6x\.py up to iteration 4 first .*train it with tools/train\.py of rethink',
+        done.stderr,
+    )
+    assert not read_run(tmp_path).train and not list(tmp_path.glob('*.pth'))

@@ -15,3 +15,5 @@ _base_ = [
 # Nothing to keep: random weights are never frozen.
 model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
 switch_from = dict(config='{{ fileDirname }}/scratch_r18_gn_6x.py', iteration=_base_.max_iters * 2 // 3)
+# Tools that know nothing of the switch stop here.
+default_hooks = dict(switch=dict(type='SwitchHook'))

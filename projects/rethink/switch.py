@@ -59,6 +59,7 @@ def first_phase(cfg: Config) -> Config:
     spec = _spec(cfg)
     first = copy.deepcopy(cfg)
     first.pop('switch_from')
+    first.default_hooks.pop('switch', None)  # the guard of what is to come
     first.model = Config.fromfile(spec.config).model
     if spec.get('model'):
         first.merge_from_dict(dict(model=spec.model))

@@ -42,7 +42,7 @@ FACTORS = {
     rf'schedule/train_cfg\.(max_iters|max_epochs|val_interval)|{_SCHEDULER}\.(end|T_max|milestones)|runtime/default_hooks\.(checkpoint|logger)\.interval|'
     r'runtime/log_processor\.window_size',
     'learning rate': rf'schedule/(optim_wrapper\..*|learning_rates)|{_SCHEDULER}\.(gamma|start_factor)',
-    'switch': r'schedule/switch_from\b.*',
+    'switch': r'schedule/switch_from\b.*|runtime/default_hooks\.switch',
     'augmentation': rf'{_TRAIN_SET}\.pipeline\b.*|data/train_pipeline\b.*',
     'image size': r'data/(image_size|.*\.(scale|size|crop_size))',
     'data share': rf'{_TRAIN_SET}\.(ann_file|indices)',

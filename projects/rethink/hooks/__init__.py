@@ -4,6 +4,7 @@ from .checkpoint import AtomicCheckpointHook
 from .features import FrozenFeaturesHook
 from .hierarchy import ExportBackboneHook, InitFromBaseHook
 from .norm import ReestimateBNHook, TrainBNOnlyHook
+from .switch import SwitchHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -11,5 +12,6 @@ __all__ = [
     'FrozenFeaturesHook',
     'InitFromBaseHook',
     'ReestimateBNHook',
+    'SwitchHook',
     'TrainBNOnlyHook',
 ]
