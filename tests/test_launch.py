@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -197,11 +199,22 @@ def test_syncbn_in_one_process_on_cpu_is_bn(file, cpu, monkeypatch, tmp_path, ki
     assert ('reverted to BatchNorm' if kind == 'SyncBN' else 'MMSyncBN in model.backbone') in ' '.join(told.split())
 
 
-def test_the_group_is_closed_at_the_end(tmp_path):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
-    with launch.one_sentence():
-        assert torch.distributed.is_initialized()
-    assert not torch.distributed.is_initialized()
+def test_one_of_several_processes_closes_its_group_and_ends_in_order(tmp_path):
+    """Without what Python does last: threads of the group that is still in use would end it with SIGABRT."""
+    script = f"""
+import atexit, torch.distributed
+from rethink import launch
+torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1)
+atexit.register(lambda: print('at exit', torch.distributed.is_initialized()))
+with launch.one_sentence():
+    print('trained', torch.distributed.is_initialized())
+print('Python goes on')
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ['trained True', 'at exit False']), done.stderr
+
+
+def test_a_process_of_its_own_goes_on():
     with launch.one_sentence():
         pass
 
