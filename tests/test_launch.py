@@ -104,9 +104,21 @@ def test_resume(file, tmp_path):
     launch.use_resume(cfg, None)
     assert 'resume' not in cfg
     launch.use_resume(cfg, 'auto')
-    assert cfg.resume is False and cfg.load_from is None
+    assert cfg.resume is False and cfg.get('load_from') is None
     launch.use_resume(cfg, 'some.pth')
     assert cfg.resume is True and cfg.load_from == 'some.pth'
+
+
+def test_without_a_checkpoint_to_resume_from_it_begins_with_load_from(file, tmp_path):
+    """A fine-tuning that is killed before its first checkpoint must not go on from random weights."""
+    for asked, in_config in (('auto', False), (None, True)):
+        cfg = launch.load_config(str(file), work_dir=str(tmp_path))
+        cfg.load_from, cfg.resume = 'classifier.pth', in_config
+        launch.use_resume(cfg, asked)
+        assert cfg.load_from == 'classifier.pth' and cfg.resume is (asked is None)
+    cfg = launch.load_config(str(file), dict(resume=True), work_dir=str(tmp_path))
+    launch.use_resume(cfg, None)
+    assert cfg.resume is False, 'resume = True in a config is --resume'
 
 
 # --- mixed precision -------------------------------------------------------------------------------------------------

@@ -75,6 +75,9 @@ def test_the_first_phase_is_the_same_training_with_another_model(tmp_path):
     assert first.default_hooks == plain.default_hooks
     assert cfg.default_hooks == plain.default_hooks | dict(switch=dict(type='SwitchHook'))
     assert first.work_dir == str(tmp_path / 'before_switch') and 'switch_from' not in first
+    fine_tuned = config(tmp_path)
+    fine_tuned.load_from = 'detector.pth'
+    assert switch.first_phase(fine_tuned).load_from == 'detector.pth', 'the training begins with the first part'
     overridden = switch.first_phase(config(tmp_path, model=dict(roi_head=dict(mask_head=dict(num_convs=2)))))
     assert overridden.model.roi_head.mask_head.num_convs == 2
 

@@ -126,6 +126,21 @@ def test_killed_and_resumed(file, work, name):
     assert [path.name for path in folder.glob('*.pth')] == ['iter_16.pth']
 
 
+def losses(log: str) -> dict[int, str]:
+    return {int(i): loss for i, loss in re.findall(r'Iter\(train\) \[ *(\d+)/\d+\].* loss: (\S+)', log)}
+
+
+def test_resume_without_a_checkpoint_is_a_training_from_load_from(file, work, one):
+    """As a grid starts each of its points: killed before the first checkpoint, or never begun."""
+    options = ['--cfg-options', f'load_from={one}', *EXACT]
+    plain = run_tool('train.py', file, '--work-dir', work / 'plain', *options)
+    resumed = run_tool('train.py', file, '--work-dir', work / 'resumed', '--resume', *options)
+    assert resumed.returncode == plain.returncode == 0, resumed.stderr
+    scratch = run_tool('train.py', file, '--work-dir', work / 'random', '--cfg-options', *EXACT)
+    assert losses(resumed.stdout) == losses(plain.stdout) != losses(scratch.stdout)
+    assert len(losses(plain.stdout)) == len(losses(scratch.stdout)) == 3
+
+
 def test_amp_on_cpu(file, work):
     result = run_tool('train.py', file, '--work-dir', work / 'amp', '--amp', '--cfg-options', *EXACT)
     assert result.returncode == 0, result.stderr

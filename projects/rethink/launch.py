@@ -338,14 +338,17 @@ def use_auto_scale_lr(cfg: Config) -> None:
 def use_resume(cfg: Config, resume: str | None) -> None:
     """``--resume``: from the given checkpoint, or (``'auto'``) the last complete one of the work directory.
 
-    Without any, training starts from the beginning, as with MMDetection's tools.
+    Without any, training starts from the beginning, as with MMDetection's tools: from the config's ``load_from``,
+    where it has one. ``resume = True`` in a config without ``load_from`` is ``'auto'``.
     """
+    if resume is None and cfg.get('resume') and not cfg.get('load_from'):
+        resume = 'auto'
     if resume is None:
         return
-    cfg.resume = True
-    cfg.load_from = latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
-    if cfg.load_from is None:
-        cfg.resume = False
+    checkpoint = latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
+    cfg.resume = checkpoint is not None
+    if cfg.resume:
+        cfg.load_from = checkpoint
 
 
 def use_tta(cfg: Config) -> None:

@@ -66,7 +66,7 @@ def first_phase(cfg: Config) -> Config:
     first.work_dir = str(Path(cfg.work_dir) / 'before_switch')
     # The schedule stays that of the whole training: what is to come later does not happen yet.
     first.train_cfg.max_iters = spec.iteration
-    first.load_from, first.resume = None, False
+    first.resume = False  # from load_from, where the config has one: the training begins here
     # Names of what MMEngine keeps for a whole process; the second part has its own.
     first.experiment_name = f'{Path(cfg.filename).stem}_before_switch'
     first.visualizer = ConfigDict(cfg.get('visualizer') or dict(type='Visualizer'), name='before_switch')
@@ -253,6 +253,8 @@ def phases(cfg: Config, resume: str | None = None) -> Iterator[Config]:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+    elif cfg.get('load_from'):
+        say(f'load_from ({cfg.load_from}) is not used: the training goes on from switch_from.checkpoint, {path}.')
     converted = convert(cfg, first, path)
     _open_group(cfg)
     target = Path(cfg.work_dir) / f'switched_at_{iteration}.pth'
