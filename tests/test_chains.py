@@ -23,8 +23,8 @@ from rethink.chains.images import images_of
 from rethink.chains.lengths import LENGTHS, same_until, set_length
 from rethink.chains.names import check_name, data_of, kind_of, steps_of
 from rethink.chains.steps import Step
+from rethink.errors import ConfigError
 from rethink.jobs import JobError, exclusively
-from rethink.preflight import ConfigError
 from torch import nn
 
 HPT = ROOT / 'configs' / 'hpt'

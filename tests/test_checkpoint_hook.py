@@ -9,10 +9,9 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from rethink.checkpoints import latest_checkpoint, read_checkpoint
 from rethink.files import write_atomically
 from rethink.hooks import checkpoint as module
-from rethink.hooks.checkpoint import read_checkpoint
-from rethink.preflight import latest_checkpoint
 from torch.utils.data import DataLoader
 
 NAMES = itertools.count()

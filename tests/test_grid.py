@@ -18,8 +18,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from rethink import grid
 from rethink.analysis.logs import read_run
+from rethink.errors import ConfigError
 from rethink.grid import Grid, Point
-from rethink.preflight import ConfigError
 
 RETHINK = ROOT / 'configs' / 'rethink'
 METRIC = 'coco/bbox_mAP'

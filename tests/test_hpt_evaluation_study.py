@@ -11,7 +11,7 @@ from mmpretrain.utils import register_all_modules
 from PIL import Image
 from rethink import launch, preflight
 from rethink.analysis.logs import read_run
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 CONFIGS = ROOT / 'configs'
 LINEAR, SEMI = (

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from rethink import launch
+from rethink.errors import ConfigError
 from rethink.jobs import JobError
-from rethink.preflight import ConfigError
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import rethink  # noqa: F401
 import torch
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from torch import nn
 
 PARAMWISE = [

@@ -9,7 +9,8 @@ from conftest import write_coco, write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from rethink import preflight
-from rethink.preflight import ConfigError, check, check_weights, coco_categories
+from rethink.errors import ConfigError
+from rethink.preflight import check, check_weights, coco_categories
 
 
 @pytest.fixture

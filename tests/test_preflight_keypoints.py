@@ -5,7 +5,8 @@ import json
 import pytest
 from mmengine.config import Config
 from rethink.datasets.coco_keypoint import PERSON_KEYPOINTS
-from rethink.preflight import ConfigError, check
+from rethink.errors import ConfigError
+from rethink.preflight import check
 
 
 def write(path, keypoints=PERSON_KEYPOINTS, annotated=True):

@@ -7,7 +7,8 @@ import pytest
 from mmengine.config import Config
 from rethink.datasets.shapes import CLASSES, DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
-from rethink.preflight import ConfigError, check
+from rethink.errors import ConfigError
+from rethink.preflight import check
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 from rethink import protocols
 from rethink.analysis.hpt import read_csv
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 HPT = ROOT / 'configs' / 'hpt'
 SEMI = [HPT / f'finetune_r50_bn_semi_{length}.py' for length in ('2.5ki', '90e')]

@@ -14,7 +14,7 @@ from mmpretrain.registry import DATASETS, TRANSFORMS
 from mmpretrain.utils import register_all_modules
 from PIL import Image
 from rethink import config_path, grid
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from rethink.robustness import POLICIES
 
 MOCO = 'hpt/pretrain_moco_r50_5ki.py'

@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from rethink import scaling
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 BASE = """
 train_dataloader = dict(batch_size=2)

@@ -20,7 +20,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from rethink import preflight, scaling, switch
 from rethink.analysis.logs import read_run
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 CONFIG = 'configs/shapes/scratch_r18_gn_cascade_6x.py'
 

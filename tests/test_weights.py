@@ -7,7 +7,7 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.utils import register_all_modules
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from rethink.weights import check_fit, load, read_backbone, read_weights
 from torch import nn
 

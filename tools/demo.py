@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from rethink.demos import Demo, from_scratch, frozen, hierarchy
+from rethink.errors import ConfigError
 from rethink.jobs import JobError
-from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
 STUDIES = dict(rethink=from_scratch, hpt=hierarchy, frozen=frozen)

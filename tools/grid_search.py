@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 from rethink import launch, schedules
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.grid import Grid, parse_options, points, write_medians, write_table
 from rethink.jobs import run_jobs
-from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
 

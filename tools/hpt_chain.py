@@ -17,10 +17,10 @@ from rethink import launch, schedules
 from rethink.chains.base import BN_IMAGES
 from rethink.chains.folder import Chains
 from rethink.chains.lengths import LENGTHS
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.grid import parse_options
 from rethink.jobs import run_jobs
-from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
 

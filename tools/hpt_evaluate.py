@@ -16,9 +16,9 @@ from pathlib import Path
 
 import rethink
 from rethink import launch, protocols, schedules
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.jobs import run_jobs
-from rethink.preflight import ConfigError
 
 TOOLS = Path(__file__).resolve().parent
 

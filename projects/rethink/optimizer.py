@@ -4,7 +4,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from .preflight import ConfigError
+from .errors import ConfigError
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

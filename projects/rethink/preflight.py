@@ -10,30 +10,15 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
 from xml.etree import ElementTree
 
-import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.registry import DATASETS, HOOKS, init_default_scope
 from torch import nn
 
-from .hooks.checkpoint import read_checkpoint
-
-
-class ConfigError(ValueError):
-    """Wrong input, told in one sentence: what is wrong, where, and what to do."""
-
-
-class NotOnlyWeights(ConfigError):
-    """A checkpoint that PyTorch's safe loader refuses: it names functions or classes, which loading would call."""
-
-
-def say(message: str) -> None:
-    """Print a line, from the first process of each machine."""
-    if os.environ.get('LOCAL_RANK', '0') == '0':
-        print(message, flush=True)
+from .checkpoints import compare, read_state_dict, shapes
+from .errors import ConfigError, NotOnlyWeights, say, some_names
 
 
 def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
@@ -234,12 +219,6 @@ def _classes(dataset: dict, kind) -> list[str] | None:
     return None if classes is None else list(classes)
 
 
-def some_names(names) -> str:
-    """The first names of some, for a sentence."""
-    names = sorted(names)
-    return ', '.join(map(repr, names[:4])) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
-
-
 def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | None:
     """The classes of a data set, after a look whether a COCO file has the same.
 
@@ -378,39 +357,7 @@ def _check_labels(name: str, dataset: dict, model: dict) -> None:
         )
 
 
-# --- checkpoints -----------------------------------------------------------------------------------------------------
-
-
-def _complete(path: Path) -> bool:
-    """Whether a checkpoint was written to its end (a torch.save file is a zip archive, whose index comes last)."""
-    import zipfile
-
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
-def latest_checkpoint(work_dir: str | os.PathLike) -> str | None:
-    """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
-
-    After a kill amid a save (with MMEngine's own hook), or when the folder was moved, that file may be empty, name a
-    half-written checkpoint or one of the old place; then the newest whole ``iter_*.pth`` or ``epoch_*.pth`` is taken.
-    None where there is no checkpoint.
-    """
-    folder = Path(work_dir)
-    pointer = folder / 'last_checkpoint'
-    if not pointer.is_file():
-        return None
-    named = pointer.read_text().strip()
-    if named and (os.path.isdir(named) or _complete(Path(named))):
-        return named
-    if named and _complete(folder / Path(named).name):
-        return str(folder / Path(named).name)
-    whole = [path for path in (*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')) if _complete(path)]
-    newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
-    say(
-        f'{pointer} names {named or "nothing"}, which is not a whole checkpoint; '
-        + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
-    )
-    return None if newest is None else str(newest)
+# --- weights ---------------------------------------------------------------------------------------------------------
 
 
 def remote_checkpoints(cfg) -> list[str]:
@@ -422,68 +369,6 @@ def remote_checkpoints(cfg) -> list[str]:
         elif isinstance(value, dict | list | tuple):
             found += remote_checkpoints(value)
     return sorted(set(found))
-
-
-def read_content(path: str, what: str):
-    """All that a local checkpoint holds, tensors mapped and not yet read.
-
-    Args:
-        what: its use, for the sentence of an error.
-
-    Raises:
-        NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs.
-        ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
-    """
-    if not os.path.isfile(path):
-        raise ConfigError(f'the checkpoint {path} ({what}) does not exist; name one that does, or train it first.')
-    try:
-        return read_checkpoint(path)
-    except UnpicklingError as error:
-        # PyTorch's words for a name that is not on its list, and ours for what getattr may not give.
-        if any(words in str(error).lower() for words in ('global', 'may not ask for')):
-            raise NotOnlyWeights(
-                f'{path} ({what}) holds more than weights, and loading that may run code; save its state_dict alone, '
-                'if you trust where it comes from.'
-            ) from error
-        raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
-    except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
-        raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
-
-
-def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
-    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
-
-    Args:
-        what: its use, for the sentence of an error.
-
-    Raises:
-        ConfigError: as :func:`read_content`, or it has no weights of a model.
-    """
-    content = read_content(path, what)
-    for key in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict):
-        raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
-    return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
-
-
-def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
-    """How many tensors match in name and shape; names the file lacks; names whose shape differs; tensors in all."""
-    own = {
-        key: value
-        for key, value in model.state_dict().items()
-        if isinstance(value, torch.Tensor) and not key.endswith('num_batches_tracked')
-    }
-    lacking = [key for key in own if key not in weights]
-    differing = [key for key in own if key in weights and own[key].shape != weights[key].shape]
-    return len(own) - len(lacking) - len(differing), lacking, differing, len(own)
-
-
-def _shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str:
-    theirs, ours = tuple(weights[key].shape), tuple(model.state_dict()[key].shape)
-    return f'{key} is {theirs} in the file and {ours} in the model'
 
 
 def _covers(
@@ -508,7 +393,7 @@ def _covers(
         weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     match, lacking, differing, total = compare(model, weights)
     if strict and (lacking or differing):
-        example = _shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
+        example = shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
         raise ConfigError(
             f'{path} does not fit the model: {match} of {total} tensors match, {len(lacking)} are missing and '
             f'{len(differing)} have another shape ({example}); use the config that the checkpoint was trained with.'
@@ -526,7 +411,7 @@ def _covers(
         if differing:
             raise ConfigError(
                 f'{path} ({what}) does not fit: {len(differing)} of {total} tensors have another shape '
-                f'({_shapes(model, weights, differing[0])}) and would stay random; name weights of this architecture '
+                f'({shapes(model, weights, differing[0])}) and would stay random; name weights of this architecture '
                 'or change the architecture.'
             )
         frozen = [key for key, one in model.named_parameters() if key in lacking and not one.requires_grad]

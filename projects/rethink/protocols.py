@@ -20,10 +20,11 @@ from mmengine.config import Config
 
 from . import launch
 from .datasets import splits
+from .errors import ConfigError
 from .files import write_atomically
 from .grid import Grid, Point, parse_options, points
 from .jobs import Job
-from .preflight import ConfigError, find_types
+from .preflight import find_types
 
 _SEED = 'randomness.seed'
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .preflight import ConfigError
+from .errors import ConfigError
 
 # Policy → transforms that never happen. The paper gives the names; that crop alone does not flip is our reading.
 POLICIES = {

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from .hooks.checkpoint import read_checkpoint
-from .preflight import ConfigError, say
+from .checkpoints import read_checkpoint
+from .errors import ConfigError, say
 
 # What a parameter scheduler (by_epoch=False) counts in iterations, and which of its numbers are learning rates.
 _SCHEDULER_ITERATIONS = ('begin', 'end', 'milestones', 'step_size', 'T_max', 'total_steps', 'periods', 'restarts')

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config, ConfigDict
 
-from .preflight import say
+from .errors import say
 
 # Learning rates of an iteration that are the same whenever the training ends.
 _WITHOUT_END = ('MultiStep', 'Step', 'Exponential')

@@ -23,10 +23,10 @@ from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
-from . import launch, preflight
+from . import checkpoints, launch, preflight
+from .checkpoints import read_checkpoint
+from .errors import ConfigError, say
 from .files import write_atomically
-from .hooks.checkpoint import read_checkpoint
-from .preflight import ConfigError, say
 
 _HEAD = 'roi_head.bbox_head.'
 _OF_FILES = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', 'best_score')
@@ -118,14 +118,14 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
         ConfigError: it is of another model or of another iteration, or has no optimiser to go on with.
     """
     spec = cfg.switch_from
-    weights = preflight.read_state_dict(path, 'switch_from')
+    weights = checkpoints.read_state_dict(path, 'switch_from')
     content = read_checkpoint(path)
     model = MODELS.build(ConfigDict(first.model))
-    match, lacking, differing, total = preflight.compare(model, weights)
+    match, lacking, differing, total = checkpoints.compare(model, weights)
     extra = [key for key in weights if key not in model.state_dict()]
     if lacking or differing or extra:
         example = (
-            preflight._shapes(model, weights, differing[0])
+            checkpoints.shapes(model, weights, differing[0])
             if differing
             else f'{lacking[0]} is not in the file'
             if lacking
@@ -205,9 +205,9 @@ def _check_fit(cfg: Config, first: Config) -> None:
         )
     before, after = MODELS.build(ConfigDict(first.model)), MODELS.build(ConfigDict(cfg.model))
     weights = seeded(before.state_dict(), first.model.roi_head.bbox_head, heads)
-    _, lacking, differing, _ = preflight.compare(after, weights)
+    _, lacking, differing, _ = checkpoints.compare(after, weights)
     if lacking or differing:
-        what = preflight._shapes(after, weights, differing[0]) if differing else f'it has no {lacking[0]}'
+        what = checkpoints.shapes(after, weights, differing[0]) if differing else f'it has no {lacking[0]}'
         raise ConfigError(f'{cfg.filename} cannot go on from the model of {cfg.switch_from.config}: {what}.')
 
 

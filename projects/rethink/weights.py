@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .preflight import ConfigError, compare, read_state_dict, some_names
+from .checkpoints import compare, read_state_dict
+from .errors import ConfigError, some_names
 
 
 class Weights(NamedTuple):

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rethink.analysis import class_ap
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 SIDE = 256
 

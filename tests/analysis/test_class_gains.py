@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rethink.analysis import class_ap, class_gains
 from rethink.analysis.class_gains import GROUPS, Gains
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from scipy import stats
 from test_class_ap import generate
 

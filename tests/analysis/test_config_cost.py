@@ -13,7 +13,7 @@ from rethink.analysis import config_cost, cost_report
 from rethink.analysis.config_cost import Cost, Setting, Step, load, measure, measure_once
 from rethink.analysis.cost import StepCost
 from rethink.analysis.generated_batch import OBJECTS, generate_batch, generate_proposals
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from torch import nn
 from torchvision.ops import box_iou
 

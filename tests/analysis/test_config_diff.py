@@ -27,7 +27,7 @@ from rethink.analysis.config_diff import (
 )
 from rethink.analysis.config_provenance import read
 from rethink.analysis.config_report import SCREEN, contrast, listing, show, table, write
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from test_config_provenance import CONFIGS, MMDET, sample, values_of
 
 CONFIG = """

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from mmengine.config import Config
 from rethink.analysis import config_export, config_provenance
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 CONFIGS = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
 # One of each study and of each kind of model.

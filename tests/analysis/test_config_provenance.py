@@ -11,7 +11,7 @@ from conftest import ROOT
 from mmengine.config import Config
 from rethink.analysis.config_provenance import ResolvedConfig, literal_config, read
 from rethink.analysis.config_trace import Trace, locate
-from rethink.preflight import ConfigError, NotOnlyWeights
+from rethink.errors import ConfigError, NotOnlyWeights
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 MMDET = sorted((Path(mmdet.__file__).parent / '.mim' / 'configs').rglob('*.py'))

@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.registry import init_default_scope
 from rethink.analysis import drift
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 register_all_modules(init_default_scope=False)
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from rethink.analysis import hpt, hpt_claims, hpt_figures
 from rethink.analysis.hpt import Comparison, Point, Result, Table
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def runs(dataset, chain, steps, *values, protocol='linear', val=True, metric='accuracy', **more) -> list[Result]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rethink.analysis import hpt_runs
 from rethink.analysis.hpt import Result, Table
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def train(folder: Path, iterations: int, hooks: list[dict]) -> Path:

@@ -20,7 +20,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
 from rethink import preflight
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 from test_rethink_configs import leaves, shortened, without
 from torch import nn
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from rethink import preflight
 from rethink.datasets import bdd
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 WIDTH, HEIGHT = 64, 36
 NAMES = dict(person='pedestrian', motor='motorcycle', bike='bicycle')

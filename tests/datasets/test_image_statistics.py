@@ -16,7 +16,7 @@ from conftest import ROOT
 from PIL import Image
 from rethink.datasets import image_statistics
 from rethink.datasets.image_statistics import Statistics, find_images, scan
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def smooth(random, height, width):

@@ -7,7 +7,7 @@ import official_layouts
 import pytest
 from official_layouts import NAMES, draw
 from rethink.datasets import layouts, splits
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def written(name, folder, number=None):

@@ -12,7 +12,7 @@ from conftest import ROOT
 from rethink.datasets import splits
 from rethink.datasets.layouts import Image
 from rethink.datasets.splits import deal, draw_labels
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def rng():

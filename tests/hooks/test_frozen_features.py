@@ -17,10 +17,10 @@ from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.utils import register_all_modules
 from PIL import Image
 from rethink.analysis.logs import read_run
+from rethink.errors import ConfigError
 from rethink.hooks import features as module
 from rethink.hooks.features import FeatureSet, FrozenFeaturesHook, always_the_same
 from rethink.hooks.hierarchy import InitFromBaseHook
-from rethink.preflight import ConfigError
 
 NAMES = itertools.count()
 SIZE = 32

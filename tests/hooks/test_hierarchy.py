@@ -8,9 +8,9 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
+from rethink.errors import ConfigError
 from rethink.hooks.norm import images_in_rounds
 from rethink.launch import use_amp
-from rethink.preflight import ConfigError
 from tiny_moco import backbone, classifier, config, copied, moco, train, write_images
 from torch import nn
 

@@ -9,9 +9,9 @@ from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
+from rethink.errors import ConfigError
 from rethink.hooks import ReestimateBNHook, TrainBNOnlyHook
 from rethink.hooks.norm import bn_layers, images_in_rounds, reestimate_bn
-from rethink.preflight import ConfigError
 from tiny_moco import classifier, config, copied, moco, train, write_images
 from torch import nn
 

@@ -11,9 +11,10 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
+from rethink.errors import ConfigError
 from rethink.hooks import InitFromBaseHook
 from rethink.models import Res5ExtraNorm
-from rethink.preflight import ConfigError, check_weights
+from rethink.preflight import check_weights
 from torch import nn
 
 BN = dict(type='BN', requires_grad=True)

@@ -16,9 +16,9 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from rethink import launch
+from rethink.errors import ConfigError
 from rethink.models.frozen import frozen as freeze
 from rethink.models.frozen import weight_names
-from rethink.preflight import ConfigError
 from tiny_detectors import BACKBONES, build, changed, copied, frozen, optimise, plain, retinanet, train
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks

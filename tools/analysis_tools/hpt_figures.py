@@ -16,8 +16,8 @@ from rethink.analysis import hpt_figures
 from rethink.analysis.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
 from rethink.analysis.hpt_claims import RECOMMENDED, words
 from rethink.analysis.hpt_runs import read
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.preflight import ConfigError
 
 
 def parse_args():

@@ -17,8 +17,8 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_cost, cost_report
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.preflight import ConfigError
 from tqdm import tqdm
 
 

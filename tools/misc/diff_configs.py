@@ -13,7 +13,7 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_diff, config_provenance, config_report
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 # Differences that the sentence of --expect names.
 NAMED = 10

@@ -10,8 +10,8 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_export, config_provenance
+from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.preflight import ConfigError
 
 
 def parse_args() -> argparse.Namespace:

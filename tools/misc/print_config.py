@@ -11,7 +11,7 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_provenance, config_report
-from rethink.preflight import ConfigError
+from rethink.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from ..preflight import ConfigError, some_names
+from ..errors import ConfigError, some_names
 
 # Areas up to 32², up to 96² and above, in pixels, as COCO has them.
 SIZES = ('all', 'small', 'medium', 'large')

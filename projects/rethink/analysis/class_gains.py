@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
-from ..preflight import ConfigError, say, some_names
+from ..errors import ConfigError, say, some_names
 from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_annotations, read_results
 
 GROUPS = ('rare', 'common', 'frequent')

@@ -28,8 +28,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from .. import launch
+from ..errors import ConfigError
 from ..files import write_atomically
-from ..preflight import ConfigError
 from .cost import StepCost, step_cost
 from .generated_batch import entries, generate_batch, generate_proposals
 

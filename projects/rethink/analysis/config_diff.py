@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 from .config_lines import Path_
 from .config_provenance import ResolvedConfig
 

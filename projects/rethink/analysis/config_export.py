@@ -19,7 +19,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from .. import __version__
-from ..preflight import ConfigError
+from ..errors import ConfigError
 from .config_provenance import ResolvedConfig
 
 # What is read at the top of a config: by MMEngine's Runner, by MMDetection's tools, by this project's.

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..checkpoints import read_content
+from ..errors import ConfigError
 from ..launch import config_file, override, read_config
-from ..preflight import ConfigError, read_content
 from .config_lines import COMMAND_LINE, Origin, Path_, read_base_places
 from .config_trace import Trace, locate
 

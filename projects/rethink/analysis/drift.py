@@ -21,7 +21,8 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ..preflight import ConfigError, read_state_dict, some_names
+from ..checkpoints import read_state_dict
+from ..errors import ConfigError, some_names
 from ..weights import read_weights
 from .curves import COLOURS, STYLES
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean, variance
 
 from ..chains.names import check_name
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 LINEAR, SEMI, DETECTION = 'linear', 'semi', 'detection'
 # How a pre-training is where nothing else is said: with all augmentations, on all of its images.

@@ -9,9 +9,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from ..checkpoints import read_checkpoint
+from ..errors import ConfigError
 from ..grid import Point
-from ..hooks.checkpoint import read_checkpoint
-from ..preflight import ConfigError
 from .hpt import DETECTION, FULL, WHOLE, Result, read_csv, steps_text
 from .logs import Run, read_run
 

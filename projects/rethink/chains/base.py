@@ -8,9 +8,9 @@ import torch
 from mmengine.config import Config
 
 from .. import launch
+from ..errors import ConfigError
 from ..hooks.hierarchy import InitFromBaseHook, write_backbone
 from ..hooks.norm import batches_beside_training, reestimate_bn, unwrapped
-from ..preflight import ConfigError
 
 # Ours: the paper does not say from how many images the statistics are. 200 batches, as in detectron2's precise BN.
 BN_IMAGES = 200 * 256

@@ -11,12 +11,12 @@ from mmengine.registry import DATASETS, MODELS
 
 from .. import launch, preflight
 from ..analysis.logs import read_run
+from ..checkpoints import read_checkpoint
+from ..errors import ConfigError, say
 from ..files import write_atomically
 from ..grid import config_content, first_difference
-from ..hooks.checkpoint import read_checkpoint
 from ..hooks.hierarchy import InitFromBaseHook, check_queue, exported
 from ..jobs import Job
-from ..preflight import ConfigError
 from .base import BN_IMAGES
 from .images import images_in, images_of
 from .lengths import same_until, set_length
@@ -267,7 +267,7 @@ class Chains:
             return
         wanted = (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
         if wanted and wanted != self._batch:
-            preflight.say(
+            say(
                 f'Each step has {self._batch} images ({self.processes} × {self.cfg.train_dataloader.batch_size}) and '
                 f'the learning rate is for {wanted}; change --gpus or train_dataloader.batch_size.'
             )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from .. import config_path, launch
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 
 class Images(NamedTuple):

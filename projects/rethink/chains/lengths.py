@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 from ..schedules import ENDS, schedulers, without_end
 
 # Iterations in the paper: of steps with a base, of those from random initialisation, of those that train BN alone.

@@ -2,7 +2,7 @@
 
 import re
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 _CHAIN = re.compile(r'T|B(\+S(-BN)?)?(\+T(-BN)?)?')
 _DATA = dict(B='target', S='source', T='target')

@@ -6,7 +6,7 @@
 
 from mmengine.config import Config
 
-from ..preflight import ConfigError, say
+from ..errors import ConfigError, say
 from . import data, init, pretraining, schedule  # noqa: F401  (they register their rules)
 from .facts import Facts
 from .findings import LEVELS, RULES, Finding, as_json, count, run, text

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from ..errors import ConfigError, some_names
 from ..files import write_atomically
-from ..preflight import ConfigError, some_names
 
 # The order of the release of 2018.
 CLASSES = ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motor', 'bike', 'traffic light', 'traffic sign')

@@ -27,8 +27,8 @@ import mmcv
 import numpy as np
 from tqdm import tqdm
 
+from ..errors import ConfigError
 from ..files import write_atomically
-from ..preflight import ConfigError
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 # Images that a process takes at a time, and seconds between two states on disk.

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from mmdet.datasets import VOCDataset
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 from .image_statistics import EXTENSIONS, find_images
 
 LABELLED = ('train', 'val', 'test')

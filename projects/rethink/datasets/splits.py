@@ -18,8 +18,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ..errors import ConfigError, some_names
 from ..files import write_atomically
-from ..preflight import ConfigError, some_names
 from .image_statistics import scan
 from .layouts import LABELLED, LAYOUTS, WHERE, Image
 

@@ -1,19 +1,13 @@
-"""Checkpoints that survive a kill at any moment, and that PyTorch's safe loader can read."""
+"""Checkpoints that survive a kill at any moment."""
 
-import os
-import pickle
 from collections import deque
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
-from mmengine.utils import digit_version
 
 from ..files import write_atomically
 
@@ -88,47 +82,3 @@ class AtomicCheckpointHook(CheckpointHook):
                 path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
                 if self.file_backend.isfile(path):
                     self.file_backend.remove(path)
-
-
-# Since 2.6 PyTorch loads only tensors and plain containers unless classes are named. MMEngine's checkpoints also hold
-# the logged values, HistoryBuffers over numpy arrays; mmengine 0.10.7 does not name them and fails to resume.
-
-
-def _statistic(owner: type, name: str):
-    """What a checkpoint asks of ``getattr``: a statistic of ``HistoryBuffer``, and of nothing else."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise pickle.UnpicklingError(f'A checkpoint may not ask for {name!r} of {owner!r}.')
-    return getattr(owner, name)
-
-
-def allow_history() -> None:
-    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints, without letting it run anything else."""
-    if digit_version(torch.__version__) < digit_version('2.6'):  # loads everything unless asked not to
-        return
-    core = getattr(np, '_core', None) or np.core
-    scalars = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')]
-    names = [HistoryBuffer, np.ndarray, np.dtype, *scalars]
-    for function in (core.multiarray._reconstruct, core.multiarray.scalar):
-        # numpy 2 moved them: files of either version are read under either.
-        names += [(function, f'numpy.{folder}.multiarray.{function.__name__}') for folder in ('_core', 'core')]
-    torch.serialization.add_safe_globals([*names, (_statistic, 'builtins.getattr')])
-
-
-def read_checkpoint(path: str | os.PathLike):
-    """What ``torch.save`` wrote to a local file, without running code from it and on CPU.
-
-    Tensors stay on disk until they are used.
-
-    Raises:
-        pickle.UnpicklingError: it is no checkpoint, or holds more than tensors, containers and MMEngine's logs.
-        RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
-    """
-    # Anew each time: OneDL's mmengine takes the classes off PyTorch's list again after each of its own loads.
-    allow_history()
-    try:
-        return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
-    except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
-        return torch.load(path, map_location='cpu', weights_only=True)
-
-
-allow_history()

@@ -18,8 +18,8 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ..errors import ConfigError
 from ..models.feature_classifier import FeatureClassifier
-from ..preflight import ConfigError
 from .norm import bn_layers, unwrapped
 
 # Transforms that make the same of an image each time.

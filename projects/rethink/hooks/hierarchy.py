@@ -12,10 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
+from ..checkpoints import read_checkpoint
+from ..errors import ConfigError, say
 from ..files import write_atomically
-from ..preflight import ConfigError, say
 from ..weights import check_fit, load, read_weights
-from .checkpoint import read_checkpoint
 from .norm import batches_beside_training, unwrapped
 
 

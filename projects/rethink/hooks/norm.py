@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 # mmcv's SyncBN needs compiled ops and is no _BatchNorm; a name does not ask for it to be there.
 _MMCV_SYNC_BN = 'SyncBatchNorm'

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 
 @HOOKS.register_module()

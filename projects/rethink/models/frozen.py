@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.registry import MODELS as MODELS_OF_ALL
 from torch import Tensor, nn
 
-from ..preflight import ConfigError, some_names
+from ..errors import ConfigError, some_names
 from .adapters import Adapter
 
 

@@ -7,7 +7,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from ..preflight import ConfigError
+from ..errors import ConfigError
 
 
 def rename(weights: dict[str, Tensor], names: dict[str, str], module: nn.Module, what: str) -> dict[str, Tensor]:

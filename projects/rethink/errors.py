@@ -1,0 +1,23 @@
+"""What the tools say: sentences about wrong input, and lines for a person."""
+
+import os
+
+
+class ConfigError(ValueError):
+    """Wrong input, told in one sentence: what is wrong, where, and what to do."""
+
+
+class NotOnlyWeights(ConfigError):
+    """A checkpoint that PyTorch's safe loader refuses: it names functions or classes, which loading would call."""
+
+
+def say(message: str) -> None:
+    """Print a line, from the first process of each machine."""
+    if os.environ.get('LOCAL_RANK', '0') == '0':
+        print(message, flush=True)
+
+
+def some_names(names) -> str:
+    """The first names of some, for a sentence."""
+    names = sorted(names)
+    return ', '.join(map(repr, names[:4])) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
