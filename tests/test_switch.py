@@ -251,7 +251,7 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     torch.save(dict(state_dict={}, meta=dict(iter=4), other=Path), tmp_path / 'code.pth')
     for name, message in (
         ('half', 'may be half-written|not a PyTorch checkpoint'),
-        ('code', 'holds more than weights'),
+        ('code', 'holds more than values'),
     ):
         with pytest.raises(ConfigError, match=message):
             next(switch.phases(config(tmp_path, checkpoint=str(tmp_path / f'{name}.pth'), iteration=4)))

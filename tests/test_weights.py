@@ -108,7 +108,7 @@ def test_old_files_lack_the_count_of_batches(resnet, tmp_path):
         (dict(state_dict={'visual.proj': torch.zeros(2)}), r"has no backbone: .* its 1 tensors \('visual\.proj'\)"),
         (dict(meta=dict(epoch=3)), 'has no backbone'),
         ([torch.zeros(1)], 'holds a list, not the weights'),
-        (dict(state_dict={}, path=nn.Linear), 'holds more than weights, and loading that may run code'),
+        (dict(state_dict={}, path=nn.Linear), 'holds more than values: it asks for '),
     ],
 )
 def test_what_is_no_backbone_is_one_sentence(tmp_path, content, message):

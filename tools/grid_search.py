@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch, schedules
+from rethink import launch, schedules, trust
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.grid import Grid, parse_options, points, write_medians, write_table
@@ -58,6 +58,7 @@ def parse_args():
     parser.add_argument(
         '--auto-scale', action='store_true', help='as with train.py: fit the schedule to the batch size'
     )
+    trust.add_argument(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the commands of the points and start nothing')
     parser.add_argument('--table', action='store_true', help='tabulate the grid as it is and start nothing')
     parser.add_argument(

@@ -13,7 +13,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch, schedules
+from rethink import launch, schedules, trust
 from rethink.chains.base import BN_IMAGES
 from rethink.chains.folder import Chains
 from rethink.chains.lengths import LENGTHS
@@ -64,6 +64,7 @@ def parse_args():
     )
     parser.add_argument('--gpus', type=int, help='train each step with dist_train.sh on so many GPUs (or processes)')
     parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='steps to run at a time')
+    trust.add_argument(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the steps and their commands and start nothing')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all steps share'

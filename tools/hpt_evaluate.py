@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import rethink
-from rethink import launch, protocols, schedules
+from rethink import launch, protocols, schedules, trust
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.jobs import run_jobs
@@ -38,6 +38,7 @@ def parse_args():
     parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='trainings at a time')
     parser.add_argument('--chain', default='', help='name of the backbone in results.csv, as in B+T')
     parser.add_argument('--steps', default='', help='its length in results.csv, in iterations')
+    trust.add_argument(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the commands of the trainings and start nothing')
     parser.add_argument('--table', action='store_true', help='write the tables as they are and start nothing')
     parser.add_argument(

@@ -6,7 +6,7 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import launch, preflight
+from rethink import launch, preflight, trust
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override the config, as in test_dataloader.batch_size=4',
     )
+    trust.add_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.

@@ -5,7 +5,7 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import checker, launch, preflight, scaling, schedules, switch
+from rethink import checker, launch, preflight, scaling, schedules, switch, trust
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-check', action='store_true', help='train also what the checker calls an error (docs/check_config.md)'
     )
+    trust.add_argument(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

@@ -1,17 +1,19 @@
 """What is pre-training worth to object detection? Modules of the three studies, for MMDetection.
 
 Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.ops`) and registers what the configs
-name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``.
+name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``. From then on no
+file of weights runs code when it is read (:mod:`rethink.trust`).
 """
 
 import contextlib
 import io
 
-from . import ops, reuse
+from . import ops, reuse, trust
 from .reuse import config_path
 
 ops.install()
 reuse.install()
+trust.install()
 
 # After the ops: what these register may import modules that need them. OneDL's packages print, when they are imported,
 # which optional ones they miss; stdout is for what a tool has to say.

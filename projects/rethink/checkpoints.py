@@ -4,36 +4,10 @@ import os
 import pickle
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.utils import digit_version
 from torch import nn
 
 from .errors import ConfigError, NotOnlyWeights, say
-
-# Since 2.6 PyTorch loads only tensors and plain containers unless classes are named. MMEngine's checkpoints also hold
-# the logged values, HistoryBuffers over numpy arrays; mmengine 0.10.7 does not name them and fails to resume.
-
-
-def _statistic(owner: type, name: str):
-    """What a checkpoint asks of ``getattr``: a statistic of ``HistoryBuffer``, and of nothing else."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise pickle.UnpicklingError(f'A checkpoint may not ask for {name!r} of {owner!r}.')
-    return getattr(owner, name)
-
-
-def allow_history() -> None:
-    """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints, without letting it run anything else."""
-    if digit_version(torch.__version__) < digit_version('2.6'):  # loads everything unless asked not to
-        return
-    core = getattr(np, '_core', None) or np.core
-    scalars = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'uint32', 'float32', 'float64')]
-    names = [HistoryBuffer, np.ndarray, np.dtype, *scalars]
-    for function in (core.multiarray._reconstruct, core.multiarray.scalar):
-        # numpy 2 moved them: files of either version are read under either.
-        names += [(function, f'numpy.{folder}.multiarray.{function.__name__}') for folder in ('_core', 'core')]
-    torch.serialization.add_safe_globals([*names, (_statistic, 'builtins.getattr')])
 
 
 def read_checkpoint(path: str | os.PathLike):
@@ -42,11 +16,10 @@ def read_checkpoint(path: str | os.PathLike):
     Tensors stay on disk until they are used.
 
     Raises:
-        pickle.UnpicklingError: it is no checkpoint, or holds more than tensors, containers and MMEngine's logs.
+        NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs (:mod:`rethink.trust`).
+        pickle.UnpicklingError: it is no checkpoint.
         RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
     """
-    # Anew each time: OneDL's mmengine takes the classes off PyTorch's list again after each of its own loads.
-    allow_history()
     try:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
     except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
@@ -99,13 +72,9 @@ def read_content(path: str, what: str):
         raise ConfigError(f'the checkpoint {path} ({what}) does not exist; name one that does, or train it first.')
     try:
         return read_checkpoint(path)
+    except NotOnlyWeights as error:
+        raise NotOnlyWeights(f'{str(error).rstrip(".")} ({what}).') from None
     except pickle.UnpicklingError as error:
-        # PyTorch's words for a name that is not on its list, and ours for what getattr may not give.
-        if any(words in str(error).lower() for words in ('global', 'may not ask for')):
-            raise NotOnlyWeights(
-                f'{path} ({what}) holds more than weights, and loading that may run code; save its state_dict alone, '
-                'if you trust where it comes from.'
-            ) from error
         raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
     except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
@@ -145,6 +114,3 @@ def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, li
 def shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str:
     theirs, ours = tuple(weights[key].shape), tuple(model.state_dict()[key].shape)
     return f'{key} is {theirs} in the file and {ours} in the model'
-
-
-allow_history()

@@ -8,7 +8,7 @@ class ConfigError(ValueError):
 
 
 class NotOnlyWeights(ConfigError):
-    """A checkpoint that PyTorch's safe loader refuses: it names functions or classes, which loading would call."""
+    """A file that holds more than values, and would run code when it is read (:mod:`rethink.trust`)."""
 
 
 def say(message: str) -> None:

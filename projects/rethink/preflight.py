@@ -18,7 +18,7 @@ from mmengine.registry import DATASETS, HOOKS, init_default_scope
 from torch import nn
 
 from .checkpoints import compare, read_state_dict, shapes
-from .errors import ConfigError, NotOnlyWeights, say, some_names
+from .errors import ConfigError, say, some_names
 
 
 def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
@@ -381,11 +381,7 @@ def _covers(
     from .models.frozen import Frozen
     from .models.pretrained import rename
 
-    try:
-        weights = read_state_dict(path, what)
-    except NotOnlyWeights:
-        say(f'{path} holds more than weights, so whether it fits the model is not known before it is loaded.')
-        return
+    weights = read_state_dict(path, what)
     if names:
         weights = rename(weights, names, model, f'{path} ({what})')
     if prefix:
@@ -461,10 +457,7 @@ def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | Non
     """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
     if prefix is None or _remote(path) or os.path.isdir(path):
         return None
-    try:
-        weights = read_state_dict(path, 'weights of a frozen backbone')
-    except NotOnlyWeights:
-        return None
+    weights = read_state_dict(path, 'weights of a frozen backbone')
     shapes = {key: value.shape for key, value in weights.items()}
     return {key for key, value in backbone.state_dict().items() if shapes.get(f'{prefix}{key}') == value.shape}
 

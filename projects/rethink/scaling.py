@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from .checkpoints import read_checkpoint
+from .checkpoints import read_content
+from .dumped import literal_config
 from .errors import ConfigError, say
 
 # What a parameter scheduler (by_epoch=False) counts in iterations, and which of its numbers are learning rates.
@@ -201,13 +202,15 @@ def check_resume(cfg: Config) -> None:
     Raises:
         ConfigError: ``cfg.load_from`` was scaled to another batch size than ``cfg``.
     """
-    if not (cfg.get('resume') and cfg.get('load_from') and cfg.get('auto_scaled')):
+    if not (cfg.get('resume') and cfg.get('load_from') and cfg.get('auto_scaled')) or '://' in cfg.load_from:
         return
+    content = read_content(cfg.load_from, 'resume')
+    meta = content.get('meta') if isinstance(content, dict) else None
+    text = meta.get('cfg') if isinstance(meta, dict) else None
     try:
-        meta = read_checkpoint(cfg.load_from)['meta']
-        before = Config.fromstring(meta['cfg'], '.py').get('auto_scaled')
-    except Exception:  # of another program, or broken; preflight says which
-        return
+        before = literal_config(text or '').get('auto_scaled')
+    except (ValueError, SyntaxError):
+        before = None
     if before != cfg.auto_scaled:
         had = f'{before["images_in_step"]} images in a step' if before else 'no --auto-scale'
         raise ConfigError(

@@ -244,7 +244,7 @@ def wrong(kind: str, base, folder) -> tuple[dict, dict]:
         ('deeper', r'100 of 180 tensors match, 80 are missing .*name a checkpoint of this architecture'),
         ('shallower', r"100 of 100 tensors match, 80 are not in the model \('layer1\.2"),
         ('wider', 'tensors match, .* have another shape'),
-        ('code', 'holds more than weights, and loading that may run code'),
+        ('code', 'holds more than values: it asks for '),
         ('queue', 'queue_len is 22, not a multiple of the 4 images of a batch'),
         ('twice', 'both load_from .* and InitFromBaseHook'),
         ('remote', 'not a local file; download it'),

@@ -11,7 +11,7 @@ or any checkpoint of a frozen run, whose backbone is what it began with; several
 import argparse
 from pathlib import Path
 
-from rethink import launch
+from rethink import launch, trust
 from rethink.analysis import drift
 from rethink.files import write_atomically
 
@@ -23,6 +23,7 @@ def parse_args():
     parser.add_argument('before', type=Path, help='checkpoint that the training began with, or of a frozen run')
     parser.add_argument('after', type=Path, nargs='+', help='checkpoints of detectors')
     parser.add_argument('--out', type=Path, default=Path('drift'), help='folder of the tables and the picture')
+    trust.add_argument(parser)
     return parser.parse_args()
 
 

@@ -11,7 +11,7 @@ missing.
 import argparse
 from pathlib import Path
 
-from rethink import launch
+from rethink import launch, trust
 from rethink.analysis import hpt_figures
 from rethink.analysis.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
 from rethink.analysis.hpt_claims import RECOMMENDED, words
@@ -38,6 +38,7 @@ def parse_args():
         '--margin', type=float, default=0.0, help='points below which a difference is none, whatever the reruns say'
     )
     parser.add_argument('--metric', nargs='+', default=[], help='read the rows with these metrics alone')
+    trust.add_argument(parser)
     return parser.parse_args()
 
 

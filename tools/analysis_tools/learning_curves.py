@@ -14,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from rethink import launch
 from rethink.analysis import curves, published
 from rethink.analysis.logs import read_run
 
@@ -36,6 +37,11 @@ def parse_args():
 
 def main():
     args = parse_args()
+    with launch.one_sentence():
+        show(args)
+
+
+def show(args) -> None:
     if args.published:
         if not args.published.is_file():
             sys.exit(f'error: there is no metafile {args.published}; the studies have configs/<study>/metafile.yml.')

@@ -11,7 +11,7 @@ import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
-from rethink import launch
+from rethink import launch, trust
 from rethink.analysis import config_diff, config_provenance, config_report
 from rethink.errors import ConfigError
 
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the last config'
     )
+    trust.add_argument(parser)
     return parser.parse_args()
 
 

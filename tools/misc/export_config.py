@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmengine.config import DictAction
-from rethink import launch
+from rethink import launch, trust
 from rethink.analysis import config_export, config_provenance
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--force', action='store_true', help='write over a file that is there')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    trust.add_argument(parser)
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import DictAction
-from rethink import launch, preflight
+from rethink import launch, preflight, trust
 from rethink.chains.base import BN_IMAGES, reestimate_base
 
 
@@ -19,6 +19,7 @@ def main():
     parser.add_argument('checkpoint', help='local file with the backbone, written by any of docs/hpt.md')
     parser.add_argument('out', help='file for the backbone; what is logged goes beside it')
     parser.add_argument('--num-images', type=int, default=BN_IMAGES, help='how many (default: %(default)s)')
+    trust.add_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args()
     with launch.one_sentence() as context:

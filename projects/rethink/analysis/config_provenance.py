@@ -11,7 +11,6 @@ MMEngine's value.
 * JSON, YAML and the text within a checkpoint give the file alone.
 """
 
-import ast
 import functools
 import os
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints import read_content
+from ..dumped import literal_config, read_dumped
 from ..errors import ConfigError
 from ..launch import config_file, override, read_config
 from .config_lines import COMMAND_LINE, Origin, Path_, read_base_places
@@ -101,7 +101,8 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
 
     Args:
         name: a config file; ``package::path`` of an installed package; a work directory, for the newest config that
-            was dumped there; or a checkpoint, for the config that it was trained with.
+            was dumped there; or a checkpoint, for the config that it was trained with. The last two are read and not
+            executed.
         options: overrides, as of ``--cfg-options``.
 
     Raises:
@@ -110,7 +111,8 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     if '::' in name:
         file = config_file(name)
     elif os.path.isdir(name):
-        name = file = _newest_dump(Path(name))
+        name = _newest_dump(Path(name))
+        return ResolvedConfig(name, name, read_dumped(name), options)
     elif Path(name).suffix in ('.pth', '.pt', '.tar', '.ckpt'):
         return ResolvedConfig(name, name, _of_checkpoint(name), options)
     elif Path(name).suffix in ('.py', '.json', '.yml', '.yaml') or not os.path.exists(name):
@@ -145,36 +147,3 @@ def _of_checkpoint(path: str) -> Config:
         return Config(literal_config(text))
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f'the config within the checkpoint {path} is more than values ({error}).') from error
-
-
-def literal_config(text: str) -> dict:
-    """The variables of a dumped config, which has nothing but values in it: read, and not executed.
-
-    Raises:
-        ValueError: it has something else.
-        SyntaxError: it is not Python.
-    """
-    values = {}
-    for node in ast.parse(text).body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
-            raise ValueError(f'line {node.lineno} is no assignment')
-        values[node.targets[0].id] = ast.literal_eval(_Literal().visit(node.value))
-    return values
-
-
-class _Literal(ast.NodeTransformer):
-    """``dict(a=1)`` as ``{'a': 1}``, of which ``ast.literal_eval`` knows what is a value and what is not."""
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        named = isinstance(node.func, ast.Name) and node.func.id == 'dict' and all(one.arg for one in node.keywords)
-        # Names that are no identifiers are written dict({'a.b': 1}).
-        literal = [one for one in node.args if isinstance(one, ast.Dict)]
-        if not named or len(literal) != len(node.args):
-            raise ValueError(f'line {node.lineno} calls something')
-        result = ast.Dict([], [])
-        for one in literal:
-            result.keys += one.keys
-            result.values += [self.visit(value) for value in one.values]
-        result.keys += [ast.Constant(one.arg) for one in node.keywords]
-        result.values += [self.visit(one.value) for one in node.keywords]
-        return ast.copy_location(result, node)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..dumped import read_dumped
+
 
 @dataclass
 class Run:
@@ -24,9 +26,9 @@ class Run:
 
     @cached_property
     def config(self) -> Config | None:
-        """The config of the latest start, as MMEngine dumped it; None before the first."""
+        """The config of the latest start, as MMEngine dumped it, read and not executed; None before the first."""
         dumped = sorted(self.work_dir.glob('*/vis_data/config.py'))
-        return Config.fromfile(dumped[-1], import_custom_modules=False) if dumped else None
+        return read_dumped(dumped[-1]) if dumped else None
 
     @property
     def max_iters(self) -> int | None:

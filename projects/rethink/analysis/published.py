@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
 
+from ..dumped import read_dumped
 from .logs import Run, read_run
 
 # Metrics as metafiles name them, and as MMEngine's log does.
@@ -64,7 +64,7 @@ class Row:
 def tested_with_tta(run: Run) -> dict[str, float]:
     """What the latest ``tools/test.py --tta`` of the run's last checkpoint measured; empty where there was none."""
     for log in sorted(run.work_dir.glob('*/*.json'), reverse=True):
-        config = Config.fromfile(log.parent / 'vis_data' / 'config.py', import_custom_modules=False)
+        config = read_dumped(log.parent / 'vis_data' / 'config.py')
         # launch.use_tta puts the detector into a wrapper that has the settings.
         if 'tta_cfg' in config.model and Path(config.load_from).name == f'iter_{run.max_iters}.pth':
             return json.loads(log.read_text())
