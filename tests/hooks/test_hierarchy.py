@@ -131,6 +131,13 @@ def test_the_copy_happens_only_at_step_0(base):
     assert torch.equal(model.backbone.bn1.running_mean, model.encoder_k.module[0].bn1.running_mean)
 
 
+def test_a_resume_without_a_checkpoint_begins_with_the_base(data, base, tmp_path):
+    """As MMDetection's own tools ask for it: the runner is told to resume, and finds nothing to resume from."""
+    _, watch = train(config(data, tmp_path / 'new', max_iters=1, custom_hooks=[begin(base)], resume=True))
+    weights = torch.load(base, weights_only=True)['state_dict']
+    assert torch.equal(watch.before['backbone.conv1.weight'], weights['backbone.conv1.weight'])
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path):
     """The base is gone by then: to begin again would fail."""
     moved = tmp_path / 'base.pth'

@@ -56,7 +56,7 @@ class InitFromBaseHook(Hook):
         self.projector = projector
 
     def before_train(self, runner) -> None:
-        if runner._resume or runner.iter > 0:
+        if runner.iter > 0:  # not where a resume found no checkpoint, and training begins
             return
         if runner._load_from:
             raise ConfigError(
