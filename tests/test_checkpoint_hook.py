@@ -118,7 +118,7 @@ def test_resume_finds_the_newest_whole_checkpoint(tmp_path, left, capsys):
     else:
         (work / 'last_checkpoint').write_text('')
     assert latest_checkpoint(work) == (whole and str(whole))
-    assert ('not a whole checkpoint' in capsys.readouterr().out) == (left != 'moved')
+    assert ('last_checkpoint names' in capsys.readouterr().out) == (left != 'moved')
 
 
 def test_no_checkpoint_is_the_beginning(tmp_path):

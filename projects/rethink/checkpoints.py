@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from . import soundness
 from .errors import ConfigError, NotOnlyWeights, say
 
 
@@ -17,42 +19,93 @@ def read_checkpoint(path: str | os.PathLike):
 
     Raises:
         NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs (:mod:`rethink.trust`).
+        ConfigError: it is not a file, or its index is broken (:func:`rethink.soundness.check_file`).
         pickle.UnpicklingError: it is no checkpoint.
         RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
     """
+    soundness.check_file(path, checksums=False)
     try:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
     except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
         return torch.load(path, map_location='cpu', weights_only=True)
 
 
-def _complete(path: Path) -> bool:
-    """Whether a checkpoint was written to its end (a torch.save file is a zip archive, whose index comes last)."""
-    import zipfile
-
-    return path.is_file() and zipfile.is_zipfile(path)
+# A path is shorter; what is longer is another file.
+_LONGEST_PATH = 4096
 
 
-def latest_checkpoint(work_dir: str | os.PathLike) -> str | None:
+def _named(pointer: Path) -> str | None:
+    """The path in ``last_checkpoint``; None where it is a folder, binary or otherwise none."""
+    if soundness.other_than_file(pointer):
+        return None
+    with open(pointer, 'rb') as file:
+        content = file.read(_LONGEST_PATH + 1)
+    text = content.decode('utf-8', errors='replace').strip()
+    return text if 0 < len(text) <= _LONGEST_PATH and text.isprintable() else None
+
+
+def _fault(path: Path) -> str | None:
+    """Why training cannot go on from a file; None where it is a whole checkpoint."""
+    try:
+        soundness.check_file(path)
+    except ConfigError as error:
+        return str(error).split(';')[0]
+    # What PyTorch wrote before 1.6 has no index at its end that says that it is whole.
+    return None if zipfile.is_zipfile(path) else f'{path} is not a whole checkpoint'
+
+
+def _step(path: Path) -> tuple[float, int]:
+    """By which the newer of two checkpoints is told; where all were copied at once, by their number."""
+    digits = path.stem.rpartition('_')[2]
+    return path.stat().st_mtime, int(digits) if digits.isdecimal() else 0
+
+
+def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str | None:
     """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
 
-    After a kill amid a save (with MMEngine's own hook), or when the folder was moved, that file may be empty, name a
-    half-written checkpoint or one of the old place; then the newest whole ``iter_*.pth`` or ``epoch_*.pth`` is taken.
+    After a kill amid a save (with MMEngine's own hook), when the folder was moved, or when a disk lost a part, that
+    file may be empty or something else, or name a checkpoint that is half-written, damaged or of the old place. Then
+    the newest ``iter_*.pth`` or ``epoch_*.pth`` whose index and checksums are right is taken, and a line says so.
     None where there is no checkpoint.
+
+    Args:
+        folders: a checkpoint may be a folder, as those of DeepSpeed are.
     """
     folder = Path(work_dir)
     pointer = folder / 'last_checkpoint'
-    if not pointer.is_file():
-        return None
-    named = pointer.read_text().strip()
-    if named and (os.path.isdir(named) or _complete(Path(named))):
+    named = _named(pointer)
+    if named and folders and os.path.isdir(named):
         return named
-    if named and _complete(folder / Path(named).name):
-        return str(folder / Path(named).name)
-    whole = [path for path in (*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')) if _complete(path)]
-    newest = max(whole, key=lambda path: path.stat().st_mtime, default=None)
+    faults = []
+    # The folder's own before that of the old place, from which this one may be a copy.
+    for path in dict.fromkeys([folder / Path(named).name, Path(named)] if named else []):
+        if not os.path.lexists(path):
+            continue
+        fault = _fault(path)
+        if fault is None:
+            if path.resolve().parent != folder.resolve():
+                say(f'{pointer} names {path}, of another folder, and there is none of this name here: resuming it.')
+            return str(path)
+        faults.append(fault)
+    others = [*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')]
+    others = sorted((path for path in others if path.is_file()), key=_step, reverse=True)
+    newest = None
+    for path in others:
+        fault = _fault(path)
+        if fault is None:
+            newest = path
+            break
+        faults += [fault] if fault not in faults else []
+    if newest is None and not faults and not os.path.lexists(pointer):
+        return None
+    if named:
+        what = f'{pointer} names {named}, which is not a whole checkpoint'
+    else:
+        what = f'{pointer} names no checkpoint' if os.path.lexists(pointer) else f'there is no {pointer}'
+    if faults:
+        what += f' ({"; ".join(faults)})'
     say(
-        f'{pointer} names {named or "nothing"}, which is not a whole checkpoint; '
+        f'{what}; '
         + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
     )
     return None if newest is None else str(newest)
@@ -68,8 +121,10 @@ def read_content(path: str, what: str):
         NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs.
         ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
     """
-    if not os.path.isfile(path):
-        raise ConfigError(f'the checkpoint {path} ({what}) does not exist; name one that does, or train it first.')
+    other = soundness.other_than_file(path)
+    if other:
+        raise ConfigError(f'the checkpoint {path} ({what}) {other}; name a checkpoint, or train it first.')
+    soundness.check_file(path)
     try:
         return read_checkpoint(path)
     except NotOnlyWeights as error:

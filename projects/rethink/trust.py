@@ -34,6 +34,7 @@ from mmengine.fileio.handlers import PickleHandler, YamlHandler, register_handle
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
+from . import soundness
 from .dumped import what_it_would_run
 from .errors import NotOnlyWeights
 
@@ -185,6 +186,9 @@ def _guard_torch() -> None:
     def load(f, map_location=None, pickle_module=None, *, weights_only=None, **options):
         if trusted(f):
             return original(f, map_location, pickle_module, weights_only=False, **options)
+        if isinstance(f, str | os.PathLike) and os.path.exists(f):
+            # Whoever maps a file reads what they need of it, and asks for the checksums themselves.
+            soundness.check_file(f, checksums=not options.get('mmap'))
         try:
             with _only_logs():
                 content = original(f, map_location, weights_only=True, **options)
