@@ -8,9 +8,9 @@ import torch
 from conftest import write_coco, write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from rethink import preflight
+from rethink.coverage import check_weights, remote_checkpoints
 from rethink.errors import ConfigError
-from rethink.preflight import check, check_weights, coco_categories
+from rethink.preflight import check, coco_categories
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_init_cfg_that_would_freeze_random_weights(cfg, whole, tmp_path):
 def test_remote_checkpoints_are_left_to_mmengine(cfg):
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
     check(cfg, model=True)
-    assert preflight.remote_checkpoints(cfg) == ['torchvision://resnet18']
+    assert remote_checkpoints(cfg) == ['torchvision://resnet18']
 
 
 def test_checkpoints_that_are_none(cfg, model, whole, tmp_path):

@@ -6,7 +6,7 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import launch, preflight, trust
+from rethink import coverage, launch, preflight, trust
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def main() -> None:
             launch.use_tta(cfg)
         launch.start_processes(cfg)
         runner = launch.build_runner(cfg)
-        preflight.check_weights(cfg, runner.model, strict=True)
+        coverage.check_weights(cfg, runner.model, strict=True)
         if args.out:
             launch.dump_predictions(runner, args.out)
         runner.test()

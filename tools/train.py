@@ -5,7 +5,7 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import DictAction
-from rethink import checker, launch, preflight, scaling, schedules, switch, trust
+from rethink import checker, coverage, launch, preflight, scaling, schedules, switch, trust
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,7 +68,7 @@ def main() -> None:
             preflight.check(context.cfg, 'train')
             launch.start_processes(context.cfg)
             runner = launch.build_runner(context.cfg)
-            preflight.check_weights(context.cfg, runner.model)
+            coverage.check_weights(context.cfg, runner.model)
             runner.train()
             runner = None
 

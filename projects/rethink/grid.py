@@ -20,11 +20,11 @@ from mmengine.config import Config, DictAction
 
 from . import preflight, scaling
 from .analysis.logs import Run, read_run
+from .config_tree import find_types
 from .errors import ConfigError
 from .files import write_atomically
 from .hooks.hierarchy import ExportBackboneHook, exported
 from .jobs import Job
-from .preflight import find_types
 from .robustness import policy_overrides, share_overrides
 
 # --- axes: what a value changes in a config --------------------------------------------------------------------------

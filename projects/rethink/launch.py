@@ -29,9 +29,10 @@ from mmengine.runner.amp import autocast
 
 from . import hooks, loops  # noqa: F401  (registers what configs name)
 from .checkpoints import latest_checkpoint
+from .config_tree import find_types
+from .coverage import remote_checkpoints
 from .errors import ConfigError, say
 from .jobs import JobError
-from .preflight import find_types, remote_checkpoints
 from .reuse import config_path
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).

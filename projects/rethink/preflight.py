@@ -1,7 +1,7 @@
 """What is wrong with a run, found before it starts: one sentence that says what, where and what to do.
 
-:func:`check` looks at a config and the files that it names, :func:`check_weights` at a model and its checkpoints.
-Neither trains, downloads or writes.
+:func:`check` looks at a config and the files that it names, :func:`rethink.coverage.check_weights` at a model and its
+checkpoints. Neither trains, downloads or writes.
 """
 
 import importlib.util
@@ -13,32 +13,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mmengine.config import Config
-from mmengine.model import BaseModule
-from mmengine.registry import DATASETS, HOOKS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 from torch import nn
 
-from .checkpoints import compare, read_state_dict, shapes
-from .errors import ConfigError, say, some_names
-
-
-def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
-    """The dotted names of all ``type`` entries in a nested config whose value, without its scope, is in ``names``."""
-    found = []
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
-    for key, value in items:
-        if key == 'type' and _type_name(value) in names:
-            found.append(path)
-        found += find_types(value, names, f'{path}.{key}')
-    return found
-
-
-def _type_name(kind) -> str:
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
-
-
-def _remote(path) -> bool:
-    return '://' in str(path)
-
+from .config_tree import is_remote, type_name
+from .coverage import check_weights
+from .errors import ConfigError, some_names
 
 # --- packages --------------------------------------------------------------------------------------------------------
 
@@ -58,10 +38,10 @@ def _check_packages(tree, path: str) -> None:
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
     for key, value in items:
         # `of` is the type in what wraps another module, such as FrozenBackbone.
-        package = _PACKAGES.get(_type_name(value)) if key in ('type', 'of') else None
+        package = _PACKAGES.get(type_name(value)) if key in ('type', 'of') else None
         if package and importlib.util.find_spec(package) is None:
             raise ConfigError(
-                f'{path}.{key} is {_type_name(value)}, which needs the package {package}, and that is not installed; '
+                f'{path}.{key} is {type_name(value)}, which needs the package {package}, and that is not installed; '
                 f'`pip install {package}`.'
             )
         _check_packages(value, f'{path}.{key}')
@@ -94,7 +74,7 @@ def datasets(dataset: dict, name: str) -> Iterator[tuple[str, dict]]:
 
 
 def _join(root: str | None, path: str) -> str:
-    return path if not root or os.path.isabs(path) or _remote(path) else os.path.join(root, path)
+    return path if not root or os.path.isabs(path) or is_remote(path) else os.path.join(root, path)
 
 
 def _local(dataset: dict) -> bool:
@@ -114,11 +94,11 @@ def _check_files(name: str, dataset: dict) -> None:
     paths['folder'] = [_join(root, folder) for folder in folders if isinstance(folder, str)]
     if dataset.get('sub_data_root'):
         paths['folder'].append(_join(root, dataset['sub_data_root']))
-    if not paths['folder'] and root and ('annotation file' in paths or _type_name(dataset.get('type')) in _FOLDERS):
+    if not paths['folder'] and root and ('annotation file' in paths or type_name(dataset.get('type')) in _FOLDERS):
         paths['folder'].append(root)
     for kind, wanted in paths.items():
         for path in wanted:
-            if path and not _remote(path) and not os.path.exists(os.path.expanduser(path)):
+            if path and not is_remote(path) and not os.path.exists(os.path.expanduser(path)):
                 raise ConfigError(f'the {kind} {path} of {name} does not exist; {_how_to_get(path)}.')
 
 
@@ -134,7 +114,7 @@ def _check_voc(name: str, dataset: dict, classes: list[str] | None) -> None:
     """
     root, prefix = dataset.get('data_root'), dataset.get('data_prefix') or {}
     image_set, year = _join(root, dataset.get('ann_file', '')), _join(root, prefix.get('sub_data_root', ''))
-    if _remote(year) or not os.path.isfile(image_set):
+    if is_remote(year) or not os.path.isfile(image_set):
         return
     images = Path(image_set).read_text().splitlines()
     if not images:
@@ -231,7 +211,7 @@ def _check_classes(name: str, dataset: dict, kind, subset: bool) -> list[str] | 
     if not (isinstance(kind, type) and issubclass(kind, CocoDataset)) or not dataset.get('ann_file'):
         return classes
     path = _join(dataset.get('data_root'), dataset['ann_file'])
-    if classes is None or _remote(path) or not os.path.isfile(path):
+    if classes is None or is_remote(path) or not os.path.isfile(path):
         return classes
     categories = coco_categories(path)
     if categories is None:
@@ -277,7 +257,7 @@ def _head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
 
 def _check_keypoints(name: str, path: str, classes: list[str] | None, names=None, head: dict | None = None) -> None:
     """A COCO file has keypoints for these classes, as many as the data set has names and the head has heat maps."""
-    if _remote(path) or not os.path.isfile(path):
+    if is_remote(path) or not os.path.isfile(path):
         return
     categories = [one for one in coco_categories(path) or [] if classes is None or one['name'] in classes]
     annotated = bool(categories) and all(one.get('keypoints') for one in categories)
@@ -318,12 +298,12 @@ def _check_num_classes(model: dict, name: str, classes: list[str], kind) -> None
 def _check_folders(name: str, dataset: dict, model: dict) -> None:
     """A classifier has as many outputs as its data set has folders, which are its classes."""
     number = (model.get('head') or {}).get('num_classes')
-    if _type_name(dataset.get('type')) != 'CustomDataset' or dataset.get('ann_file') or not isinstance(number, int):
+    if type_name(dataset.get('type')) != 'CustomDataset' or dataset.get('ann_file') or not isinstance(number, int):
         return
     prefix = dataset.get('data_prefix') or ''
     prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
     folder = _join(dataset.get('data_root'), prefix)
-    if _remote(folder) or dataset.get('with_label') is False or (dataset.get('metainfo') or {}).get('classes'):
+    if is_remote(folder) or dataset.get('with_label') is False or (dataset.get('metainfo') or {}).get('classes'):
         return
     found = sum(entry.is_dir() for entry in os.scandir(folder))
     if found != number:
@@ -357,181 +337,6 @@ def _check_labels(name: str, dataset: dict, model: dict) -> None:
         )
 
 
-# --- weights ---------------------------------------------------------------------------------------------------------
-
-
-def remote_checkpoints(cfg) -> list[str]:
-    """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
-    found = []
-    for key, value in cfg.items() if isinstance(cfg, dict | Config) else enumerate(cfg):
-        if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and _remote(value):
-            found.append(value)
-        elif isinstance(value, dict | list | tuple):
-            found += remote_checkpoints(value)
-    return sorted(set(found))
-
-
-def _covers(
-    model: nn.Module, path: str, what: str, prefix: str = '', strict: bool = False, names: dict | None = None
-) -> None:
-    """A checkpoint gives something (``strict``: everything) to a model; says how much.
-
-    ``names`` are layers that it calls otherwise than the model, and that it gives as a whole.
-    """
-    from .models.frozen import Frozen
-    from .models.pretrained import rename
-
-    weights = read_state_dict(path, what)
-    if names:
-        weights = rename(weights, names, model, f'{path} ({what})')
-    if prefix:
-        prefix = prefix if prefix.endswith('.') else prefix + '.'
-        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    match, lacking, differing, total = compare(model, weights)
-    if strict and (lacking or differing):
-        example = shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
-        raise ConfigError(
-            f'{path} does not fit the model: {match} of {total} tensors match, {len(lacking)} are missing and '
-            f'{len(differing)} have another shape ({example}); use the config that the checkpoint was trained with.'
-        )
-    if match == 0:
-        names = f' below {prefix!r}' if prefix else ''
-        first = next(iter(weights), None)
-        has = f'the file{names} begins with {first}' if first else f'the file has no tensor{names}'
-        raise ConfigError(
-            f'{path} ({what}) gives the model nothing: 0 of {total} tensors match; {has} and the model with '
-            f'{next(iter(model.state_dict()), "nothing")}.'
-        )
-    # A load that MMEngine would call partial, and carry on.
-    if what.startswith('init_cfg') and _loads_as_it_is(model):
-        if differing:
-            raise ConfigError(
-                f'{path} ({what}) does not fit: {len(differing)} of {total} tensors have another shape '
-                f'({shapes(model, weights, differing[0])}) and would stay random; name weights of this architecture '
-                'or change the architecture.'
-            )
-        frozen = [key for key, one in model.named_parameters() if key in lacking and not one.requires_grad]
-        # A backbone that is frozen whole is looked at as a whole, with everything that gives it weights.
-        if frozen and not isinstance(model, Frozen):
-            raise ConfigError(
-                f'{path} ({what}) lacks {len(frozen)} of the frozen tensors ({frozen[0]}), which would freeze '
-                'random weights; name weights that have them or set frozen_stages=-1.'
-            )
-    say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
-
-
-def _loads_as_it_is(model: nn.Module) -> bool:
-    """Whether an init_cfg gives a model tensors by name; a class with an ``init_weights`` of its own may convert."""
-    plain = getattr(type(model), 'plain', type(model))
-    return getattr(plain, 'init_weights', None) is BaseModule.init_weights
-
-
-def _init_cfgs(module: nn.Module) -> list[dict]:
-    """The parts of a module's ``init_cfg`` that load a checkpoint."""
-    entries = getattr(module, 'init_cfg', None) or []
-    return [
-        entry
-        for entry in (entries if isinstance(entries, list | tuple) else [entries])
-        if _type_name(entry.get('type')) in ('Pretrained', 'RenamedPretrained') and entry.get('checkpoint')
-    ]
-
-
-def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, str | None]]:
-    """The checkpoints that give a module weights, and what its tensors' names begin with there.
-
-    None in the place of the latter where it is not known before the checkpoint is loaded.
-    """
-    if cfg.get('load_from'):
-        yield cfg.load_from, f'{name}.'
-    for outer, module in model.named_modules():
-        if name != outer and outer and not name.startswith(f'{outer}.'):
-            continue
-        inner = name[len(outer) :].lstrip('.')
-        for entry in _init_cfgs(module):
-            parts = ((entry.get('prefix') or '').rstrip('.'), inner)
-            known = _loads_as_it_is(module) and 'names' not in entry
-            yield entry['checkpoint'], ''.join(f'{part}.' for part in parts if part) if known else None
-
-
-def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | None:
-    """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
-    if prefix is None or _remote(path) or os.path.isdir(path):
-        return None
-    weights = read_state_dict(path, 'weights of a frozen backbone')
-    shapes = {key: value.shape for key, value in weights.items()}
-    return {key for key, value in backbone.state_dict().items() if shapes.get(f'{prefix}{key}') == value.shape}
-
-
-def _check_frozen(cfg: Config, model: nn.Module) -> None:
-    """Local checkpoints give each backbone that is frozen whole all of its weights, unless random ones are allowed.
-
-    Where one is not local or not known before it is loaded, the backbone itself looks before its first step.
-    """
-    from .models.frozen import Frozen, weight_names
-
-    for name, backbone in model.named_modules():
-        if not isinstance(backbone, Frozen) or backbone.allow_random or not backbone.not_given:
-            continue
-        sources = list(_sources(cfg, model, name))
-        if not sources:
-            raise ConfigError(
-                f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
-                f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
-            )
-        given = [_given(backbone, path, prefix) for path, prefix in sources]
-        missing = set() if None in given else backbone.not_given.difference(*given)
-        if missing:
-            total = len(weight_names(backbone))
-            raise ConfigError(
-                f'the frozen model.{name} gets {total - len(missing)} of {total} tensors from '
-                f'{" and ".join(path for path, _ in sources)}, and the others ({some_names(missing)}) would stay '
-                'random; name a checkpoint of this architecture and its prefix, or freeze random ones with '
-                f'model.{name}.allow_random=True.'
-            )
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    from mmengine.model import BaseTTAModel, is_model_wrapper
-
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
-    """The local checkpoints of a config fit its model.
-
-    ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
-    ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
-    is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. Files that
-    are not local are left to MMEngine. The base of an ``InitFromBaseHook`` must give the whole backbone. So must these
-    together, where the backbone is a ``FrozenBackbone``; random weights are frozen only with its ``allow_random``.
-
-    Args:
-        model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
-
-    Raises:
-        ConfigError: a checkpoint does not exist, cannot be read, or does not fit.
-    """
-    model = _unwrapped(model)
-    strict = strict or bool(cfg.get('resume'))
-    load_from = cfg.get('load_from')
-    if load_from and not _remote(load_from) and not os.path.isdir(load_from):
-        _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
-    if strict:  # everything is overwritten
-        return
-    bases = [hook for hook in cfg.get('custom_hooks') or [] if _type_name(hook.get('type')) == 'InitFromBaseHook']
-    for hook in bases:
-        HOOKS.build(hook).check(model)
-    if not bases:
-        _check_frozen(cfg, model)
-    for name, module in model.named_modules():
-        for entry in _init_cfgs(module):
-            if not _remote(entry['checkpoint']):
-                what = f'init_cfg of model{"." if name else ""}{name}'
-                _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
-
-
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
@@ -540,9 +345,9 @@ def _check_evaluator(cfg: Config, stage: str) -> None:
     for index, evaluator in enumerate(evaluators if isinstance(evaluators, list | tuple) else [evaluators]):
         path = evaluator.get('ann_file') if isinstance(evaluator, dict) else None
         name = f'{stage}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{stage}_evaluator'
-        if path and not _remote(path) and not os.path.exists(path):
+        if path and not is_remote(path) and not os.path.exists(path):
             raise ConfigError(f'the annotation file {path} of {name} does not exist; {_how_to_get(path)}.')
-        of_keypoints = path and _type_name(evaluator.get('type')) == 'CocoKeypointMetric'
+        of_keypoints = path and type_name(evaluator.get('type')) == 'CocoKeypointMetric'
         if of_keypoints and 'keypoints' in evaluator.get('metric', 'keypoints'):
             _check_keypoints(name, path, None)
 
@@ -553,7 +358,8 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     Args:
         stage: ``'train'`` looks at the training and validation data (with ``ValAndTestLoop`` also at the test data),
             ``'test'`` at the test data.
-        model: also check the checkpoints against this model (:func:`check_weights`); True builds it from the config.
+        model: also check the checkpoints against this model (:func:`rethink.coverage.check_weights`); True builds it
+            from the config.
 
     Raises:
         ConfigError: the first thing that is wrong.
@@ -566,7 +372,7 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
     for part in ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'test_dataloader', 'test_evaluator'):
         _check_packages(cfg.get(part), part)
     stages = ('train', 'val') if stage == 'train' else (stage,)
-    if stage == 'train' and _type_name((cfg.get('val_cfg') or {}).get('type')) == 'ValAndTestLoop':
+    if stage == 'train' and type_name((cfg.get('val_cfg') or {}).get('type')) == 'ValAndTestLoop':
         stages += ('test',)
     for part in stages:
         loader = cfg.get(f'{part}_dataloader')
@@ -596,7 +402,7 @@ def check(cfg: Config, stage: str = 'train', model: nn.Module | bool | None = No
             _check_labels(name, dataset, cfg.get('model') or {})
         _check_evaluator(cfg, part)
     load_from = cfg.get('load_from')
-    if load_from and not _remote(load_from) and not os.path.exists(load_from):
+    if load_from and not is_remote(load_from) and not os.path.exists(load_from):
         raise ConfigError(f'the checkpoint {load_from} does not exist.')
     if model is not None and model is not False:
         if model is True:

@@ -19,12 +19,12 @@ import numpy as np
 from mmengine.config import Config
 
 from . import launch
+from .config_tree import find_types
 from .datasets import splits
 from .errors import ConfigError
 from .files import write_atomically
 from .grid import Grid, Point, parse_options, points
 from .jobs import Job
-from .preflight import find_types
 
 _SEED = 'randomness.seed'
 

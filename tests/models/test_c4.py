@@ -11,10 +11,10 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
+from rethink.coverage import check_weights
 from rethink.errors import ConfigError
 from rethink.hooks import InitFromBaseHook
 from rethink.models import Res5ExtraNorm
-from rethink.preflight import check_weights
 from torch import nn
 
 BN = dict(type='BN', requires_grad=True)
@@ -148,7 +148,7 @@ def test_a_file_that_does_not_fit_is_refused_before_training(resnet, tmp_path):
             check_weights(cfg, model)
         assert sentence in str(error.value)
     cfg.custom_hooks[0].checkpoint = str(tmp_path / 'none.pth')
-    with pytest.raises(ConfigError, match='none.pth .base. does not exist; name one that does'):
+    with pytest.raises(ConfigError, match='none.pth .base. does not exist; name a checkpoint'):
         check_weights(cfg, model)
 
 

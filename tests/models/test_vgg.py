@@ -10,9 +10,9 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from rethink.coverage import check_weights
 from rethink.errors import ConfigError
 from rethink.models import VGG
-from rethink.preflight import check_weights
 from torch import nn
 
 STAGES = (2, 2, 3, 3, 3)

@@ -10,7 +10,7 @@ import sys
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 import torch
 from mmdet.utils import register_all_modules
-from rethink import launch, preflight
+from rethink import coverage, launch, preflight
 
 register_all_modules(init_default_scope=False)
 
@@ -21,7 +21,7 @@ def train(config: str, work_dir: str) -> None:
     preflight.check(cfg)
     launch.start_processes(cfg)
     runner = launch.build_runner(cfg)
-    preflight.check_weights(cfg, runner.model)
+    coverage.check_weights(cfg, runner.model)
     runner.train()
     launch.end_processes()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mmengine.registry import DATASETS
 
 from .. import preflight
-from ..preflight import _type_name
+from ..config_tree import type_name
 from .facts import Dataset, Facts
 from .findings import Finding, rule
 
@@ -101,7 +101,7 @@ def masks(facts: Facts) -> Iterator[Finding]:
     if not (facts.model.get('roi_head') or {}).get('mask_head'):
         return
     for one in facts.datasets['train']:
-        loads = [step for step in _steps(facts, one) if _type_name(step.get('type')) == 'LoadAnnotations']
+        loads = [step for step in _steps(facts, one) if type_name(step.get('type')) == 'LoadAnnotations']
         if loads and not any(step.get('with_mask') for step in loads):
             yield Finding(
                 'error',

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from ..preflight import _join, _remote, _type_name, coco_list, datasets
+from ..config_tree import is_remote, type_name
+from ..preflight import _join, coco_list, datasets
 from ..scaling import total_batch
 
 # train2017, where its annotations are not at hand.
@@ -49,7 +50,7 @@ class Backbone:
     def batch_norm(self) -> dict | None:
         """Its ``norm_cfg``, where that is one of BN."""
         norm = self.args.get('norm_cfg')
-        return norm if isinstance(norm, dict) and _type_name(norm.get('type')) in BATCH_NORMS else None
+        return norm if isinstance(norm, dict) and type_name(norm.get('type')) in BATCH_NORMS else None
 
     @property
     def norm_eval(self) -> bool:
@@ -74,7 +75,7 @@ class Dataset:
 
     @property
     def there(self) -> bool:
-        return bool(self.annotations) and not _remote(self.annotations) and os.path.isfile(self.annotations)
+        return bool(self.annotations) and not is_remote(self.annotations) and os.path.isfile(self.annotations)
 
     @functools.cached_property
     def records(self) -> list[dict] | None:
@@ -116,7 +117,7 @@ class Facts:
     def _loaded(self) -> str | None:
         """What gives weights to the whole model, or to its backbone by a hook."""
         for hook in self.cfg.get('custom_hooks') or []:
-            if _type_name(hook.get('type')) == 'InitFromBaseHook':
+            if type_name(hook.get('type')) == 'InitFromBaseHook':
                 return hook.get('checkpoint')
         return self.cfg.get('load_from') or (self.cfg.get('resume') and 'the resumed checkpoint') or None
 
@@ -134,13 +135,13 @@ class Facts:
             yield from self._backbones(inner, f'{path}.{key}', given)
 
     def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
-        kind = cfg.get('of') if _type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
+        kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
         args = {**_defaults(self._class(kind)), **cfg}
         stages = args.get('num_stages') or 4
         whole = kind is not cfg['type'] or (
             isinstance(args.get('frozen_stages'), int) and args['frozen_stages'] >= stages
         )
-        return Backbone(path, _type_name(kind), args, given, whole, bool(cfg.get('allow_random')))
+        return Backbone(path, type_name(kind), args, given, whole, bool(cfg.get('allow_random')))
 
     def _class(self, kind):
         if not isinstance(kind, str):
@@ -228,7 +229,7 @@ class Facts:
     @property
     def _repeats(self) -> int:
         dataset = (self.cfg.get('train_dataloader') or {}).get('dataset') or {}
-        return dataset.get('times', 1) if _type_name(dataset.get('type')) == 'RepeatDataset' else 1
+        return dataset.get('times', 1) if type_name(dataset.get('type')) == 'RepeatDataset' else 1
 
     @property
     def drops(self) -> list[int]:
@@ -238,7 +239,7 @@ class Facts:
         return sorted(
             milestone
             for one in schedulers
-            if _type_name(one.get('type')) == 'MultiStepLR' and one.get('by_epoch', True) == self.by_epoch
+            if type_name(one.get('type')) == 'MultiStepLR' and one.get('by_epoch', True) == self.by_epoch
             for milestone in one.get('milestones') or []
         )
 

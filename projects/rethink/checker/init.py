@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
-from ..preflight import _type_name
+from ..config_tree import type_name
 from .facts import Backbone, Facts
 from .findings import Finding, rule
 
@@ -83,7 +83,7 @@ def small_batch_bn(facts: Facts) -> Iterator[Finding]:
     one = facts.from_scratch
     if one is None or not one.batch_norm or one.norm_eval or one.whole or not facts.batch:
         return
-    synchronous = _type_name(one.batch_norm['type']) != 'BN'
+    synchronous = type_name(one.batch_norm['type']) != 'BN'
     if synchronous and facts.gpus is None:
         return
     images = facts.batch * facts.gpus if synchronous else facts.batch

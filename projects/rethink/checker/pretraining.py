@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..preflight import _type_name
+from ..config_tree import type_name
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -12,7 +12,7 @@ ENOUGH = 5_000 * 256
 
 
 def _begins_with_a_base(facts: Facts) -> bool:
-    moco = _type_name(facts.model.get('type')) == 'MoCo'
+    moco = type_name(facts.model.get('type')) == 'MoCo'
     return moco and any(one.weights is not None for one in facts.backbones)
 
 
@@ -34,7 +34,7 @@ def hpt_long(facts: Facts) -> Iterator[Finding]:
 
 @rule('hpt-key-encoder')
 def hpt_key_encoder(facts: Facts) -> Iterator[Finding]:
-    hooks = [_type_name(one.get('type')) for one in facts.cfg.get('custom_hooks') or []]
+    hooks = [type_name(one.get('type')) for one in facts.cfg.get('custom_hooks') or []]
     if not _begins_with_a_base(facts) or 'InitFromBaseHook' in hooks or facts.cfg.get('resume'):
         return
     yield Finding(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..preflight import _type_name
+from ..config_tree import type_name
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -80,9 +80,9 @@ def hyper_parameters(facts: Facts) -> Iterator[Finding]:
     images, rate = facts.train_images, facts.optimizer.get('lr')
     if not facts.detector or images is None or not 20_000 <= images <= 60_000 or not facts.base_batch or not rate:
         return
-    original = _type_name(facts.optimizer.get('type')) == 'SGD' and abs(rate / facts.base_batch - 0.02 / 16) < 1e-6
+    original = type_name(facts.optimizer.get('type')) == 'SGD' and abs(rate / facts.base_batch - 0.02 / 16) < 1e-6
     gammas = [
-        one.get('gamma', 0.1) for one in facts.cfg.param_scheduler if _type_name(one.get('type')) == 'MultiStepLR'
+        one.get('gamma', 0.1) for one in facts.cfg.param_scheduler if type_name(one.get('type')) == 'MultiStepLR'
     ]
     if original and gammas == [0.1]:
         yield Finding(
