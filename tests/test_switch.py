@@ -241,7 +241,7 @@ def test_a_checkpoint_without_optimiser_is_one_sentence(killed, tmp_path, monkey
     content = load(killed / 'before_switch/iter_4.pth')
     del content['optimizer']
     torch.save(content, tmp_path / 'bare.pth')
-    with pytest.raises(ConfigError, match=r'bare\.pth has no optimizer, without which'):
+    with pytest.raises(ConfigError, match=r'bare\.pth cannot be resumed from: it has no optimizer, without'):
         next(switch.phases(config(tmp_path, checkpoint=str(tmp_path / 'bare.pth'), iteration=4)))
 
 

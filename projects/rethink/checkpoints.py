@@ -54,6 +54,11 @@ def _fault(path: Path) -> str | None:
     return None if zipfile.is_zipfile(path) else f'{path} is not a whole checkpoint'
 
 
+def may_be_folder(cfg) -> bool:
+    """Whether the checkpoints of a config may be folders, as those of DeepSpeed and FSDP are."""
+    return cfg.get('runner_type') == 'FlexibleRunner'
+
+
 def _step(path: Path) -> tuple[float, int]:
     """By which the newer of two checkpoints is told; where all were copied at once, by their number."""
     digits = path.stem.rpartition('_')[2]
@@ -69,7 +74,7 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
     None where there is no checkpoint.
 
     Args:
-        folders: a checkpoint may be a folder, as those of DeepSpeed are.
+        folders: a checkpoint may be a folder (:func:`may_be_folder`).
     """
     folder = Path(work_dir)
     pointer = folder / 'last_checkpoint'
@@ -135,6 +140,10 @@ def read_content(path: str, what: str):
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
 
 
+# Names that a layer has for its tensors and nobody has for anything else.
+_WEIGHTS = ('.weight', '.bias', '.running_mean', '.running_var', '.num_batches_tracked')
+
+
 def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
     """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
 
@@ -151,6 +160,13 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
             break
     if not isinstance(content, dict):
         raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise ConfigError(f'{path} ({what}) has {key!r} as the name of a tensor; name another file.')
+        if key.endswith(_WEIGHTS) and not isinstance(value, torch.Tensor):
+            raise ConfigError(
+                f'{path} ({what}) has a {type(value).__name__} for {key} and not a tensor; name another.'
+            )
     return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
 
 

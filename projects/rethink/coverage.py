@@ -11,9 +11,11 @@ from mmengine.model import BaseModule
 from mmengine.registry import HOOKS
 from torch import nn
 
-from .checkpoints import compare, read_state_dict, shapes
+from .checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes
 from .config_tree import is_remote, type_name
 from .errors import ConfigError, say, some_names
+from .resumable import check_content
+from .soundness import check_tensors
 
 
 def remote_checkpoints(cfg) -> list[str]:
@@ -73,6 +75,9 @@ def _covers(
                 f'{path} ({what}) lacks {len(frozen)} of the frozen tensors ({frozen[0]}), which would freeze '
                 'random weights; name weights that have them or set frozen_stages=-1.'
             )
+    # What converts names and shapes takes tensors under names of its own.
+    own = model.state_dict() if strict or names or not what.startswith('init_cfg') or _loads_as_it_is(model) else None
+    check_tensors(weights, f'{path} ({what})', own)
     say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
 
 
@@ -111,7 +116,7 @@ def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, st
 
 def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | None:
     """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
-    if prefix is None or is_remote(path) or os.path.isdir(path):
+    if prefix is None or is_remote(path):
         return None
     weights = read_state_dict(path, 'weights of a frozen backbone')
     shapes = {key: value.shape for key, value in weights.items()}
@@ -172,8 +177,10 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     model = _unwrapped(model)
     strict = strict or bool(cfg.get('resume'))
     load_from = cfg.get('load_from')
-    if load_from and not is_remote(load_from) and not os.path.isdir(load_from):
+    if load_from and not is_remote(load_from) and not (may_be_folder(cfg) and os.path.isdir(load_from)):
         _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
+        if cfg.get('resume'):
+            check_content(read_content(load_from, 'resume'), load_from, cfg)
     if strict:  # everything is overwritten
         return
     bases = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook.get('type')) == 'InitFromBaseHook']

@@ -27,8 +27,12 @@ from mmengine.registry import OPTIM_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 
-from . import hooks, loops  # noqa: F401  (registers what configs name)
-from .checkpoints import latest_checkpoint
+from . import (  # noqa: F401  (hooks and loops: registers what configs name)
+    hooks,
+    loops,
+    resumable,
+)
+from .checkpoints import latest_checkpoint, may_be_folder
 from .config_tree import find_types
 from .coverage import remote_checkpoints
 from .errors import ConfigError, say
@@ -348,7 +352,7 @@ def use_resume(cfg: Config, resume: str | None) -> None:
         resume = 'auto'
     if resume is None:
         return
-    checkpoint = latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
+    checkpoint = latest_checkpoint(cfg.work_dir, may_be_folder(cfg)) if resume == 'auto' else resume
     cfg.resume = checkpoint is not None
     if cfg.resume:
         cfg.load_from = checkpoint
@@ -375,17 +379,20 @@ def use_tta(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The Runner of ``cfg``.
+    """The Runner of ``cfg``, which resumes from a sound checkpoint alone (:mod:`rethink.resumable`).
 
     Raises:
         ConfigError: a part of the config cannot be built (with the place in the code that says so).
     """
     try:
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(_cannot_be_built(cfg, error)) from error
+    if isinstance(runner, Runner):
+        resumable.guard(runner)
+    return runner
 
 
 def dump_predictions(runner: Runner, path: str) -> None:

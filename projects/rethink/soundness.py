@@ -245,6 +245,10 @@ def _unlike_weights(value: Tensor) -> str | None:
     return None
 
 
+def _kind(value: Tensor) -> str:
+    return 'float' if value.is_floating_point() else 'bool' if value.dtype == torch.bool else 'integer'
+
+
 def _written(value: Tensor) -> Tensor:
     """A strided tensor without the dimensions along which it repeats itself, as those of an expanded one do."""
     for dim in range(value.dim()):
@@ -290,8 +294,10 @@ def wrong_tensors(weights: Mapping[str, object], own: Mapping[str, Tensor] | Non
                 yield name, f'is a {type(value).__name__} and not a tensor'
             continue
         wrong = _unlike_weights(value)
-        if wrong is None and mine is not None and value.is_floating_point() != mine.is_floating_point():
+        if wrong is None and mine is not None and _kind(value) != _kind(mine):
             wrong = f'is of {value.dtype} in the file and of {mine.dtype} in the model'
+        if wrong is None and name.endswith('num_batches_tracked') and mine is not None and mine.shape != value.shape:
+            wrong = f'is {tuple(value.shape)} and not one number'
         # A tensor of another shape is not loaded. It may be of any size, also one that its storage does not have.
         if wrong is None and (mine is None or mine.shape == value.shape):
             wrong = _wrong_values(name, value)

@@ -27,6 +27,8 @@ from . import checkpoints, launch, preflight
 from .checkpoints import read_checkpoint
 from .errors import ConfigError, say
 from .files import write_atomically
+from .resumable import check_content
+from .soundness import check_tensors
 
 _HEAD = 'roi_head.bbox_head.'
 _OF_FILES = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', 'best_score')
@@ -120,6 +122,7 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
     spec = cfg.switch_from
     weights = checkpoints.read_state_dict(path, 'switch_from')
     content = read_checkpoint(path)
+    check_content(content, path, first)
     model = MODELS.build(ConfigDict(first.model))
     match, lacking, differing, total = checkpoints.compare(model, weights)
     extra = [key for key in weights if key not in model.state_dict()]
@@ -135,17 +138,12 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
             f'{path} is not of the model that the training switches from ({spec.config}): {match} of {total} tensors '
             f'match ({example}); name its checkpoint, or take switch_from.checkpoint away to train it.'
         )
-    iteration = (content.get('meta') or {}).get('iter')
+    check_tensors(weights, f'{path} (switch_from)', model.state_dict())
+    iteration = content['meta']['iter']
     if iteration != spec.iteration:
         raise ConfigError(
             f'{path} was saved at iteration {iteration}, and the switch is at {spec.iteration}: name the checkpoint '
             'of that iteration, or set switch_from.iteration.'
-        )
-    absent = [key for key in ('optimizer', 'param_schedulers', 'message_hub') if key not in content]
-    if absent:
-        raise ConfigError(
-            f'{path} has no {absent[0]}, without which the schedule cannot go on; name a checkpoint that a training '
-            'saved, with save_optimizer and save_param_scheduler.'
         )
     if len(content['optimizer'].get('param_groups', ())) != 1:
         raise ConfigError(

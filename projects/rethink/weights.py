@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .checkpoints import compare, read_state_dict
 from .errors import ConfigError, some_names
+from .soundness import check_tensors
 
 
 class Weights(NamedTuple):
@@ -85,7 +86,7 @@ def check_fit(module: nn.Module, weights: dict[str, Tensor], what: str) -> str:
     deeper one's. ``num_batches_tracked``, which old files lack, does not count.
 
     Raises:
-        ConfigError: a tensor is missing, has another shape, or is in the file alone.
+        ConfigError: a tensor is missing, has another shape, is in the file alone, or is none that a model can have.
     """
     match, lacking, differing, total = compare(module, weights)
     own = module.state_dict()
@@ -104,6 +105,7 @@ def check_fit(module: nn.Module, weights: dict[str, Tensor], what: str) -> str:
             f'{what} does not fit the model: {match} of {total} tensors match, {", ".join(wrong)}; name a checkpoint '
             'of this architecture, or change model.backbone.'
         )
+    check_tensors(weights, what, own)
     return f'{match} of {total} tensors'
 
 

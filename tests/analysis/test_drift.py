@@ -255,7 +255,7 @@ def test_wrong_input(tmp_path):
     other = {f'blocks.{key}': value for key, value in whole.items()}
     assert 'share no tensor' in refused(whole, other) and 'That of a frozen run' in refused(whole, other)
     broken = whole | {'layer1.0.conv1.weight': torch.full((8, 4, 1, 1), math.inf)}
-    assert 'has values in layer1.0.conv1.weight that are not finite' in refused(whole, broken)
+    assert 'layer1.0.conv1.weight has 32 of 32 values that are not finite' in refused(whole, broken)
     assert 'no weights of a backbone' in refused({'head.weight': torch.ones(3, dtype=torch.int64)}, whole, first='')
 
 

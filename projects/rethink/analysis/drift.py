@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..checkpoints import read_state_dict
 from ..errors import ConfigError, some_names
+from ..soundness import check_tensors
 from ..weights import read_weights
 from .curves import COLOURS, STYLES
 
@@ -145,12 +146,10 @@ def _read_backbone(path: str | os.PathLike) -> dict[str, Tensor]:
     weights = read_state_dict(path, 'to compare')
     known = any(key.startswith(('backbone.', 'encoder_q.')) for key in weights) or 'conv1.weight' in weights
     backbone = read_weights(path).backbone if known else weights
+    check_tensors(backbone, path)
     found = {key.removeprefix('timm_model.'): one for key, one in backbone.items() if one.is_floating_point()}
     if not found:
         raise ConfigError(f'{path} has no weights of a backbone; name a checkpoint of a detector or a classifier.')
-    for key, one in found.items():
-        if not torch.isfinite(one).all():
-            raise ConfigError(f'{path} has values in {key} that are not finite; this training diverged.')
     return found
 
 

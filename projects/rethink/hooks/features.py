@@ -18,8 +18,10 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ..checkpoints import read_content
 from ..errors import ConfigError
 from ..models.feature_classifier import FeatureClassifier
+from ..soundness import check_tensors
 from .norm import bn_layers, unwrapped
 
 # Transforms that make the same of an image each time.
@@ -171,10 +173,13 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _read(path: Path, key: str) -> Tensor | None:
     try:
-        content = torch.load(path, map_location='cpu', mmap=True, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError):  # not there, or not whole
+        content = read_content(str(path), 'features')
+        features = content['features'] if isinstance(content, dict) and content.get('key') == key else None
+        if features is not None:
+            check_tensors(dict(features=features), str(path))
+    except (ConfigError, KeyError):  # not there, not whole, damaged, or not finite
         return None
-    return content['features'] if isinstance(content, dict) and content.get('key') == key else None
+    return features if isinstance(features, Tensor) and features.dim() == 2 else None
 
 
 @torch.no_grad()
