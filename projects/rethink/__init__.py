@@ -2,7 +2,8 @@
 
 Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.ops`) and registers what the configs
 name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``. From then on no
-file of weights runs code when it is read (:mod:`rethink.trust`).
+file of weights runs code when it is read (:mod:`rethink.trust`), and no image stops a run without its name being told
+(:mod:`rethink.images`).
 """
 
 import contextlib
@@ -18,12 +19,14 @@ trust.install()
 # After the ops: what these register may import modules that need them. OneDL's packages print, when they are imported,
 # which optional ones they miss; stdout is for what a tool has to say.
 with contextlib.redirect_stdout(io.StringIO()):
-    from . import hooks, loops, models  # noqa: F401
+    from . import hooks, images, loops, models  # noqa: F401
     from .datasets import coco_keypoint, few_labels, multi_label  # noqa: F401
     from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: F401
     from .models import keypoint_head, keypoint_tta, mme  # noqa: F401
     from .optimizer import TrainableOptimWrapperConstructor  # noqa: F401
     from .visualization import KeypointLocalVisualizer  # noqa: F401
+
+images.install()
 
 __version__ = '0.1.0'
 __all__ = ['config_path']

@@ -2,9 +2,20 @@
 
 import os
 
+# In the text of what torch.utils.data raises in place of a worker's exception.
+_PASSED_ON = 'Original Traceback (most recent call last)'
+
 
 class ConfigError(ValueError):
-    """Wrong input, told in one sentence: what is wrong, where, and what to do."""
+    """Wrong input, told in one sentence: what is wrong, where, and what to do.
+
+    From a data worker it comes as a new one, whose text is the worker's traceback: of that the sentence is kept.
+    """
+
+    def __init__(self, message: str = '') -> None:
+        if _PASSED_ON in message:
+            message = message.rstrip().splitlines()[-1].partition(': ')[2]
+        super().__init__(message)
 
 
 class NotOnlyWeights(ConfigError):

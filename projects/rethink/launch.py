@@ -38,6 +38,7 @@ from .coverage import remote_checkpoints
 from .errors import ConfigError, say
 from .jobs import JobError
 from .reuse import config_path
+from .soundness import check_kind
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).
 _RANK_VARIABLES = {
@@ -223,15 +224,37 @@ def _syntax_error(path: Path) -> str | None:
         tree = ast.parse(path.read_text(encoding='utf-8'), str(path))
     except SyntaxError as error:
         return f'{path}:{error.lineno}: {error.msg}'
+    for base in _bases(path, tree):
+        found = _syntax_error(base) if base.is_file() else None
+        if found:
+            return found
+    return None
+
+
+def _bases(path: Path, tree) -> list[Path]:
+    """The files that a parsed config names in ``_base_``, there or not."""
+    import ast
+
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
             with contextlib.suppress(ValueError):
                 bases = ast.literal_eval(node.value)
-                for base in [bases] if isinstance(bases, str) else bases:
-                    found = _syntax_error(path.parent / base) if (path.parent / base).is_file() else None
-                    if found:
-                        return found
-    return None
+                return [path.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
+    return []
+
+
+def _check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
+    """The bases of a config are files, where they are there: MMEngine reads a FIFO until somebody writes into it."""
+    import ast
+
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # said when the config is read
+        return
+    for base in _bases(path, tree):
+        check_kind(base, f'the base of {path},')
+        if base.is_file() and base.suffix == '.py' and base not in above:
+            _check_bases(base, (*above, base))
 
 
 def where(error: BaseException, beside: Path | None = None) -> str:
@@ -280,6 +303,7 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f'there is no config {path}' + _nearest(file))
+    _check_bases(file)
     try:
         return Config.fromfile(path, import_custom_modules=import_custom_modules)
     except SyntaxError as error:

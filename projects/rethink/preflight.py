@@ -19,6 +19,8 @@ from torch import nn
 from .config_tree import is_remote, type_name
 from .coverage import check_weights
 from .errors import ConfigError, some_names
+from .images import check_images
+from .soundness import other_than_file
 
 # --- packages --------------------------------------------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ def _local(dataset: dict) -> bool:
 
 
 def _check_files(name: str, dataset: dict) -> None:
-    """A data set's annotation file and image folders exist, where they are local."""
+    """A data set's annotation file and image folders exist, where they are local, and files in them are files."""
     if not _local(dataset):
         return
     root = dataset.get('data_root')
@@ -100,6 +102,17 @@ def _check_files(name: str, dataset: dict) -> None:
         for path in wanted:
             if path and not is_remote(path) and not os.path.exists(os.path.expanduser(path)):
                 raise ConfigError(f'the {kind} {path} of {name} does not exist; {_how_to_get(path)}.')
+            if path and not is_remote(path):
+                _check_kind(kind, os.path.expanduser(path), name)
+
+
+def _check_kind(what: str, path: str, name: str) -> None:
+    """What is to be read can be: what a data set has is a folder or a file, and so is every image in it."""
+    if os.path.isdir(path):
+        if what == 'folder':
+            check_images(path, name)
+    elif other := other_than_file(path):
+        raise ConfigError(f'the {what} {path} of {name} {other}; {_how_to_get(path)}.')
 
 
 # MMPretrain's data sets that read classes from the names of folders.
@@ -347,6 +360,8 @@ def _check_evaluator(cfg: Config, stage: str) -> None:
         name = f'{stage}_evaluator[{index}]' if isinstance(evaluators, list | tuple) else f'{stage}_evaluator'
         if path and not is_remote(path) and not os.path.exists(path):
             raise ConfigError(f'the annotation file {path} of {name} does not exist; {_how_to_get(path)}.')
+        if path and not is_remote(path):
+            _check_kind('annotation file', path, name)
         of_keypoints = path and type_name(evaluator.get('type')) == 'CocoKeypointMetric'
         if of_keypoints and 'keypoints' in evaluator.get('metric', 'keypoints'):
             _check_keypoints(name, path, None)

@@ -45,6 +45,20 @@ def other_than_file(path: str | os.PathLike) -> str | None:
     return f'is {next((name for test, name in _KINDS if test(mode)), "something else")} and not a file'
 
 
+def check_kind(path: str | os.PathLike, what: str) -> None:
+    """There is a file, or nothing, which the one who reads it says; a FIFO or a device would be read for ever.
+
+    Args:
+        what: the file, for the sentence of an error.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    other = other_than_file(path) if os.path.exists(path) else None
+    if other:
+        raise ConfigError(f'{what} {path} {other}; name a file, or put it in its place.')
+
+
 # What was looked at in this process: a training asks for the same checkpoint three times.
 _sound: dict[tuple, bool] = {}
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from ..errors import ConfigError, some_names
 from ..files import write_atomically
+from ..soundness import check_kind
 
 # The order of the release of 2018.
 CLASSES = ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motor', 'bike', 'traffic light', 'traffic sign')
@@ -70,6 +71,7 @@ def items_of(path: Path, progress: bool = True, chunk: int = 1 << 24) -> Iterato
 def _files(folder: Path, progress: bool) -> Iterator[dict]:
     paths = sorted(folder.glob('*.json'))
     for path in tqdm(paths, desc=f'{folder.parent.name}/{folder.name}', disable=not progress):
+        check_kind(path, 'the label file')
         try:
             item = json.loads(path.read_bytes())
             yield dict(
@@ -129,6 +131,7 @@ class Split:
 
 
 def _size(path: Path) -> tuple[int, int]:
+    check_kind(path, 'the image')
     try:
         with Image.open(path) as image:
             return image.size

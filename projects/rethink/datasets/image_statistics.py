@@ -29,8 +29,9 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..files import write_atomically
+from ..images import EXTENSIONS
+from ..soundness import check_kind
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 # Images that a process takes at a time, and seconds between two states on disk.
 _CHUNK, _SAVE = 8, 10
 
@@ -100,6 +101,7 @@ def decode(path: str | os.PathLike) -> np.ndarray | None:
     Raises:
         ConfigError: the file cannot be read at all.
     """
+    check_kind(path, 'the image')
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -108,7 +110,7 @@ def decode(path: str | os.PathLike) -> np.ndarray | None:
         ) from None
     try:
         return mmcv.imfrombytes(content, flag='color', channel_order='bgr', backend='cv2')
-    except cv2.error:  # of an empty file, for one; of most others it is None
+    except (cv2.error, ConfigError):  # of an empty or a far too large image; of most others it is None
         return None
 
 

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 from mmdet.datasets import VOCDataset
 
 from ..errors import ConfigError
+from ..soundness import check_kind
 from .image_statistics import EXTENSIONS, find_images
 
 LABELLED = ('train', 'val', 'test')
@@ -54,6 +55,7 @@ CHEST_XRAY_KIDS = ('normal', 'bacterial pneumonia', 'viral pneumonia')
 
 
 def _text(path: Path) -> str:
+    check_kind(path, 'the annotation file')
     try:
         return path.read_text(encoding='utf-8-sig')
     except OSError:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import ConfigError, some_names
 from ..files import write_atomically
+from ..soundness import check_kind
 from .image_statistics import scan
 from .layouts import LABELLED, LAYOUTS, WHERE, Image
 
@@ -280,6 +281,7 @@ def _entry(image):
 
 
 def _read(path: Path) -> str:
+    check_kind(path, 'the annotation file')
     try:
         return path.read_text(encoding='utf-8')
     except FileNotFoundError:

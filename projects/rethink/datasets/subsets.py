@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_atomically
+from ..soundness import check_kind
 
 
 class SubsetError(ValueError):
@@ -90,6 +91,7 @@ def read(path: str | Path) -> dict:
     Raises:
         SubsetError: there is no such file, or it is no COCO annotation file.
     """
+    check_kind(path, 'the annotation file')
     try:
         content = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
