@@ -12,7 +12,8 @@ import torch
 from rethink import soundness
 from rethink.checkpoints import latest_checkpoint, read_checkpoint, read_content, read_state_dict
 from rethink.errors import ConfigError
-from rethink.soundness import check_file
+from rethink.soundness import check_file, check_tensors
+from torch import nn
 
 # --- the file --------------------------------------------------------------------------------------------------------
 
@@ -343,3 +344,85 @@ def test_a_pointer_to_another_place(work, tmp_path, capsys):
     (work / 'last_checkpoint').write_text(f'{elsewhere / "iter_8.pth"}\n')
     assert latest_checkpoint(work) == str(elsewhere / 'iter_8.pth')
     assert 'of another folder' in capsys.readouterr().out
+
+
+# --- the weights -----------------------------------------------------------------------------------------------------
+
+NAN, INF = float('nan'), float('inf')
+WRONG = {
+    'nan': (torch.tensor([1.0, NAN, NAN]), 'has 2 of 3 values that are not finite'),
+    'infinite': (torch.tensor([1.0, -INF, 1.0]), 'has 1 of 3 values that are not finite'),
+    'half nan': (torch.tensor([1.0, NAN, 1.0]).half(), 'has 1 of 3 values that are not finite'),
+    'bfloat16 nan': (torch.tensor([1.0, NAN, 1.0]).bfloat16(), 'has 1 of 3 values that are not finite'),
+    'integer': (torch.ones(3, dtype=torch.int), 'is of torch.int32 in the file and of torch.float32 in the model'),
+    'bool': (torch.ones(3, dtype=torch.bool), 'is of torch.bool in the file and of torch.float32 in the model'),
+    'complex': (torch.ones(3, dtype=torch.complex64), 'is complex'),
+    'sparse': (torch.ones(3).to_sparse(), 'is sparse'),
+    'meta': (torch.ones(3, device='meta'), r'has no values \(a meta tensor\)'),
+    'quantised': (torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), 'is quantised'),
+    'overlapping': (torch.ones(5).as_strided((3, 3), (1, 1)), 'has 9 values over 20 bytes'),
+    'none': (None, 'is a NoneType and not a tensor'),
+}
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning', 'ignore::FutureWarning', 'ignore::DeprecationWarning')
+@pytest.mark.parametrize('name', WRONG)
+def test_a_tensor_that_no_model_has(name):
+    value, sentence = WRONG[name]
+    shape = (3, 3) if name == 'overlapping' else (3,)
+    own = {'a.weight': torch.zeros(shape), 'b.weight': torch.zeros(shape)}
+    with pytest.raises(ConfigError, match=rf'^x cannot be used: a\.weight {sentence}; name another file\.$'):
+        check_tensors({'a.weight': value, 'b.weight': torch.ones(shape)}, 'x', own)
+    with pytest.raises(ConfigError, match=rf'a\.weight {sentence}; so it is, or otherwise wrong, with 2 of 2 tensors'):
+        check_tensors({'a.weight': value, 'b.weight': value}, 'x', own)
+    # What the model does not take is nobody's concern.
+    check_tensors({'c.weight': value}, 'x', own)
+
+
+def test_tensors_that_models_have():
+    own = {
+        'bn.running_var': torch.ones(3),
+        'bn.num_batches_tracked': torch.tensor(1),
+        'queue_ptr': torch.zeros(1, dtype=torch.long),
+        'mask': torch.ones(2, dtype=torch.bool),
+        'empty': torch.zeros(0),
+    }
+    check_tensors(own, 'x', own)
+    check_tensors({**own, 'queue_ptr': torch.zeros(1, dtype=torch.int)}, 'x', own)
+    for dtype in (torch.half, torch.bfloat16, torch.double):
+        check_tensors({**own, 'bn.running_var': torch.ones(3, dtype=dtype)}, 'x', own)
+    check_tensors({**own, 'bn.running_var': torch.ones(1).expand(3)}, 'x', own)
+    # Of another shape it is not loaded, whatever is in it; what covers the model says so.
+    check_tensors({**own, 'bn.running_var': torch.full((4,), NAN)}, 'x', own)
+    with pytest.raises(ConfigError, match=r'bn\.running_var has 2 of 3 variances that are negative'):
+        check_tensors({**own, 'bn.running_var': torch.tensor([-1.0, 0.0, -1e-3])}, 'x', own)
+    with pytest.raises(ConfigError, match=r'num_batches_tracked is \(2,\) and not one number'):
+        check_tensors({**own, 'bn.num_batches_tracked': torch.zeros(2, dtype=torch.long)}, 'x', own)
+
+
+def test_a_huge_expanded_tensor_is_looked_at_once():
+    start = time.monotonic()
+    check_tensors(dict(a=torch.ones(1).expand(10**6, 10**6)), 'x')
+    with pytest.raises(ConfigError, match='has 1 of 1 values'):
+        check_tensors(dict(a=torch.tensor(NAN).expand(10**6, 10**6)), 'x')
+    assert time.monotonic() - start < 1
+
+
+def test_a_base_whose_weights_are_none(tmp_path):
+    """What ``InitFromBaseHook``, and with it chains, evaluations and re-estimated BN, begins with."""
+    from rethink.weights import check_fit, read_weights
+
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    weights = {f'backbone.{key}': value.clone() for key, value in own.state_dict().items()}
+    weights['backbone.1.running_var'][2] = -1
+    torch.save(dict(state_dict=weights), tmp_path / 'base.pth')
+    base = read_weights(tmp_path / 'base.pth').backbone
+    with pytest.raises(ConfigError, match=r'base cannot be used: 1\.running_var has 1 of 4 variances'):
+        check_fit(own, base, 'base')
+
+
+@pytest.mark.parametrize('value', [None, [], 3, 'x'])
+def test_a_weight_that_is_no_tensor(tmp_path, value):
+    torch.save(dict(state_dict={'a.weight': value, 'b.weight': torch.ones(1)}), tmp_path / 'x.pth')
+    with pytest.raises(ConfigError, match=rf'has a {type(value).__name__} for a\.weight and not a tensor'):
+        read_state_dict(tmp_path / 'x.pth', 'x')
