@@ -208,11 +208,12 @@ def check_resume(cfg: Config) -> None:
     meta = content.get('meta') if isinstance(content, dict) else None
     text = meta.get('cfg') if isinstance(meta, dict) else None
     try:
-        before = literal_config(text or '').get('auto_scaled')
+        before = literal_config(text if isinstance(text, str) else '').get('auto_scaled')
     except (ValueError, SyntaxError):
         before = None
     if before != cfg.auto_scaled:
-        had = f'{before["images_in_step"]} images in a step' if before else 'no --auto-scale'
+        step = before.get('images_in_step') if isinstance(before, dict) else None
+        had = f'{step} images in a step' if step else 'no --auto-scale'
         raise ConfigError(
             f'{cfg.load_from} was trained with {had}, and this run has {cfg.auto_scaled["images_in_step"]}; resume '
             'with the number of processes, batch size and --auto-scale it was trained with.'

@@ -138,7 +138,8 @@ def _newest_dump(folder: Path) -> str:
 
 def _of_checkpoint(path: str) -> Config:
     content = read_content(path, 'its config')
-    text = (content.get('meta') or {}).get('cfg') if isinstance(content, dict) else None
+    meta = content.get('meta') if isinstance(content, dict) else None
+    text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(
             f'the checkpoint {path} has no config within; name its work directory or the config it was trained with.'
