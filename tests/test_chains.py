@@ -30,13 +30,10 @@ from torch import nn
 HPT = ROOT / 'configs' / 'hpt'
 SIZE = 32
 
-# Random draws are made a function of the iteration, so that a resumed run can be compared bit for bit: MMEngine does
-# not restore them. KILL_AT names where this process and the one that started it are killed.
-EXACT = """
-import os, random, signal
+# KILL_AT names where this process and the one that started it are killed.
+KILLED = """
+import os, signal
 from pathlib import Path
-import numpy as np
-import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rethink import jobs
@@ -47,21 +44,10 @@ def kill(point, *pids):
             os.kill(pid, signal.SIGKILL)
 
 @HOOKS.register_module(force=True)
-class Exact(Hook):
+class Killed(Hook):
     priority = 'LOWEST'
 
-    def seed(self, iteration):
-        for function in (random.seed, np.random.seed, torch.manual_seed):
-            function(iteration)
-
-    def before_train(self, runner):
-        self.seed(runner.iter)
-
-    def before_train_iter(self, runner, *args, **kwargs):
-        self.seed(1000 + runner.iter)
-
     def after_train_iter(self, runner, *args, **kwargs):
-        self.seed(runner.iter + 1)
         kill(f'training {Path(runner.work_dir).name} {runner.iter + 1}', os.getppid())
 
 def replace(source, target, replace=os.replace):
@@ -78,7 +64,7 @@ os.replace, jobs._start = replace, start
 
 CONFIG = """
 default_scope = 'mmpretrain'
-custom_imports = dict(imports=['rethink', 'exact'])
+custom_imports = dict(imports=['rethink', 'killed_at'])
 model = dict(
     type='MoCo', queue_len=24, feat_dim=8, momentum=0.1,
     data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True),
@@ -103,7 +89,7 @@ param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=4
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1))
-custom_hooks = [dict(type='Exact')]
+custom_hooks = [dict(type='Killed')]
 log_processor = dict(window_size=1, by_epoch=False)
 """
 
@@ -139,7 +125,7 @@ def folder(tmp_path_factory):
     write_images(folder / 'source', 16, seed=1)
     (folder / 'tiny.py').write_text(CONFIG.format(data=folder))
     (folder / 'source.py').write_text(SOURCE.format(data=folder))
-    (folder / 'exact.py').write_text(EXACT)
+    (folder / 'killed_at.py').write_text(KILLED)
     write_base(folder / 'base.pth')
     return folder
 

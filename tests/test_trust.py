@@ -214,6 +214,22 @@ def test_other_formats_of_checkpoints(ran, tmp_path):
             torch.load(tmp_path / file, weights_only=False)
 
 
+@pytest.mark.parametrize('path', ['tiny.py', 'configs/hpt/pretrain-moco.py', '/data/x y/z.py', '../a.py', '', 'a b'])
+def test_a_path_in_place_of_a_config_is_read(tmp_path, path):
+    """As the exports of a hierarchy have it."""
+    torch.save(_checkpoint(meta=dict(config=path)), tmp_path / 'good.pth')
+    assert torch.load(tmp_path / 'good.pth')['meta'] == dict(config=path)
+
+
+@pytest.mark.parametrize(
+    'text', ['a.b()', '"x" * 9 ** 9', 'a[0]', 'f"{a}"', 'lambda: 0', 'a/b.py\nimport os', 'del a']
+)
+def test_what_is_more_than_a_path_is_not(tmp_path, text):
+    torch.save(_checkpoint(meta=dict(config=text)), tmp_path / 'bad.pth')
+    with pytest.raises(NotOnlyWeights, match='has a config in meta'):
+        torch.load(tmp_path / 'bad.pth')
+
+
 def test_a_checkpoint_of_mmengine_is_read(tmp_path):
     """What MMEngine and old releases of MMDetection write: logs, NumPy's numbers, a config of values, infinity."""
     buffer = mmengine.logging.HistoryBuffer([1.0, 2.0], [1, 1])

@@ -76,6 +76,14 @@ def read_dumped(path: str | os.PathLike) -> Config:
     return Config(values, filename=str(path))
 
 
+# The expression that a path is to Python, such as ``configs/hpt/pretrain-x.py``: checkpoints have one as their config.
+_INERT = (ast.Expr, ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.Div, ast.Sub, ast.Load)
+
+
+def _is_inert(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and all(isinstance(part, _INERT) for part in ast.walk(node))
+
+
 def what_it_would_run(text: str) -> str | None:
     """What MMEngine would execute if it read this text as a config, for a sentence; None where that is nothing.
 
@@ -84,6 +92,8 @@ def what_it_would_run(text: str) -> str | None:
     if '{{' in text:
         return 'a placeholder {{…}}'
     try:
+        if all(_is_inert(node) for node in ast.parse(text).body):
+            return None
         values = literal_config(text)
     except SyntaxError:  # cannot be executed either
         return None

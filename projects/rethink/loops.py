@@ -1,19 +1,26 @@
-"""An iteration-based training loop that resumes in the order of images it was stopped in, without loading any twice.
+"""Training loops whose resumed run is the run that was not stopped: its images, their augmentation, its random steps.
 
 MMEngine's loop replays the data loader on resume: its original release loads and augments every batch that was already
 trained on, which takes hours late in a long schedule; later ones advance the sampler, but only for a plain batch
 sampler over ``InfiniteSampler``, not for the aspect-ratio batch sampler that detection configs use. Here the indices
-are drawn and thrown away before the first worker starts, whatever the samplers are.
+are drawn and thrown away before the first worker starts, whatever the samplers are. What is drawn at random, in a
+sample and in a step, is a function of its place in the training (:mod:`rethink.draws`).
 """
 
 import copy
 import itertools
+import logging
 import time
+from collections.abc import Callable, Iterable
 
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import LOOPS
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, ValLoop
-from torch.utils.data import BatchSampler, IterableDataset
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+
+from . import draws
 
 
 class EndlessBatches(BatchSampler):
@@ -60,14 +67,14 @@ class EndlessBatches(BatchSampler):
 
 
 class _Batches:
-    """Iterates a data loader; its first ``skipped`` steps cost nothing and give nothing.
+    """Iterates what ``loader`` makes; its first ``skipped`` steps cost nothing and give nothing.
 
     MMEngine's loops replay as many steps as were trained, by ``next`` or by ``skip_iter``; the sampler is already
     there, so that these steps must not reach the loader.
     """
 
-    def __init__(self, dataloader, skipped: int) -> None:
-        self._dataloader = dataloader
+    def __init__(self, loader: Callable[[], Iterable], skipped: int) -> None:
+        self._loader = loader
         self._skipped = skipped
         self._iterator = None
 
@@ -79,7 +86,7 @@ class _Batches:
             self._skipped -= 1
             return None
         if self._iterator is None:
-            self._iterator = iter(self._dataloader)
+            self._iterator = iter(self._loader())
         return next(self._iterator)
 
     def skip_iter(self, number: int) -> None:
@@ -102,50 +109,45 @@ class _Lazy:
         yield from self._dataloader
 
 
-@LOOPS.register_module()
-class ResumableTrainLoop(IterBasedTrainLoop):
-    """``IterBasedTrainLoop`` whose resumed run sees the images the uninterrupted run would have seen.
+class _ByPlace:
+    """What both loops share: the seeds, and a data loader whose samples are drawn by their place."""
 
-    ``train_cfg = dict(type='ResumableTrainLoop', max_iters=…, val_interval=…)``, with any map-style data set, sampler,
-    batch sampler, number of workers and number of processes (the same number as before: another one gives another
-    order). The order is that of ``IterBasedTrainLoop``. The sampler's seed is kept in the checkpoint, so that this
-    holds for ``randomness = dict(seed=None)``. What augmentation draws is not restored, nor is it by MMEngine.
+    def _placed(self, batches: BatchSampler) -> DataLoader:
+        """The data loader over these batches, the next of which is for the step that comes.
 
-    Args: those of ``IterBasedTrainLoop``.
-    """
+        PyTorch forbids to exchange the parts of a loader, but this copy has not started and nobody else has it.
+        """
+        loader = copy.copy(self.dataloader)
+        loader.__dict__.update(
+            batch_sampler=draws.PlacedBatches(batches, self._iter),
+            dataset=draws.SeededSamples(loader.dataset, self.runner.seed, get_rank()),
+        )
+        return loader
 
-    def __init__(self, runner, dataloader, *args, **kwargs) -> None:
-        # The loader first, so that what the parent class builds over it does not start its workers.
-        BaseLoop.__init__(self, runner, dataloader)
-        loader = self.dataloader
-        super().__init__(runner, _Lazy(loader), *args, **kwargs)
-        self.dataloader = loader
-        self._seed_when_built = runner.seed
+    def _seed_step(self) -> None:
+        draws.seed_step(self.runner.seed, get_rank(), self._iter)
 
-    def run(self):
-        self._restore_order()
-        return super().run()
-
-    def _restore_order(self) -> None:
+    def _can_place(self) -> bool:
+        """Whether the loader's samples have a place; says what of them is not drawn by it."""
         loader = self.dataloader
         if loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
-            print_log('ResumableTrainLoop cannot keep the order of a data loader without a batch sampler.', 'current')
-            self.dataloader_iterator = iter(loader)
-            return
-        self._restore_seed(loader.batch_sampler.sampler)
-        start = time.monotonic()
-        batches = EndlessBatches(loader.batch_sampler)
-        batches.skip(self._iter)
-        if self._iter:
             print_log(
-                f'Continuing with batch {self._iter + 1} of the same order of images; the {self._iter} before were '
-                f'skipped in {time.monotonic() - start:.1f} s without loading them.',
-                'current',
+                f'{type(self).__name__} cannot keep the order of a data loader without batch sampler.', 'current'
             )
-        # PyTorch forbids to exchange the sampler of a loader, but this copy has not started and nobody else has it.
-        self.dataloader = copy.copy(loader)
-        self.dataloader.__dict__['batch_sampler'] = batches
-        self.dataloader_iterator = _Batches(self.dataloader, self._iter)
+            return False
+        for reason in draws.not_by_place(loader.dataset):
+            print_log(f'{reason}: a resumed training will draw others.', 'current', logging.WARNING)
+        return True
+
+    def _say_what_is_lost(self) -> None:
+        """Gradients that were accumulated when the checkpoint was written are not in it."""
+        if self._iter and not at_a_step(self.runner.optim_wrapper):
+            print_log(
+                f'The checkpoint was written at iteration {self._iter}, amid an accumulation of gradients, and what '
+                'was accumulated is not in it: its next step will be another one than without the stop.',
+                'current',
+                logging.WARNING,
+            )
 
     def _restore_seed(self, sampler) -> None:
         """Give the sampler the seed it had when training began.
@@ -161,6 +163,86 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             # The checkpoint is from another loop: the sampler had the Runner's seed there as well.
             sampler.seed = self.runner.seed
         self.runner.message_hub.update_info('sampler_seed', sampler.seed)
+
+
+def at_a_step(optim_wrapper) -> bool:
+    """Whether the last iteration ended with a step of the optimiser, so that no gradients wait to be applied."""
+    inner = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+    return all(one.should_update() for one in inner)
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(_ByPlace, IterBasedTrainLoop):
+    """``IterBasedTrainLoop`` whose resumed run is the uninterrupted one, to the bit.
+
+    ``train_cfg = dict(type='ResumableTrainLoop', max_iters=…, val_interval=…)``, with any map-style data set, sampler
+    and batch sampler, any number of workers, which may change, and any number of processes (the same number as before:
+    another one gives another order). The order of images is that of ``IterBasedTrainLoop``. The seeds are kept in the
+    checkpoint, so that this holds for ``randomness = dict(seed=None)``.
+
+    Args: those of ``IterBasedTrainLoop``.
+    """
+
+    def __init__(self, runner, dataloader, *args, **kwargs) -> None:
+        # The loader first, so that what the parent class builds over it does not start its workers.
+        BaseLoop.__init__(self, runner, dataloader)
+        loader = self.dataloader
+        super().__init__(runner, _Lazy(loader), *args, **kwargs)
+        self.dataloader = loader
+        self._seed_when_built = runner.seed
+
+    def run(self):
+        self._restore_order()
+        self._say_what_is_lost()
+        return super().run()
+
+    def run_iter(self, data_batch) -> None:
+        self._seed_step()
+        super().run_iter(data_batch)
+
+    def _restore_order(self) -> None:
+        loader = self.dataloader
+        if not self._can_place():
+            self.dataloader_iterator = iter(loader)
+            return
+        self._restore_seed(loader.batch_sampler.sampler)
+        start = time.monotonic()
+        batches = EndlessBatches(loader.batch_sampler)
+        batches.skip(self._iter)
+        if self._iter:
+            print_log(
+                f'Continuing with batch {self._iter + 1} of the same order of images; the {self._iter} before were '
+                f'skipped in {time.monotonic() - start:.1f} s without loading them.',
+                'current',
+            )
+        # Made when the first batch is asked for: hooks may exchange the data set before that, and find it as it is.
+        self.dataloader_iterator = _Batches(lambda: self._placed(batches), self._iter)
+
+
+@LOOPS.register_module()
+class ResumableEpochTrainLoop(_ByPlace, EpochBasedTrainLoop):
+    """``EpochBasedTrainLoop`` whose resumed run is the uninterrupted one, to the bit.
+
+    ``train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=…)``, as :class:`ResumableTrainLoop`.
+
+    Args: those of ``EpochBasedTrainLoop``.
+    """
+
+    def __init__(self, runner, *args, **kwargs) -> None:
+        super().__init__(runner, *args, **kwargs)
+        self._seed_when_built = runner.seed
+
+    def run(self):
+        if self._can_place():
+            self._restore_seed(self.dataloader.batch_sampler.sampler)
+            # One for all epochs, whose workers may persist. Hooks see through it to the data set within.
+            self.dataloader = self._placed(self.dataloader.batch_sampler)
+        self._say_what_is_lost()
+        return super().run()
+
+    def run_iter(self, idx, data_batch) -> None:
+        self._seed_step()
+        super().run_iter(idx, data_batch)
 
 
 @LOOPS.register_module()

@@ -39,6 +39,7 @@ _FIRST = (
 _STOCK = {
     'AtomicCheckpointHook': 'CheckpointHook',
     'ResumableTrainLoop': 'IterBasedTrainLoop',
+    'ResumableEpochTrainLoop': 'EpochBasedTrainLoop',
     'FasterLVISMetric': 'LVISMetric',
 }
 

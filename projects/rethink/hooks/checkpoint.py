@@ -7,9 +7,10 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from ..files import write_atomically
+from ..loops import at_a_step
 
 
 @register_backend('rethink_atomic')
@@ -29,7 +30,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     MMEngine's hook writes into the final file, empties ``last_checkpoint`` before it fills it, overwrites the newest
     checkpoint when it is also the best, and under ``max_keep_ckpts`` removes the old checkpoint before the new one is
-    written. Here files are renamed into place and the old checkpoint goes last.
+    written. Here files are renamed into place and the old checkpoint goes last. Where gradients are accumulated
+    (``accumulative_counts``), a checkpoint that is due between two steps of the optimiser is written at the next step,
+    because gradients are in no checkpoint.
 
     Args: those of ``CheckpointHook``. Files that are not local (``backend_args``, an ``out_dir`` with a scheme) are
     written as by ``CheckpointHook``.
@@ -49,11 +52,30 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         super().before_train(runner)
         loop = runner.train_loop
-        if not isinstance(loop, IterBasedTrainLoop) or runner.val_loop is None or not 0 < loop.val_begin <= loop.iter:
+        if isinstance(loop, IterBasedTrainLoop):
+            done, end, unit = loop.iter, loop.max_iters, 'iteration'
+        elif isinstance(loop, EpochBasedTrainLoop):
+            done, end, unit = loop.epoch, loop.max_epochs, 'epoch'
+        else:
             return
-        if loop.iter % loop.val_interval == 0 or loop.iter == loop.max_iters:
-            runner.logger.info(f'Evaluating the checkpoint of iteration {loop.iter} before going on.')
+        if runner.val_loop is None or not 0 < loop.val_begin <= done:
+            return
+        if done % loop.val_interval == 0 or done == end:
+            runner.logger.info(f'Evaluating the checkpoint of {unit} {done} before going on.')
             runner.val_loop.run()
+
+    def before_run(self, runner) -> None:
+        super().before_run(runner)
+        self._due = False
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self.by_epoch:
+            return
+        self._due |= self.every_n_train_iters(runner, self.interval, self.save_begin)
+        if self._due and at_a_step(runner.optim_wrapper) or (self.save_last and self.is_last_train_iter(runner)):
+            self._due = False
+            runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
+            self._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         outdated = []

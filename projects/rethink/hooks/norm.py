@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from ..draws import Place, SeededSamples
 from ..errors import ConfigError
 
 # mmcv's SyncBN needs compiled ops and is no _BatchNorm; a name does not ask for it to be there.
@@ -64,10 +65,14 @@ def batches_beside_training(runner, number: int) -> Iterator:
             'train_dataloader.batch_size.'
         )
     rank, world = get_dist_info()
-    everyone = images_in_rounds(len(loader.dataset), batch_size, runner.seed)
+    everyone = enumerate(images_in_rounds(len(loader.dataset), batch_size, runner.seed))
     beside = DataLoader(
-        loader.dataset,
-        batch_sampler=list(itertools.islice(everyone, rank, number * world, world)),
+        # Of a rank that no process has: what they draw is not what training draws, and the same in any of them.
+        SeededSamples(loader.dataset, runner.seed, rank=-1),
+        batch_sampler=[
+            [Place(index, iteration, slot) for slot, index in enumerate(batch)]
+            for iteration, batch in itertools.islice(everyone, rank, number * world, world)
+        ],
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
