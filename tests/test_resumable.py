@@ -238,6 +238,23 @@ def test_an_optimiser_of_older_pytorch_is_gone_on_from(good, tmp_path):
     assert resume(content, tmp_path).iter == 6
 
 
+def test_before_its_first_step_an_optimiser_has_no_state(good, tmp_path):
+    content = good()
+    content['optimizer']['state'] = {}
+    refused(content, tmp_path, 'has no state', wrapper=dict(accumulative_counts=4))
+    assert resume(content, tmp_path, wrapper=dict(accumulative_counts=5)).iter == 6
+
+
+def test_other_options_of_the_optimiser_are_said(good, tmp_path, capsys):
+    """PyTorch goes on with those of the checkpoint; a state that some parameters lack is said as well."""
+    content = good()
+    del content['optimizer']['state'][0]
+    resume(content, tmp_path, optimizer=dict(SGD, weight_decay=0.5))
+    printed = capsys.readouterr().out
+    assert 'brings its options: weight_decay is 0 there, the config has 0.5.' in printed
+    assert 'has the state of 5 of 6 parameters.' in printed
+
+
 def test_averages(good, tmp_path):
     ema = dict(custom_hooks=[dict(type='EMAHook')])
     refused(good(), tmp_path, 'has no ema_state_dict, and the training has an EMA', **ema)
@@ -263,13 +280,13 @@ def test_a_loss_scaler(good, tmp_path, capsys):
     state = good()['optimizer']
     check = resumable._check_optimizer
     with pytest.raises(ConfigError, match='has no loss_scaler: it was trained without AMP'):
-        check(Scaled(wrapper), state, 'x')
+        check(Scaled(wrapper), state, 4, 'x')
     scaler = Scaled(wrapper).loss_scaler.state_dict()
-    check(Scaled(wrapper), dict(state, loss_scaler=scaler), 'x')
+    check(Scaled(wrapper), dict(state, loss_scaler=scaler), 4, 'x')
     for value in (NAN, 0.0, -1.0, 'x', None):
         with pytest.raises(ConfigError, match=r'for loss_scaler\.scale'):
-            check(Scaled(wrapper), dict(state, loss_scaler=dict(scaler, scale=value)), 'x')
-    check(wrapper, dict(state, loss_scaler=scaler), 'x')
+            check(Scaled(wrapper), dict(state, loss_scaler=dict(scaler, scale=value)), 4, 'x')
+    check(wrapper, dict(state, loss_scaler=scaler), 4, 'x')
     assert 'the loss scaler (AMP) is left away' in capsys.readouterr().out
 
 

@@ -175,7 +175,7 @@ def _check(runner: Runner, content: dict, path: str) -> None:
     wrappers = dict(wrapper.items()) if hasattr(wrapper, 'optim_wrappers') else {None: wrapper}
     for name, one in wrappers.items():
         place = f'the optimizer{"" if name is None else f".{name}"} in {path}'
-        _check_optimizer(one, state if name is None else state.get(name), place)
+        _check_optimizer(one, state if name is None else state.get(name), content['meta']['iter'], place)
     own, theirs = runner.param_schedulers, content.get('param_schedulers')
     if own is not None:
         if not isinstance(own, dict):
@@ -219,16 +219,17 @@ def _alike(value, own) -> bool:
             return False
         if isinstance(value, Tensor) and value.numel() == 1:
             value = value.item()
-        return isinstance(value, Real) and not isinstance(value, bool) and (math.isfinite(value) or value == own)
+        number = isinstance(value, Real) and not isinstance(value, bool) and (math.isfinite(value) or value == own)
+        return number and not value < 0 <= own
     if isinstance(own, Mapping):
-        return isinstance(value, Mapping)
+        return isinstance(value, Mapping) and all(map(_counts, value.values()))  # how often, of milestones
     if isinstance(own, list | tuple):
         same = isinstance(value, list | tuple) and len(value) == len(own)
         return same and all(_alike(one, mine) for one, mine in zip(value, own, strict=True))
     return isinstance(value, type(own)) or isinstance(own, type(value))
 
 
-def _check_optimizer(wrapper, state, what: str) -> None:
+def _check_optimizer(wrapper, state, iteration: int, what: str) -> None:
     """The state of one optimiser is of this class, of these parameters, and has numbers.
 
     Raises:
@@ -259,7 +260,9 @@ def _check_optimizer(wrapper, state, what: str) -> None:
     if len(parameters) != sum(len(mine['params']) for mine in own):
         raise wrong('names a parameter twice')
     _check_groups(wrapper.optimizer, groups, what, wrong)
-    _check_state(wrapper.optimizer, found, parameters, what, wrong)
+    # Before its first step, gradients being accumulated, an optimiser has no state.
+    stepped = iteration >= getattr(wrapper, '_accumulative_counts', 1)
+    _check_state(wrapper.optimizer, found, parameters, stepped, what, wrong)
     _check_scaler(wrapper, state, what, wrong)
 
 
@@ -278,7 +281,7 @@ def _check_groups(optimizer, groups: list[dict], what: str, wrong) -> None:
         for key, mine in own.items():
             value = group[key]
             fits = isinstance(value, bool | None) if mine is None else _alike(value, mine)
-            if not fits or (isinstance(mine, Real) and value is not None and value < 0 <= mine):
+            if not fits:
                 raise wrong(f'has {_show(value)} for {key} in its group {number}')
         # What a schedule changes is not what the config says.
         kept = [key for key in own if key != 'lr' and f'initial_{key}' not in own and group[key] != own[key]]
@@ -303,10 +306,10 @@ def _trial_state(optimizer) -> dict | None:
     return dict(trial.state[parameter])
 
 
-def _check_state(optimizer, found: dict, parameters: dict, what: str, wrong) -> None:
+def _check_state(optimizer, found: dict, parameters: dict, stepped: bool, what: str, wrong) -> None:
     # A wrapped step counts for the schedule; of this class another object is tried.
     expected = _trial_state(optimizer)
-    if expected and any(isinstance(one, Tensor) for one in expected.values()) and parameters and not found:
+    if stepped and not found and any(isinstance(one, Tensor) for one in (expected or {}).values()):
         raise wrong(f'has no state, and that of a {type(optimizer).__name__} has {", ".join(expected)}')
     for index, state in found.items():
         if index not in parameters or not isinstance(state, dict):
@@ -361,7 +364,7 @@ def _check_scaler(wrapper, state: dict, what: str, wrong) -> None:
 
 
 # What a scheduler has counted, and not what its config says.
-_COUNTED = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'begin', 'end', 'total_iters'}
+_COUNTED = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose'}
 
 
 def _check_schedulers(own: list, theirs, meta: dict, path: str, name: str | None) -> None:
@@ -379,7 +382,7 @@ def _check_schedulers(own: list, theirs, meta: dict, path: str, name: str | None
         for key, value in mine.items():
             if key not in state:
                 raise _wrong(path, f'its {this} has no {key}, which {kind} needs', 'name one of this schedule')
-            if not _alike(state[key], value):
+            if not _alike(state[key], value) or (key in ('by_epoch', 'param_name') and state[key] != value):
                 raise _wrong(path, f'its {this}.{key} is {_show(state[key])}', 'name one of this schedule')
         for key in ('last_step', '_global_step'):
             if key in mine and not _counts(state[key]):
