@@ -144,6 +144,16 @@ def test_stopped_twice_and_with_other_workers(data, tmp_path, arm):
         assert list(first.train) == list(range(1, 10)) and list(first.val) == [3, 6, 9]
 
 
+def test_what_is_not_by_place_is_said(data, tmp_path, capsys):
+    cached = MIXED.replace('Mosaic', 'CachedMosaic').replace('MixUp', 'CachedMixUp')
+    resized = "model['data_preprocessor']['batch_augments'] = [\n"
+    resized += "    dict(type='BatchSyncRandomResize', random_size_range=(64, 96), size_divisor=32)]\n"
+    train(tmp_path / 'run', data, cached + resized, workers=0, stop=0)
+    said = capsys.readouterr().out
+    for name in ('CachedMosaic keeps images', 'CachedMixUp keeps images', 'BatchSyncRandomResize keeps its size'):
+        assert f'{name}' in said, name
+
+
 def test_another_seed_is_another_training(data, tmp_path):
     one = train(tmp_path / 'one', data, '', workers=0)
     other = train(tmp_path / 'other', data, 'randomness = dict(seed=4)\n', workers=0)

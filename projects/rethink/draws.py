@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.device import get_device
-from torch.utils.data import BatchSampler, Dataset
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 _SAMPLE, _STEP = 0, 1
 
@@ -109,6 +110,14 @@ class SeededSamples(Dataset):
         setattr(self.dataset, name, value)
 
 
+# Modules and samplers that carry something from step to step that is in no checkpoint, or draw where nothing is set.
+_CARRY = {
+    'BatchSyncRandomResize': 'keeps its size of images for some iterations',
+    'DynamicRoIHead': 'keeps a history of IoUs',
+    'GroupMultiSourceSampler': "draws its order from NumPy's global generator",
+}
+
+
 def _transforms(dataset) -> Iterator[object]:
     """The transforms of a data set, inside wrappers and other transforms."""
     waiting, seen = [dataset], set()
@@ -120,18 +129,21 @@ def _transforms(dataset) -> Iterator[object]:
         if isinstance(one, list | tuple):
             waiting += one
             continue
-        if hasattr(one, 'transform') or hasattr(one, 'aug'):
-            yield one
+        yield one
         waiting += [getattr(one, name, None) for name in ('dataset', 'datasets', 'pipeline', 'transforms')]
 
 
-def not_by_place(dataset) -> list[str]:
-    """Transforms of a data set that do not draw by the place of a sample, with the reason, for a line each."""
-    found = []
-    for one in _transforms(dataset):
+def not_by_place(loader: DataLoader, model: nn.Module) -> list[str]:
+    """What of a training is not a function of the place in it, with the reason, for a line each."""
+    found = set()
+    for one in _transforms(loader.dataset):
         name = type(one).__name__
         if hasattr(one, 'results_cache'):
-            found.append(f'{name} keeps images of the samples before in each worker')
+            found.add(f'{name} keeps images of the samples before in each worker')
         elif type(getattr(one, 'aug', None)).__module__.startswith('albumentations'):
-            found.append(f'{name} draws from generators of albumentations')
-    return sorted(set(found))
+            found.add(f'{name} draws from generators of albumentations')
+    for one in (loader.batch_sampler, loader.batch_sampler.sampler, *model.modules()):
+        name = type(one).__name__
+        if name in _CARRY:
+            found.add(f'{name} {_CARRY[name]}')
+    return sorted(found)

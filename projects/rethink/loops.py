@@ -135,8 +135,10 @@ class _ByPlace:
                 f'{type(self).__name__} cannot keep the order of a data loader without batch sampler.', 'current'
             )
             return False
-        for reason in draws.not_by_place(loader.dataset):
-            print_log(f'{reason}: a resumed training will draw others.', 'current', logging.WARNING)
+        for reason in draws.not_by_place(loader, self.runner.model):
+            print_log(
+                f'{reason}: a resumed training will differ from one that was not stopped.', 'current', logging.WARNING
+            )
         return True
 
     def _say_what_is_lost(self) -> None:
