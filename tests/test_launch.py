@@ -12,7 +12,7 @@ from conftest import ROOT, write_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
-from rethink import launch
+from rethink import amp, launch, processes
 from rethink.errors import ConfigError
 from rethink.jobs import JobError
 
@@ -27,7 +27,8 @@ def environment(monkeypatch):
 @pytest.fixture
 def cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    for module in (amp, processes):
+        monkeypatch.setattr(module, 'get_device', lambda: 'cpu')
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_amp_on_cpu_computes_in_bfloat16(file, cpu):
 
 
 def test_amp_on_gpu_is_the_stock_one(file, monkeypatch):
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(amp, 'get_device', lambda: 'cuda')
     cfg = launch.load_config(str(file))
     launch.use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
