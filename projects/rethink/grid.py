@@ -21,7 +21,7 @@ from mmengine.config import Config, DictAction
 from . import preflight, scaling
 from .analysis.logs import Run, read_run
 from .errors import ConfigError
-from .files import write_atomically
+from .files import write_atomically, write_together
 from .hooks.hierarchy import ExportBackboneHook, exported
 from .jobs import Job
 from .preflight import find_types
@@ -427,8 +427,12 @@ def _markdown(lines: list[list[str]]) -> str:
 def _write(grid: Grid, name: str, title: str, lines: list[list[str]], markdown: str) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(lines)
-    write_atomically(grid.folder / f'{name}.csv', text.getvalue().encode())
-    write_atomically(grid.folder / f'{name}.md', f'{title}\n\n{markdown}\n'.encode())
+    write_together(
+        {
+            grid.folder / f'{name}.csv': text.getvalue().encode(),
+            grid.folder / f'{name}.md': f'{title}\n\n{markdown}\n'.encode(),
+        }
+    )
 
 
 def write_table(grid: Grid, metric: str) -> str:

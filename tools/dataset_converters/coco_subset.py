@@ -45,9 +45,10 @@ def main():
         parts = {name: subsets.restrict(whole, ids) for name, ids in chosen.items()}
     except subsets.SubsetError as error:
         sys.exit(f'error: {error}')
-    for name, part in parts.items():
-        path = (args.out or args.annotations.parent) / f'{args.annotations.stem}_{name}.json'
-        subsets.write(path, part)
+    folder = args.out or args.annotations.parent
+    files = {folder / f'{args.annotations.stem}_{name}.json': part for name, part in parts.items()}
+    subsets.write(files)
+    for path, part in files.items():
         print(f'{path}: ' + ', '.join(f'{number} {what}' for what, number in subsets.count(part).items()))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import write_atomically
+from ..files import write_together
 
 
 class SubsetError(ValueError):
@@ -101,6 +101,6 @@ def read(path: str | Path) -> dict:
     return content
 
 
-def write(path: str | Path, annotations: dict) -> None:
-    """Write an annotation file; a kill leaves the old one."""
-    write_atomically(path, json.dumps(annotations).encode())
+def write(parts: dict[str | Path, dict]) -> None:
+    """Write annotation files; a kill leaves no two of different draws, which would not nest."""
+    write_together({path: json.dumps(annotations).encode() for path, annotations in parts.items()})
