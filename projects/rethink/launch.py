@@ -7,20 +7,26 @@ the hooks of :mod:`rethink.hooks`.
 
 import contextlib
 import difflib
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
-from . import hooks, loops  # noqa: F401  (registers what configs name)
+from . import faults, hooks, loops, schema  # noqa: F401  (registers what configs name)
 from .amp import use_amp
 from .checkpoints import latest_checkpoint
-from .endings import cannot_be_built, describe, one_sentence, several_trainings, where
-from .errors import ConfigError, say
+from .endings import cannot_be_built, one_sentence, several_trainings, where
+from .errors import ConfigError, describe, say
 from .processes import end_processes, ranks, set_local_rank, start_processes
 from .reuse import config_path
+from .runner import SteadyRunner
+from .stopping import stopped_by_a_signal
 
 __all__ = [
     'build_runner',
@@ -63,6 +69,8 @@ def _syntax_error(path: Path) -> str | None:
         tree = ast.parse(path.read_text(encoding='utf-8'), str(path))
     except SyntaxError as error:
         return f'{path}:{error.lineno}: {error.msg}'
+    except ValueError as error:  # not UTF-8, or with a zero byte
+        return f'{path}: {describe(error)}'
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
             with contextlib.suppress(ValueError):
@@ -105,13 +113,51 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
     path = config_file(path)
     file = Path(path)
     if not file.is_file():
+        if file.exists():
+            raise ConfigError(f'{path} is {"a folder" if file.is_dir() else "no file"}; name a config.')
         raise ConfigError(f'there is no config {path}' + _nearest(file))
     try:
-        return Config.fromfile(path, import_custom_modules=import_custom_modules)
+        with _within(_READ, file):
+            cfg = Config.fromfile(path, import_custom_modules=False)
+        if import_custom_modules and cfg.get('custom_imports'):
+            import_modules_from_strings(**cfg.custom_imports)
+    except ConfigError:
+        raise
     except SyntaxError as error:
         raise ConfigError(f'the config has a syntax error at {_syntax_error(file) or error}.') from error
     except Exception as error:
+        if faults.of_the_disk(error):  # MMEngine copies configs into a folder for temporary files
+            raise
         raise ConfigError(f'the config fails at {where(error, file)} with {describe(error)}.') from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        if stopped_by_a_signal():
+            raise
+        raise ConfigError(f'the config ends Python at {where(error, file)} with {describe(error)}.') from error
+    return cfg
+
+
+# Seconds that the text of a config and its bases may take to run.
+_READ = 60
+
+
+@contextlib.contextmanager
+def _within(seconds: int, file: Path) -> Iterator[None]:
+    """End what the body does, after so many seconds, with the line that it was at."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'setitimer'):
+        yield
+        return
+
+    def late(_, frame):
+        lines = [f'{one.filename}:{one.lineno}' for one in traceback.extract_stack(frame) if one.name == '<module>']
+        raise ConfigError(f'the config {file} is not read after {seconds} s; it was at {lines[-1]}.')
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def override(cfg: Config, options: dict | None, path: str) -> None:
@@ -130,11 +176,12 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """Read a config as MMDetection's tools do: overrides, launcher, and a work directory named after the file.
 
     Raises:
-        ConfigError: as :func:`read_config` and :func:`override`.
+        ConfigError: as :func:`read_config`, :func:`override` and :func:`rethink.schema.check`.
     """
     cfg = read_config(path)
     cfg.launcher = launcher
     override(cfg, options, path)
+    schema.check(cfg)
     # Command line first, then the config, then the name of the file.
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -193,21 +240,23 @@ def use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config) -> SteadyRunner:
     """The Runner of ``cfg``.
 
     Raises:
         ConfigError: a part of the config cannot be built (with the place in the code that says so).
     """
     try:
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        return RUNNERS.build(cfg) if 'runner_type' in cfg else SteadyRunner.from_cfg(cfg)
     except ConfigError:
         raise
     except Exception as error:
+        if faults.of_the_disk(error) or faults.lost_process(error) or 'EADDRINUSE' in str(error):
+            raise
         raise ConfigError(cannot_be_built(cfg, error)) from error
 
 
-def dump_predictions(runner: Runner, path: str) -> None:
+def dump_predictions(runner: SteadyRunner, path: str) -> None:
     """Also write the predictions of ``runner.test()`` into a pickle file."""
     from mmdet.evaluation import DumpDetResults
     from mmengine.evaluator import DumpResults

@@ -7,12 +7,14 @@ import atexit
 import os
 import subprocess
 import sys
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
+from . import watch
 from .amp import use_amp
 from .errors import ConfigError, say
 from .preflight import find_types
@@ -127,9 +129,13 @@ def start_processes(cfg: Config) -> None:
         torch.set_num_threads(threads)
     _meeting_point(cfg.launcher, rank, world, local)
     cfg.env_cfg = cfg.get('env_cfg') or ConfigDict()
-    cfg.env_cfg.dist_cfg = ConfigDict(backend='gloo')
+    # What else the config says of the group holds here as well; options of NCCL do not.
+    timeout = (cfg.env_cfg.get('dist_cfg') or {}).get('timeout')
+    cfg.env_cfg.dist_cfg = ConfigDict(backend='gloo', **({} if timeout is None else dict(timeout=timeout)))
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo', rank=rank, world_size=world)
+        seconds = timeout if timeout is None or isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        more = {} if seconds is None else dict(timeout=seconds)
+        torch.distributed.init_process_group('gloo', rank=rank, world_size=world, **more)
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
@@ -146,6 +152,7 @@ def end_processes() -> None:
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+        watch.stop()
         torch.distributed.destroy_process_group()
 
 

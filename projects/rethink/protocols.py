@@ -22,8 +22,9 @@ from . import launch
 from .datasets import splits
 from .errors import ConfigError
 from .files import write_atomically, write_together
-from .grid import Grid, Point, parse_options, points
+from .grid import Grid, Point, points
 from .jobs import Job
+from .overrides import parse_options
 from .preflight import find_types
 
 _SEED = 'randomness.seed'

@@ -66,6 +66,11 @@ def interruptible() -> Iterator[Signals]:
         Signals._active = None
 
 
+def stopped_by_a_signal() -> bool:
+    """Whether a ``KeyboardInterrupt`` within :func:`interruptible` is one, and not raised by somebody's code."""
+    return Signals._active is None or Signals._active.received is not None
+
+
 def _insist(wakes: int, numbers: tuple[int, ...], over: threading.Event) -> None:
     received = []
     while read := os.read(wakes, 1):
@@ -110,7 +115,14 @@ def end_with_parent() -> None:
         parent.join(1)
         return not parent.is_alive() or os.getppid() != started_by
 
+    def hook(kind, error, trace) -> None:
+        # A thread of multiprocessing may lose the parent's connection first, and show its traceback.
+        if issubclass(kind, ConnectionError | EOFError) and gone():
+            os._exit(1)
+        sys.__excepthook__(kind, error, trace)
+
     if parent is not None:
+        sys.excepthook = hook
         _end_when(gone, lambda: None)
 
 

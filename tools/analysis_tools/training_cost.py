@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_cost, cost_report
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.overrides import Overrides
 from tqdm import tqdm
 
 
@@ -37,7 +37,7 @@ def parse_args():
         help='meta: backbone and neck by their shapes alone, for detectors that are too large for this machine',
     )
     add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the configs')
+    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
     add('--format', choices=cost_report.FORMATS, default='table', help='of what is printed')
     add('--out', type=Path, help='file to write it to as well')
     add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
