@@ -130,9 +130,11 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
             raise
         raise ConfigError(f'the config fails at {where(error, file)} with {describe(error)}.') from error
     except (SystemExit, KeyboardInterrupt) as error:
-        if stopped_by_a_signal():
+        if isinstance(error, KeyboardInterrupt) and stopped_by_a_signal():
             raise
         raise ConfigError(f'the config ends Python at {where(error, file)} with {describe(error)}.') from error
+    if not len(cfg):
+        raise ConfigError(f'the config {path} is empty; name one that has a model and data.')
     return cfg
 
 

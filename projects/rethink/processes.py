@@ -109,7 +109,7 @@ def start_processes(cfg: Config) -> None:
     if get_device() != 'cpu':
         return
 
-    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
+    if (cfg.get('optim_wrapper') or {}).get('type') == 'AmpOptimWrapper':
         use_amp(cfg)
     if world == 1:
         # One process is the same as none, and without a launcher MMEngine turns SyncBN into the BN that it equals.

@@ -23,6 +23,10 @@ def _whole_number(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
 
 
+def _texts(value) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
 def _is_built(value) -> bool:
     """An object in place of its config, which MMEngine also takes; not a value."""
     return not isinstance(value, str | bytes | Real | list | tuple | set | dict | type(None))
@@ -30,12 +34,22 @@ def _is_built(value) -> bool:
 
 DICT = ('a dict', lambda value: isinstance(value, dict))
 BUILT = ("a dict with a 'type'", lambda value: isinstance(value, dict) and 'type' in value or _is_built(value))
+BUILT_OR_DICT = ('a dict', lambda value: isinstance(value, dict) or _is_built(value))
 TEXT = ('a text', lambda value: isinstance(value, str))
 FLAG = ('True or False', lambda value: isinstance(value, bool))
 NUMBER = ('a number', lambda value: isinstance(value, Real) and not isinstance(value, bool))
 COUNT, FROM_ZERO = _whole(1), _whole(0)
 # Written as 1e4, or divided: MMEngine compares and divides by it.
 LENGTH = ('a whole number from 1', lambda value: _whole_number(value) and value >= 1)
+PATHS = ('a path, or a list of paths', lambda value: isinstance(value, str) or _texts(value))
+TEXTS = ('a list of texts', lambda value: isinstance(value, str) or _texts(value))
+PREFIX = (
+    'a path, or a dict of paths',
+    lambda value: (
+        isinstance(value, str)
+        or (isinstance(value, dict) and all(one is None or PATHS[1](one) for one in value.values()))
+    ),
+)
 INDEX = ('a whole number', lambda value: isinstance(value, int) and not isinstance(value, bool))
 LIST = ('a list', lambda value: isinstance(value, list | tuple))
 DICTS = (
@@ -70,7 +84,10 @@ _LOADER = {
 }
 _DATASET = {
     'data_root': _or_none(TEXT),
+    'ann_file': _or_none(PATHS),
+    'data_prefix': _or_none(PREFIX),
     'metainfo': _or_none(DICT),
+    'metainfo.classes': _or_none(TEXTS),
     'backend_args': _or_none(DICT),
     'filter_cfg': _or_none(DICT),
     'pipeline': DICTS,
@@ -82,6 +99,9 @@ _DATASET = {
 # Dotted name → what it takes. Entries that a config does not have are not looked at.
 _ENTRIES = {
     'model': BUILT,
+    'model.data_preprocessor': _or_none(BUILT_OR_DICT),
+    'model.backbone': _or_none(BUILT_OR_DICT),
+    'model.backbone.num_stages': COUNT,
     'train_cfg': _or_none(DICT),
     'train_cfg.max_iters': LENGTH,
     'train_cfg.max_epochs': LENGTH,
@@ -165,8 +185,6 @@ def check(cfg: Config, stage: str | None = None) -> None:
     Raises:
         ConfigError: with the dotted name, what it is and what it should be.
     """
-    if not len(cfg):
-        raise ConfigError(f'the config {cfg.filename} is empty; name one that has a model and data.')
     for name, value, (wanted, fits) in _checked(cfg):
         if not fits(value):
             raise ConfigError(f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides.')
@@ -186,13 +204,20 @@ def _checked(cfg: Config) -> Iterator[tuple]:
         yield from _entries(
             {name: loader}, '', {f'{name}{"." * bool(key)}{key}': kind for key, kind in _LOADER.items()}
         )
-        yield from _dataset(loader.get('dataset'), f'{name}.dataset')
+        if isinstance(loader, dict) and 'dataset' not in loader:
+            yield f'{name}.dataset', None, BUILT
+        yield from _dataset(loader.get('dataset') if isinstance(loader, dict) else None, f'{name}.dataset')
     schedules = cfg.get('param_scheduler') or []
     for index, one in enumerate([schedules] if isinstance(schedules, dict) else schedules):
         place = 'param_scheduler' if isinstance(schedules, dict) else f'param_scheduler.{index}'
         yield from _entries({place: one}, place, _SCHEDULE)
     for key, one in (cfg.get('default_hooks') or {}).items():
         yield from _entries({f'default_hooks.{key}': one}, f'default_hooks.{key}', _HOOK)
+    for name in ('val_evaluator', 'test_evaluator'):
+        found = cfg.get(name)
+        for index, one in enumerate(found if isinstance(found, list | tuple) else [found]):
+            place = f'{name}.{index}' if isinstance(found, list | tuple) else name
+            yield from _entries({place: one}, place, {'ann_file': _or_none(TEXT)})
     yield from _types(cfg, '')
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from rethink import launch
 from rethink.analysis import config_cost, cost_report
+from rethink.analysis.published import read_published
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.overrides import Overrides
@@ -73,8 +74,8 @@ def main():
     args = parse_args()
     with launch.one_sentence() as context:
         setting = config_cost.Setting(tuple(args.shape), args.batch, args.device, args.amp)
-        if args.metafile and not args.metafile.is_file():
-            raise ConfigError(f'there is no metafile {args.metafile}; the studies have configs/<study>/metafile.yml.')
+        if args.metafile:
+            read_published(args.metafile, args.work_dirs)  # wrong ones before anything is measured
         # All of them before the first is measured.
         configs = [config_cost.load(name, args.cfg_options) for name in args.configs]
         given = read_ap(args.ap, {Path(cfg.filename).stem for cfg in configs})
