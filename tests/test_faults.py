@@ -86,11 +86,11 @@ class Training:
         found = []
         for entry in filter(str.isdigit, os.listdir('/proc')):
             try:
-                command = Path(f'/proc/{entry}/cmdline').read_bytes().decode()
+                environment = Path(f'/proc/{entry}/environ').read_bytes()
                 state, parent = Path(f'/proc/{entry}/stat').read_text().rsplit(')', 1)[1].split()[:2]
             except OSError:
                 continue
-            if str(self.folder / 'tiny.py') in command and state != 'Z':
+            if f'PYTHONPATH={self.folder}'.encode() in environment.split(b'\0') and state != 'Z':
                 found.append((int(entry), int(parent)))
         return sorted(found)
 
