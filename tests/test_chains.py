@@ -24,7 +24,7 @@ from rethink.chains.lengths import LENGTHS, same_until, set_length
 from rethink.chains.names import check_name, data_of, kind_of, steps_of
 from rethink.chains.steps import Step
 from rethink.errors import ConfigError
-from rethink.jobs import JobError, exclusively
+from rethink.files import exclusively
 from torch import nn
 
 HPT = ROOT / 'configs' / 'hpt'
@@ -531,7 +531,7 @@ def wait_for(out: Path) -> None:
         try:
             with exclusively(out):
                 return
-        except JobError:
+        except ConfigError:
             time.sleep(0.02)
     raise AssertionError(f'{out} stays in use')
 

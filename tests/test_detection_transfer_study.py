@@ -11,8 +11,8 @@ from conftest import run_tool
 from mmengine.runner import IterBasedTrainLoop, Runner, ValLoop
 from rethink import launch
 from rethink.analysis.logs import read_run
-from rethink.grid import parse_options
 from rethink.hooks import ReestimateBNHook
+from rethink.overrides import parse_options
 
 CONFIG = 'configs/shapes/finetune_r18_c4_mask_1x.py'
 ITERS, INTERVAL = 6, 3

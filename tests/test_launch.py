@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from conftest import ROOT, write_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
-from rethink import launch
+from rethink import amp, launch, processes
 from rethink.errors import ConfigError
 from rethink.jobs import JobError
 
@@ -27,7 +28,8 @@ def environment(monkeypatch):
 @pytest.fixture
 def cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
+    for module in (amp, processes):
+        monkeypatch.setattr(module, 'get_device', lambda: 'cpu')
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_amp_on_cpu_computes_in_bfloat16(file, cpu):
 
 
 def test_amp_on_gpu_is_the_stock_one(file, monkeypatch):
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(amp, 'get_device', lambda: 'cuda')
     cfg = launch.load_config(str(file))
     launch.use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -231,18 +233,16 @@ def test_a_process_of_its_own_goes_on():
         pass
 
 
-@pytest.mark.parametrize(
-    ('error', 'sentence'),
-    [
-        (JobError('b failed.'), 'error: b failed.'),
-        (KeyboardInterrupt(), '\nstopped; the same command goes on from the last checkpoints.'),
-    ],
-)
-def test_several_trainings_end_with_a_sentence(error, sentence):
+def test_several_trainings_end_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(os, '_exit', sys.exit)
     with pytest.raises(SystemExit) as stopped, launch.several_trainings() as context:
         context.cfg = {}
-        raise error
-    assert stopped.value.code == sentence
+        raise JobError('b failed.')
+    assert stopped.value.code == 'error: b failed.'
+    with pytest.raises(SystemExit) as stopped, launch.several_trainings() as context:
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == '\nstopped; the same command goes on from the last checkpoints.\n'
 
 
 def test_a_group_on_cpu(file, cpu, monkeypatch):
@@ -269,6 +269,11 @@ def test_a_group_on_cpu(file, cpu, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     launch.start_processes(cfg)
     assert len(calls) == 1 and os.environ['OMP_NUM_THREADS'] == '3'
+    # The group's limit is the config's.
+    cfg.env_cfg.dist_cfg = dict(backend='nccl', timeout=60)
+    launch.start_processes(cfg)
+    assert calls[-1][1]['timeout'] == timedelta(seconds=60)
+    assert cfg.env_cfg.dist_cfg == dict(backend='gloo', timeout=60)
 
 
 def test_a_config_of_an_installed_package_by_its_name():

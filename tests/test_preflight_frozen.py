@@ -6,8 +6,9 @@ from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
+from rethink.coverage import check_weights
 from rethink.errors import ConfigError
-from rethink.preflight import check, check_weights
+from rethink.preflight import check
 
 FREEZE = "model['backbone'].update(type='FrozenBackbone', of='ResNet')"
 

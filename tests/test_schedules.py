@@ -3,8 +3,8 @@
 import pytest
 from conftest import ROOT
 from mmengine.config import Config
-from rethink.grid import parse_options
 from rethink.launch import load_config
+from rethink.overrides import parse_options
 from rethink.schedules import check_length, missing_overrides
 
 WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10)

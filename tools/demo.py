@@ -11,12 +11,10 @@ for a few iterations on a few images: that the machinery works shows in a minute
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from rethink import launch
 from rethink.demos import Demo, from_scratch, frozen, hierarchy
-from rethink.errors import ConfigError
-from rethink.jobs import JobError
 
 TOOLS = Path(__file__).resolve().parent
 STUDIES = dict(rethink=from_scratch, hpt=hierarchy, frozen=frozen)
@@ -33,12 +31,8 @@ def main():
     if args.quick:
         args.out, args.data = Path(f'{args.out}-quick'), Path(f'{args.data}-quick')
     demo = Demo(args.out, args.data, args.seed, TOOLS, args.quick)
-    try:
+    with launch.several_trainings():
         STUDIES[args.study].run(demo)
-    except (JobError, ConfigError, OSError) as error:
-        sys.exit(f'demo: {error}')
-    except KeyboardInterrupt:
-        sys.exit('\ndemo: stopped; the same command goes on from the last checkpoints.')
 
 
 if __name__ == '__main__':

@@ -16,8 +16,9 @@ from pathlib import Path
 from rethink import launch, schedules, trust
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.grid import Grid, parse_options, points, write_medians, write_table
+from rethink.grid import Grid, points, write_medians, write_table
 from rethink.jobs import run_jobs
+from rethink.overrides import parse_options
 
 TOOLS = Path(__file__).resolve().parent
 

@@ -19,8 +19,8 @@ from rethink.chains.folder import Chains
 from rethink.chains.lengths import LENGTHS
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.grid import parse_options
 from rethink.jobs import run_jobs
+from rethink.overrides import parse_options
 
 TOOLS = Path(__file__).resolve().parent
 

@@ -30,22 +30,9 @@ launch() {
         meeting=(--standalone --local-addr 127.0.0.1)
     fi
     if [ "$processes" -gt 1 ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}; fi
-    # `python -m torch.distributed.run`, whose own traceback after a failure would bury what the process had to say.
-    exec "$PYTHON" -c '
-import logging, sys
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
-logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-try:
-    main()
-except ChildFailedError as error:
-    rank, failure = error.get_first_failure()
-    code = failure.exitcode
-    if code != 2:  # bad input, which it told in one sentence
-        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        print(f"error: process {rank} {how} and the others were stopped.", file=sys.stderr)
-    sys.exit(code if code > 0 else 128 - code)
-' "${meeting[@]}" --nproc_per_node "$processes" "$@"
+    # Its C++ warns on stderr of connections that end, which the sentences are about.
+    export TORCH_CPP_LOG_LEVEL=${TORCH_CPP_LOG_LEVEL:-ERROR}
+    exec "$PYTHON" "$TOOLS/launcher.py" "${meeting[@]}" --nproc_per_node "$processes" "$@"
 }
 
 # slurm PARTITION JOB_NAME SCRIPT ARGUMENTS…: $GPUS tasks, $GPUS_PER_NODE on each machine.

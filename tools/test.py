@@ -5,8 +5,8 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import DictAction
-from rethink import coverage, launch, preflight, trust
+from rethink import coverage, launch, preflight, schema, trust
+from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override the config, as in test_dataloader.batch_size=4',
     )
@@ -42,6 +42,7 @@ def main() -> None:
     setup_cache_size_limit_of_dynamo()
     with launch.one_sentence() as context:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        schema.check(cfg, 'test')
         cfg.load_from = args.checkpoint
         preflight.check(cfg, 'test')
         if args.show or args.show_dir:

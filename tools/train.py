@@ -1,11 +1,13 @@
 """Train a detector or a classifier from a config: MMDetection's arguments, and --auto-scale (docs/tools.md)."""
 
 import argparse
+import contextlib
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from mmengine.config import DictAction
-from rethink import checker, coverage, launch, preflight, scaling, schedules, switch, trust
+from rethink import checker, coverage, launch, preflight, scaling, schedules, schema, switch, trust
+from rethink.files import exclusively
+from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override the config, as in train_dataloader.batch_size=4 or model.backbone.out_indices="[2,3]"',
     )
@@ -50,8 +52,10 @@ def main() -> None:
     args = parse_args()
     launch.set_local_rank(args.launcher, args.local_rank)
     setup_cache_size_limit_of_dynamo()
-    with launch.one_sentence() as context:
+    go_on = 'the same command with --resume goes on from the last checkpoint, where there is one'
+    with launch.one_sentence(go_on) as context, contextlib.ExitStack() as held:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        schema.check(cfg, 'train')
         schedules.check_length(cfg)
         if args.auto_scale:
             scaling.use_auto_scale(cfg, launch.ranks(args.launcher)[1])
@@ -61,6 +65,8 @@ def main() -> None:
             launch.use_amp(cfg)
         if not args.no_check:
             checker.stop_on_errors(cfg, launch.ranks(args.launcher)[1])
+        if launch.ranks(args.launcher)[0] == 0:
+            held.enter_context(exclusively(cfg.work_dir))
         launch.use_resume(cfg, args.resume)
         # One training, or, with switch_from, one after the other.
         for context.cfg in switch.phases(cfg, args.resume):

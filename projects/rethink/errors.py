@@ -1,6 +1,7 @@
 """What the tools say: sentences about wrong input, and lines for a person."""
 
 import os
+import re
 
 # In the text of what torch.utils.data raises in place of a worker's exception.
 _PASSED_ON = 'Original Traceback (most recent call last)'
@@ -32,3 +33,23 @@ def some_names(names) -> str:
     """The first names of some, for a sentence."""
     names = sorted(names)
     return ', '.join(map(repr, names[:4])) + (f' and {len(names) - 4} more' if len(names) > 4 else '')
+
+
+def last_line(error: BaseException) -> str:
+    """Of its text: what a data worker raised ends there, after the traceback that it passes on as text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else ''
+
+
+def describe(error: BaseException) -> str:
+    """An exception as part of a sentence, in one line."""
+    if _PASSED_ON in str(error):
+        return last_line(error).rstrip('.')
+    text = ' '.join(str(error).split()).rstrip('.')
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def raised_at(error: BaseException) -> str | None:
+    """'file:line' in a data worker that passed the exception on; None of any other."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', str(error)) if _PASSED_ON in str(error) else []
+    return ':'.join(found[-1]) if found else None

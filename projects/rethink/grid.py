@@ -11,37 +11,23 @@ import io
 import itertools
 import json
 import re
-from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from . import preflight, scaling
 from .analysis.logs import Run, read_run
 from .config_tree import find_types
 from .errors import ConfigError
-from .files import write_atomically
+from .files import write_atomically, write_together
 from .hooks.hierarchy import ExportBackboneHook, exported
 from .jobs import Job
+from .overrides import parse_options
 from .robustness import policy_overrides, share_overrides
 
 # --- axes: what a value changes in a config --------------------------------------------------------------------------
-
-
-def parse_options(options: list[str]) -> dict:
-    """``KEY=VALUE`` strings as ``tools/train.py --cfg-options`` reads them.
-
-    Raises:
-        ConfigError: one of them is not of that form.
-    """
-    for option in options:
-        if '=' not in option:
-            raise ConfigError(f'the override {option!r} is not of the form KEY=VALUE.')
-    parser = ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
 def _number(text: str, name: str) -> float:
@@ -427,8 +413,12 @@ def _markdown(lines: list[list[str]]) -> str:
 def _write(grid: Grid, name: str, title: str, lines: list[list[str]], markdown: str) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(lines)
-    write_atomically(grid.folder / f'{name}.csv', text.getvalue().encode())
-    write_atomically(grid.folder / f'{name}.md', f'{title}\n\n{markdown}\n'.encode())
+    write_together(
+        {
+            grid.folder / f'{name}.csv': text.getvalue().encode(),
+            grid.folder / f'{name}.md': f'{title}\n\n{markdown}\n'.encode(),
+        }
+    )
 
 
 def write_table(grid: Grid, metric: str) -> str:

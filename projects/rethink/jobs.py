@@ -5,20 +5,19 @@ time left of all of them together. Which jobs there are is the caller's business
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .analysis.logs import read_run
+from .files import exclusively
+from .stopping import interruptible
 
 
 class JobError(RuntimeError):
@@ -62,22 +61,6 @@ class Job:
         return self.cost * min(self.iterations, read_run(self.work_dir).iteration)
 
 
-@contextlib.contextmanager
-def exclusively(folder: Path) -> Iterator[int]:
-    """Hold ``folder`` for this process and the ones it starts with the yielded file descriptor.
-
-    Raises:
-        JobError: another process holds it; a second training would write into the first one's work directory.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobError(f'{folder} is in use by another run; wait for it or stop its processes.') from None
-        yield lock.fileno()
-
-
 def run_jobs(
     jobs: list[Job], folder: Path, side_by_side: int | None = None, poll: float = 1.0, keep_going: bool = False
 ) -> dict[Job, str]:
@@ -85,7 +68,7 @@ def run_jobs(
 
     Args:
         jobs: listed in the order in which they are started, where there is a choice.
-        folder: held for as long as any job runs, see :func:`exclusively`.
+        folder: held for as long as any job runs, see :func:`rethink.files.exclusively`.
         side_by_side: jobs at a time, each with an equal share of the cores, or with ``OMP_NUM_THREADS`` threads a
             process where that is set. Default: two where there are two cores, because two small trainings of one
             thread each are faster than one after the other with two.
@@ -96,7 +79,8 @@ def run_jobs(
         Jobs that failed, or that wait for one that did, each with a sentence; nothing without ``keep_going``.
 
     Raises:
-        JobError: a job failed (the others are stopped), or another process runs in ``folder``.
+        JobError: a job failed (the others are stopped).
+        ConfigError: another process runs in ``folder``.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     side_by_side = side_by_side or min(2, cores)
@@ -107,7 +91,7 @@ def run_jobs(
         return failed
     running: dict[Job, subprocess.Popen] = {}
     total = sum(job.cost * job.iterations for job in jobs)
-    with exclusively(folder) as lock, _terminate_as_interrupt(), _bar(total, sum(job.done for job in jobs)) as bar:
+    with exclusively(folder) as lock, interruptible(), _bar(total, sum(job.done for job in jobs)) as bar:
         try:
             while waiting or running:
                 ready = [job for job in waiting if all(other in finished for other in job.after)]
@@ -173,23 +157,6 @@ def _stop(running):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt():
-    """Let SIGTERM do what Ctrl-C does, so that the jobs are stopped with us."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _what_failed(job, code):

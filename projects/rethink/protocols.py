@@ -22,9 +22,10 @@ from . import launch
 from .config_tree import find_types
 from .datasets import splits
 from .errors import ConfigError
-from .files import write_atomically
-from .grid import Grid, Point, parse_options, points
+from .files import write_atomically, write_together
+from .grid import Grid, Point, points
 from .jobs import Job
+from .overrides import parse_options
 
 _SEED = 'randomness.seed'
 
@@ -282,9 +283,10 @@ def results(all_arms: Sequence[Arm], dataset: str, chain: str, steps: str) -> li
 def write(folder: Path, all_arms: Sequence[Arm], dataset: str, chain: str, steps: str) -> str:
     """Write ``table.md``, ``table.csv`` and ``results.csv`` of what there is so far; the Markdown."""
     text = markdown(all_arms)
-    write_atomically(folder / 'table.md', f'{text}\n'.encode())
+    files = {folder / 'table.md': f'{text}\n'.encode()}
     for name, lines in (('table', table(all_arms)), ('results', results(all_arms, dataset, chain, steps))):
         content = io.StringIO()
         csv.writer(content, lineterminator='\n').writerows(lines)
-        write_atomically(folder / f'{name}.csv', content.getvalue().encode())
+        files[folder / f'{name}.csv'] = content.getvalue().encode()
+    write_together(files)
     return text

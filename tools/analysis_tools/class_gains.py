@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rethink import launch
 from rethink.analysis import class_gains
-from rethink.files import write_atomically
+from rethink.files import write_together
 
 # Classes in the terminal; the files have all.
 SHOWN = 100
@@ -50,14 +50,13 @@ def main():
         )
     text = class_gains.words(gains)
     print(f'\n{class_gains.table(gains, SHOWN)}\n\n{text}\n')
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ('classes.md', f'{text}\n\n{class_gains.table(gains)}\n'),
-        ('classes.csv', class_gains.to_csv(gains)),
-        ('classes.json', class_gains.to_json(gains)),
-    ):
-        write_atomically(args.out / name, content.encode())
-        print(args.out / name)
+    files = {
+        args.out / 'classes.md': f'{text}\n\n{class_gains.table(gains)}\n'.encode(),
+        args.out / 'classes.csv': class_gains.to_csv(gains).encode(),
+        args.out / 'classes.json': class_gains.to_json(gains).encode(),
+    }
+    write_together(files)
+    print('\n'.join(map(str, files)))
     class_gains.draw(gains, args.out / 'classes')
     print(f'{args.out / "classes"}.png, {args.out / "classes"}.svg')
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rethink import launch, trust
 from rethink.analysis import drift
-from rethink.files import write_atomically
+from rethink.files import write_together
 
 
 def parse_args():
@@ -33,14 +33,13 @@ def main():
         found = drift.read(args.before, args.after)
     text = '\n\n'.join(f'{drift.words(one)}\n\n{drift.table(one)}' for one in found)
     print(f'{text}\n')
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ('drift.md', f'{text}\n'),
-        ('drift.csv', drift.to_csv(found)),
-        ('drift.json', drift.to_json(found)),
-    ):
-        write_atomically(args.out / name, content.encode())
-        print(args.out / name)
+    files = {
+        args.out / 'drift.md': f'{text}\n'.encode(),
+        args.out / 'drift.csv': drift.to_csv(found).encode(),
+        args.out / 'drift.json': drift.to_json(found).encode(),
+    }
+    write_together(files)
+    print('\n'.join(map(str, files)))
     drift.draw(found, args.out / 'drift')
     print(f'{args.out / "drift"}.png, {args.out / "drift"}.svg')
 

@@ -17,7 +17,7 @@ from rethink.analysis.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
 from rethink.analysis.hpt_claims import RECOMMENDED, words
 from rethink.analysis.hpt_runs import read
 from rethink.errors import ConfigError
-from rethink.files import write_atomically
+from rethink.files import write_together
 
 
 def parse_args():
@@ -66,10 +66,10 @@ def main():
         if not table.results:
             raise ConfigError(f'{", ".join(map(str, args.results))} has no row to draw; check --metric.')
     text = words(table, args.steps, args.margin)
-    args.out.mkdir(parents=True, exist_ok=True)
     print(text)
-    write_atomically(args.out / 'claims.md', f'{text}\n'.encode())
-    write_atomically(args.out / 'results.csv', to_csv(table.results).encode())
+    write_together(
+        {args.out / 'claims.md': f'{text}\n'.encode(), args.out / 'results.csv': to_csv(table.results).encode()}
+    )
     for path in draw(table, args.out):
         print(f'{path}.png, {path}.svg')
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from rethink import launch
 from rethink.analysis import curves, published
 from rethink.analysis.logs import read_run
+from rethink.errors import ConfigError
 
 
 def parse_args():
@@ -38,23 +39,17 @@ def parse_args():
 def main():
     args = parse_args()
     with launch.one_sentence():
-        show(args)
-
-
-def show(args) -> None:
-    if args.published:
-        if not args.published.is_file():
-            sys.exit(f'error: there is no metafile {args.published}; the studies have configs/<study>/metafile.yml.')
-        print(published.table(published.read_published(args.published, args.work_dirs)))
-    if args.runs:
-        runs = [read_run(path) for path in args.runs]
-        for run in runs:
-            if not run.iteration:
-                print(f'{run.work_dir}: no log yet', file=sys.stderr)
-        if not any(run.iteration for run in runs):
-            sys.exit('error: none of these folders holds a log; name work directories of tools/train.py.')
-        curves.draw(runs, args.out, args.metric, args.title)
-        print(f'{args.out}.png, {args.out}.svg')
+        if args.published:
+            print(published.table(published.read_published(args.published, args.work_dirs)))
+        if args.runs:
+            runs = [read_run(path) for path in args.runs]
+            for run in runs:
+                if not run.iteration:
+                    print(f'{run.work_dir}: no log yet', file=sys.stderr)
+            if not any(run.iteration for run in runs):
+                raise ConfigError('none of these folders holds a log; name work directories of tools/train.py.')
+            curves.draw(runs, args.out, args.metric, args.title)
+            print(f'{args.out}.png, {args.out}.svg')
 
 
 if __name__ == '__main__':

@@ -7,12 +7,12 @@ reads each config's training annotations; nothing is trained. Pre-trained arms g
 """
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
-from mmengine.config import Config
+from rethink import launch, schema
 from rethink.analysis import samples
+from rethink.datasets import subsets
+from rethink.errors import ConfigError
 
 
 def parse_args():
@@ -28,23 +28,20 @@ def parse_args():
 def main():
     args = parse_args()
     read, counted = {}, []
-    for name in args.configs:
-        try:
-            config = Config.fromfile(name)
-            dataset = config.train_dataloader.dataset
+    with launch.one_sentence() as context:
+        for name in args.configs:
+            context.cfg = config = launch.read_config(name)
+            schema.check(config)
+            dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
             if 'ann_file' not in dataset:
-                raise ValueError(f'{name} trains on several data sets, and only one COCO file can be counted.')
+                raise ConfigError(f'{name} trains on several data sets, or none, and one COCO file can be counted.')
             path = args.annotations or Path(dataset.get('data_root') or '') / dataset.ann_file
             if path not in read:
-                read[path] = json.loads(path.read_bytes())
+                read[path] = subsets.read(path)
             counted.append(samples.count(config, read[path], Path(name).stem))
-        except FileNotFoundError as error:
-            sys.exit(f'error: there is no file {error.filename or error}; docs/data.md says where the data go.')
-        except ValueError as error:
-            sys.exit(f'error: {error}')
-    print(samples.table(counted))
-    samples.draw(counted, args.out)
-    print(f'{args.out}.png, {args.out}.svg')
+        print(samples.table(counted))
+        samples.draw(counted, args.out)
+        print(f'{args.out}.png, {args.out}.svg')
 
 
 if __name__ == '__main__':

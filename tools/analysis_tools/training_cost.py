@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
 from rethink import launch
 from rethink.analysis import config_cost, cost_report
+from rethink.analysis.published import read_published
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.overrides import Overrides
 from tqdm import tqdm
 
 
@@ -37,7 +38,7 @@ def parse_args():
         help='meta: backbone and neck by their shapes alone, for detectors that are too large for this machine',
     )
     add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the configs')
+    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
     add('--format', choices=cost_report.FORMATS, default='table', help='of what is printed')
     add('--out', type=Path, help='file to write it to as well')
     add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
@@ -73,8 +74,8 @@ def main():
     args = parse_args()
     with launch.one_sentence() as context:
         setting = config_cost.Setting(tuple(args.shape), args.batch, args.device, args.amp)
-        if args.metafile and not args.metafile.is_file():
-            raise ConfigError(f'there is no metafile {args.metafile}; the studies have configs/<study>/metafile.yml.')
+        if args.metafile:
+            read_published(args.metafile, args.work_dirs)  # wrong ones before anything is measured
         # All of them before the first is measured.
         configs = [config_cost.load(name, args.cfg_options) for name in args.configs]
         given = read_ap(args.ap, {Path(cfg.filename).stem for cfg in configs})

@@ -8,7 +8,6 @@ leaves nothing half-written.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rethink import launch
@@ -28,11 +27,8 @@ def parse_args():
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence():
-            splits = bdd.convert(args.root, args.val, args.seed, args.skip_missing)
-    except KeyboardInterrupt:
-        sys.exit('\nstopped, and nothing is written; the same command begins anew.')
+    with launch.one_sentence('nothing is written, and the same command begins anew'):
+        splits = bdd.convert(args.root, args.val, args.seed, args.skip_missing)
     for name, found in splits.items():
         print(f'official {name}: {len(found.images):,} images, {len(found.annotations):,} boxes')
         if found.missing:

@@ -28,14 +28,11 @@ def parse_args():
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence():
-            data = splits.facts(launch.load_config(args.config), args.data_root)
-            lines, wrong = splits.check(
-                data.root, data.num_classes, data.multi_label, data.num_images, args.decode, args.workers
-            )
-    except KeyboardInterrupt:
-        sys.exit('\nstopped; the same command goes on with the images not yet decoded.')
+    with launch.one_sentence('the same command goes on with the images not yet decoded'):
+        data = splits.facts(launch.load_config(args.config), args.data_root)
+        lines, wrong = splits.check(
+            data.root, data.num_classes, data.multi_label, data.num_images, args.decode, args.workers
+        )
     print('\n'.join(lines))
     for sentence in wrong:
         print(f'wrong: {sentence}')

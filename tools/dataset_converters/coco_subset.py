@@ -10,9 +10,9 @@ The second is the paper's val35k: the older split's images, with the annotations
 """
 
 import argparse
-import sys
 from pathlib import Path
 
+from rethink import launch
 from rethink.datasets import subsets
 
 
@@ -34,7 +34,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    try:
+    with launch.one_sentence():
         whole = subsets.read(args.annotations)
         drawn = subsets.draw_nested([image['id'] for image in whole['images']], args.sizes, args.seed)
         chosen = {subsets.size_name(size): ids for size, ids in drawn.items()}
@@ -43,11 +43,10 @@ def main():
             chosen[args.name or subsets.size_name(len(ids))] = ids
         # All of them before the first is written.
         parts = {name: subsets.restrict(whole, ids) for name, ids in chosen.items()}
-    except subsets.SubsetError as error:
-        sys.exit(f'error: {error}')
-    for name, part in parts.items():
-        path = (args.out or args.annotations.parent) / f'{args.annotations.stem}_{name}.json'
-        subsets.write(path, part)
+        folder = args.out or args.annotations.parent
+        files = {folder / f'{args.annotations.stem}_{name}.json': part for name, part in parts.items()}
+        subsets.write(files)
+    for path, part in files.items():
         print(f'{path}: ' + ', '.join(f'{number} {what}' for what, number in subsets.count(part).items()))
 
 

@@ -9,7 +9,6 @@ that was stopped goes on where it was.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rethink import launch
@@ -44,15 +43,10 @@ def measure(args):
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence():
-            found, data = measure(args)
-            if args.out:
-                image_statistics.write(args.out, found)
-    except KeyboardInterrupt:
-        sys.exit(
-            '\nstopped' + ('; the same command goes on from here.' if args.out else '; with --out it could go on.')
-        )
+    with launch.one_sentence('the same command goes on from here' if args.out else 'with --out it could go on'):
+        found, data = measure(args)
+        if args.out:
+            image_statistics.write(args.out, found)
     for path in found.corrupt:
         print(f'left out, cannot be decoded: {path}')
     print(f'{found.images:,} images, {found.pixels:,} pixels, {len(found.corrupt)} images left out')

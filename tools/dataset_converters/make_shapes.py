@@ -11,15 +11,16 @@ give the same bytes; a data set that is there is left alone.
 """
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 
+from rethink import launch
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
 from rethink.datasets.shapes_domains import write_domains
 from rethink.datasets.shapes_tail import write_tail
 from rethink.datasets.shapes_voc import write_voc
 from rethink.datasets.stick_figures import FigureSpec, write_figures
+from rethink.errors import ConfigError
 
 
 def parse_args():
@@ -67,18 +68,19 @@ def main():
         sets = [('figures', FigureSpec, people, write_figures)]
     if args.voc:
         sets = [('voc', DetectionSpec, given, write_voc)]
-    try:
+    with launch.one_sentence('the same command writes the set that was not whole anew'):
         if args.domains or args.tail:
             (write_domains if args.domains else write_tail)(args.root)
-            sys.exit()
+            return
         for folder, kind, values, write in sets:
-            spec = kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
-            written = write(args.root / folder, spec)
+            try:
+                spec = kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
+                written = write(args.root / folder, spec)
+            except (ValueError, FileExistsError) as error:
+                raise ConfigError(str(error)) from None
             print(
                 f'{args.root / folder}: {spec.train} + {spec.val} images, {"written" if written else "already there"}'
             )
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == '__main__':

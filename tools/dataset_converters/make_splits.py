@@ -8,7 +8,6 @@ written or none; splits that were made with the same arguments are left alone. `
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rethink import launch
@@ -35,21 +34,18 @@ def parse_args():
 
 def main():
     args = parse_args()
-    try:
-        with launch.one_sentence():
-            data = splits.facts(launch.load_config(args.config), args.data_root)
-            receipt = splits.make(
-                data.root,
-                data.layout,
-                data.num_classes,
-                data.multi_label,
-                args.seed,
-                args.labels,
-                args.corrupt,
-                args.workers,
-            )
-    except KeyboardInterrupt:
-        sys.exit('\nstopped, and no split is written; the same command goes on with the images not yet decoded.')
+    with launch.one_sentence('no split is written, and the same command goes on with the images not yet decoded'):
+        data = splits.facts(launch.load_config(args.config), args.data_root)
+        receipt = splits.make(
+            data.root,
+            data.layout,
+            data.num_classes,
+            data.multi_label,
+            args.seed,
+            args.labels,
+            args.corrupt,
+            args.workers,
+        )
     for name, number in receipt['images'].items():
         print(f'{name:12}{number:9,} images')
     for path in receipt['skipped']:

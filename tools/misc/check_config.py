@@ -11,8 +11,8 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
-from rethink import checker, launch
+from rethink import checker, launch, schema
+from rethink.overrides import Overrides
 
 
 def main() -> None:
@@ -21,15 +21,14 @@ def main() -> None:
     parser.add_argument('--gpus', type=int, help='processes that will train; without it, the batch is taken as right')
     parser.add_argument('--strict', action='store_true', help='exit with 1 also for a warning')
     parser.add_argument('--json', action='store_true', help='print JSON: config → findings')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the configs'
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
     args = parser.parse_args()
     found = {}
     with launch.one_sentence() as context, contextlib.redirect_stdout(sys.stderr):
         for path in args.configs:
             context.cfg = cfg = launch.read_config(path)
             launch.override(cfg, args.cfg_options, path)
+            schema.check(cfg, 'train' if 'train_dataloader' in cfg else None)
             found[path] = checker.check(cfg, args.gpus)
     if args.json:
         print(checker.as_json(found))

@@ -10,10 +10,10 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
 from rethink import launch, trust
 from rethink.analysis import config_diff, config_provenance, config_report
 from rethink.errors import ConfigError
+from rethink.overrides import Overrides
 
 # Differences that the sentence of --expect names.
 NAMED = 10
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         '--all', action='store_true', help='a table of any length: each difference, its files and lines'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the last config'
+        '--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the last config'
     )
     trust.add_argument(parser)
     return parser.parse_args()

@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
 from rethink import launch, trust
 from rethink.analysis import config_export, config_provenance
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
         help='for an environment without rethink: MMEngine’s hooks and loops in place of ours',
     )
     parser.add_argument('--force', action='store_true', help='write over a file that is there')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
     trust.add_argument(parser)
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the config')
     return parser.parse_args()
 
 

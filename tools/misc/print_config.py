@@ -8,10 +8,10 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmengine.config import DictAction
 from rethink import launch, trust
 from rethink.analysis import config_provenance, config_report
 from rethink.errors import ConfigError
+from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', default=[], metavar='PATH', help='with --provenance: the parts to list')
     parser.add_argument('--save-path', metavar='FILE', help='also write the config: .py, .json or .yml')
     trust.add_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the config')
     return parser.parse_args()
 
 

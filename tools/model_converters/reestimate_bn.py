@@ -8,9 +8,9 @@ Weights stay as they are. The images are augmented as in training, in one view, 
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rethink import launch, preflight, trust
 from rethink.chains.base import BN_IMAGES, reestimate_base
+from rethink.overrides import Overrides
 
 
 def main():
@@ -20,7 +20,7 @@ def main():
     parser.add_argument('out', help='file for the backbone; what is logged goes beside it')
     parser.add_argument('--num-images', type=int, default=BN_IMAGES, help='how many (default: %(default)s)')
     trust.add_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override the config')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args()
     with launch.one_sentence() as context:
         work_dir = str(Path(args.out).resolve().parent)

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from ..errors import ConfigError
 from .config_diff import NAMES, Difference, changes, diff
 from .config_provenance import ResolvedConfig
+from .yaml_files import entry, read_yaml
 
 FILE = 'comparisons.yml'
 _SCHEDULER = r'schedule/param_scheduler\[\w+( \d)?\]'
@@ -63,26 +63,32 @@ def load(folder: Path) -> tuple[list[Comparison], dict[str, str]]:
     """The comparisons of a folder's configs, and the configs that are alone with their reasons.
 
     Raises:
-        FileNotFoundError: the folder has no comparisons.yml.
-        ValueError: a factor is unknown, or a rule or an entry of ``alone`` fits no config.
+        ConfigError: the folder has no comparisons.yml, or it is not what this page says; a factor is unknown, or
+            a rule or an entry of ``alone`` fits no config.
     """
-    declared = yaml.safe_load((folder / FILE).read_text(encoding='utf-8'))
+    declared = read_yaml(folder / FILE, FILE)
     names = sorted(path.stem for path in folder.glob('*.py'))
     found = []
-    for rule in declared['comparisons']:
+    for number, rule in enumerate(entry(declared, 'comparisons', list, str(folder / FILE))):
+        where = f'{folder / FILE}, comparisons[{number}]'
+        texts = [*entry(rule, 'pair', list, where), *entry(rule, 'differ', list, where)]
+        if len(rule['pair']) != 2 or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f'{where} is not a pair of names and the factors in which they differ.')
         unknown = set(rule['differ']) - set(FACTORS)
         if unknown:
-            raise ValueError(f'{folder / FILE} names {sorted(unknown)}; factors are {", ".join(FACTORS)}.')
+            raise ConfigError(f'{folder / FILE} names {sorted(unknown)}; factors are {", ".join(FACTORS)}.')
         pairs = list(_pairs(*rule['pair'], names))
         if not pairs:
-            raise ValueError(
+            raise ConfigError(
                 f'{folder / FILE} compares {" and ".join(rule["pair"])}, and no two configs are named so.'
             )
         found += [Comparison(*pair, tuple(rule['differ'])) for pair in pairs]
-    alone = declared.get('alone') or {}
+    alone = entry(declared, 'alone', dict, str(folder / FILE), {})
     gone = set(alone) - set(names)
     if gone:
-        raise ValueError(f'{folder / FILE} says that {", ".join(sorted(gone))} is alone, and there is no such config.')
+        raise ConfigError(
+            f'{folder / FILE} says that {", ".join(sorted(gone))} is alone, and there is no such config.'
+        )
     return found, alone
 
 

@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ..dumped import read_dumped
 from .logs import Run, read_run
+from .yaml_files import entry, read_yaml
 
 # Metrics as metafiles name them, and as MMEngine's log does.
 LOGGED = {
@@ -72,13 +71,22 @@ def tested_with_tta(run: Run) -> dict[str, float]:
 
 
 def read_published(metafile: str | Path, work_dirs: str | Path) -> list[Row]:
-    """Every number that a metafile holds, with the run of its config in ``work_dirs/<name of the config>``."""
+    """Every number that a metafile holds, with the run of its config in ``work_dirs/<name of the config>``.
+
+    Raises:
+        ConfigError: there is no such file, or it is not what OpenMMLab's metafiles are.
+    """
     rows = []
-    for model in yaml.safe_load(Path(metafile).read_text())['Models']:
-        run = read_run(Path(work_dirs) / model['Name'])
-        for result in model.get('Results', []):
-            for metric, value in result['Metrics'].items():
-                rows.append(Row(model['Name'], metric, str(model['Metadata']['Published']), float(value), run))
+    for number, model in enumerate(entry(read_yaml(metafile, 'metafile'), 'Models', list, str(metafile))):
+        where = f'{metafile}, Models[{number}]'
+        name = entry(model, 'Name', str, where)
+        run = read_run(Path(work_dirs) / name)
+        for result in entry(model, 'Results', list, where, []):
+            metrics = entry(result, 'Metrics', dict, f'{where}, Results')
+            source = str(entry(entry(model, 'Metadata', dict, where), 'Published', (str, int), f'{where}, Metadata'))
+            for metric in metrics:
+                value = entry(metrics, metric, (int, float), f'{where}, Metrics')
+                rows.append(Row(name, str(metric), source, float(value), run))
     return rows
 
 

@@ -8,6 +8,7 @@ from mmengine.registry import DATASETS
 
 from .. import preflight
 from ..config_tree import type_name
+from ..errors import ConfigError
 from .facts import Dataset, Facts
 from .findings import Finding, rule
 
@@ -44,8 +45,8 @@ def classes(facts: Facts) -> Iterator[Finding]:
                 names = preflight._check_classes(one.path, known, kind, bool(facts.cfg.get('allow_class_subset')))
                 if names is not None and facts.detector:
                     preflight._check_num_classes(facts.model, one.path, names, kind)
-            except preflight.ConfigError as error:
-                what, _, fix = str(error).rpartition('; ' if '; set' in str(error) else ': ')
+            except ConfigError as error:
+                what, fix = _halves(error, '; ' if '; set' in str(error) else ': ')
                 yield Finding(
                     'error',
                     one.path,
@@ -53,8 +54,14 @@ def classes(facts: Facts) -> Iterator[Finding]:
                     'MMDetection drops the boxes of classes that a config lacks, trains nothing for those that a file '
                     'lacks, and says neither.',
                     'docs/tools.md, what is checked before training',
-                    fix.rstrip('.'),
+                    fix,
                 )
+
+
+def _halves(error: ConfigError, between: str) -> tuple[str, str]:
+    """What is wrong and what to do, of a sentence that may have the first alone."""
+    what, found, fix = str(error).rstrip('.').rpartition(between)
+    return (what, fix) if found else (fix, 'name the annotations that belong to the data set, or write them again')
 
 
 def _class(facts: Facts, one: Dataset):
@@ -131,15 +138,15 @@ def keypoints(facts: Facts) -> Iterator[Finding]:
             continue
         try:
             preflight._check_keypoints(one.path, one.annotations, preflight._classes(one.cfg, _class(facts, one)))
-        except preflight.ConfigError as error:
-            what, _, fix = str(error).partition('; ')
+        except ConfigError as error:
+            what, fix = _halves(error, '; ')
             yield Finding(
                 'error',
                 one.path,
                 f'{what}.',
                 'there is nothing to train the head with.',
                 "COCO's format of annotations",
-                fix.rstrip('.'),
+                fix,
             )
 
 

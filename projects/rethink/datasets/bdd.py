@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
+from ..files import exclusively, write_together
 from ..soundness import check_kind
 
 # The order of the release of 2018.
@@ -200,20 +200,20 @@ def hold_out(image_ids: list[int], number: int, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(sorted(image_ids))[:number].tolist())
 
 
-def _write(path: Path, found: Split, image_ids: set[int], description: str) -> None:
+def _content(found: Split, image_ids: set[int], description: str) -> bytes:
     content = dict(
         info=dict(description=description),
         images=[image for image in found.images if image['id'] in image_ids],
         annotations=[one for one in found.annotations if one['image_id'] in image_ids],
         categories=[dict(id=index, name=name) for index, name in enumerate(CLASSES, 1)],
     )
-    write_atomically(path, json.dumps(content).encode())
+    return json.dumps(content).encode()
 
 
 def convert(
     root: str | os.PathLike, val: int = 10_000, seed: int = 0, skip_missing: bool = False, progress: bool = True
 ) -> dict[str, Split]:
-    """Write ``<root>/annotations/detection_{train,val,test}.json``, after all of it has been read.
+    """Write ``<root>/annotations/detection_{train,val,test}.json`` together, after all of it has been read.
 
     ``test`` is the official validation split; ``val`` are official training images, drawn from all of them.
 
@@ -230,6 +230,12 @@ def convert(
         ConfigError: something is missing or broken.
     """
     root = Path(root)
+    find_labels(root, 'train')
+    with exclusively(root):
+        return _convert(root, val, seed, skip_missing, progress)
+
+
+def _convert(root: Path, val: int, seed: int, skip_missing: bool, progress: bool) -> dict[str, Split]:
     splits = {split: read_split(root, split, progress) for split in ('train', 'val')}
     for split, found in splits.items():
         if found.missing and not skip_missing:
@@ -247,6 +253,12 @@ def convert(
         val=(splits['train'], held, f'{val} images of the official train, seed {seed}'),
         test=(splits['val'], {image['id'] for image in splits['val'].images}, 'official val'),
     )
-    for name, (found, image_ids, description) in parts.items():
-        _write(root / 'annotations' / f'detection_{name}.json', found, image_ids, f'BDD100K, {description}')
+    folder = root / 'annotations'
+    # One of another seed beside them would have images of train in val.
+    write_together(
+        {
+            folder / f'detection_{name}.json': _content(found, image_ids, f'BDD100K, {description}')
+            for name, (found, image_ids, description) in parts.items()
+        }
+    )
     return splits

@@ -9,11 +9,8 @@ the result does not depend on the order of the images or the number of processes
 import hashlib
 import json
 import math
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +28,7 @@ from ..errors import ConfigError
 from ..files import write_atomically
 from ..images import EXTENSIONS
 from ..soundness import check_kind
+from ..stopping import end_with_parent
 
 # Images that a process takes at a time, and seconds between two states on disk.
 _CHUNK, _SAVE = 8, 10
@@ -213,15 +211,8 @@ def _parts(paths, size):
 
 
 def _start_worker():
-    # A Ctrl-C reaches all processes, and the first one stops the others; when it is killed they end by themselves.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
+    end_with_parent()
     cv2.setNumThreads(0)
-
-
-def _end_with(parent):
-    parent.join()
-    os._exit(1)
 
 
 def _read_state(path, key) -> tuple[int, Statistics]:

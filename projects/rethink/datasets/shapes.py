@@ -31,7 +31,7 @@ from shapely.geometry import Polygon, box
 from shapely.ops import unary_union
 from tqdm import tqdm
 
-from ..files import write_atomically
+from ..files import exclusively, write_atomically
 
 CLASSES = ('ellipse', 'rectangle', 'triangle', 'star', 'cross')
 # Every outline that there is; which of them are classes is up to the data set.
@@ -446,22 +446,31 @@ def write_classification(root: str | Path, spec: ClassificationSpec, progress: b
 
 
 def _write_once(root, spec, write_split):
-    # Written last, so that its presence says that everything else is there.
-    receipt = root / 'shapes.json'
     wanted = json.loads(json.dumps(dict(kind=type(spec).__name__, classes=spec.classes, **asdict(spec))))
-    if receipt.is_file():
-        found = json.loads(receipt.read_text())
-        if found == wanted:
+    if _is_there(root, wanted):
+        return False
+    with exclusively(root, wait=True):
+        if _is_there(root, wanted):  # of the run that was waited for
             return False
-        differing = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+        for leftover in ('train', 'val', 'train2017', 'val2017', 'annotations'):
+            shutil.rmtree(root / leftover, ignore_errors=True)
+        for split in _SPLITS:
+            write_split(split)
+        # Last, so that its presence says that everything else is there.
+        write_atomically(root / 'shapes.json', json.dumps(wanted).encode())
+    return True
+
+
+def _is_there(root, wanted):
+    receipt = root / 'shapes.json'
+    if not receipt.is_file():
+        return False
+    found = json.loads(receipt.read_text())
+    differing = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+    if differing:
         raise FileExistsError(
             f'shapes: {root} holds a data set with other {", ".join(differing)}; name another folder or delete it.'
         )
-    for leftover in ('train', 'val', 'train2017', 'val2017', 'annotations'):
-        shutil.rmtree(root / leftover, ignore_errors=True)
-    for split in _SPLITS:
-        write_split(split)
-    write_atomically(receipt, json.dumps(wanted).encode())
     return True
 
 

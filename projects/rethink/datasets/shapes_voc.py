@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..files import write_atomically
+from ..files import exclusively, write_atomically
 from . import shapes
 
 # Folder and image set of the development kit -> the scenes that it holds, as split and slice of its indices.
@@ -74,6 +74,11 @@ def write_voc(root: str | Path, spec: shapes.DetectionSpec, progress: bool = Tru
     root = Path(root)
     if spec.train < 2:
         raise ValueError(f'shapes: train={spec.train} leaves VOC2012 without an image; take at least 2.')
+    with exclusively(root.parent, wait=True):
+        return _write(root, spec, progress)
+
+
+def _write(root: Path, spec: shapes.DetectionSpec, progress: bool) -> bool:
     wanted = json.loads(json.dumps(dict(kind='VOC', classes=shapes.CLASSES, **asdict(spec))))
     receipt = root / 'shapes.json'
     if receipt.is_file() and json.loads(receipt.read_text()) == wanted:

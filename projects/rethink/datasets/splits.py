@@ -8,6 +8,7 @@ All draws are seeded and do not depend on the order of files on disk. Images of 
 never in two splits.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
+from ..files import exclusively, write_atomically
 from ..soundness import check_kind
 from .image_statistics import scan
 from .layouts import LABELLED, LAYOUTS, WHERE, Image
@@ -179,6 +180,12 @@ def make(
         ConfigError: something is missing, does not fit, or there are splits made otherwise.
     """
     root, labels = Path(root), sorted(set(labels))
+    # Of a folder that is not there, the layout has more to say.
+    with exclusively(root) if root.is_dir() else contextlib.nullcontext():
+        return _make(root, layout, num_classes, multi_label, seed, labels, corrupt, workers, progress)
+
+
+def _make(root, layout, num_classes, multi_label, seed, labels, corrupt, workers, progress):
     wanted = json.loads(json.dumps(dict(layout=layout, seed=seed, labels=labels, corrupt=corrupt)))
     folder = root / 'splits'
     if folder.exists():

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import write_atomically
+from ..errors import ConfigError
+from ..files import write_together
 from ..soundness import check_kind
-
-
-class SubsetError(ValueError):
-    """Says in one sentence why a subset cannot be written."""
 
 
 def draw_nested(image_ids: Iterable[int], sizes: Iterable[int], seed: int) -> dict[int, list[int]]:
@@ -32,14 +29,14 @@ def draw_nested(image_ids: Iterable[int], sizes: Iterable[int], seed: int) -> di
         size -> image ids, in ascending order.
 
     Raises:
-        SubsetError: a size is not between 1 and the number of images.
+        ConfigError: a size is not between 1 and the number of images.
     """
     image_ids = np.unique(np.fromiter(image_ids, np.int64))
     shuffled = np.random.default_rng(seed).permutation(image_ids)
     subsets = {}
     for size in sizes:
         if not 1 <= size <= len(image_ids):
-            raise SubsetError(f'a subset of {size} images cannot be drawn from {len(image_ids)}; ask for fewer.')
+            raise ConfigError(f'a subset of {size} images cannot be drawn from {len(image_ids)}; ask for fewer.')
         subsets[size] = sorted(shuffled[:size].tolist())
     return subsets
 
@@ -52,12 +49,12 @@ def restrict(annotations: dict, image_ids: Iterable[int]) -> dict:
         image_ids: ids to keep; all of them must be in the file.
 
     Raises:
-        SubsetError: an id is not in the file.
+        ConfigError: an id is not in the file.
     """
     keep = set(image_ids)
     missing = keep - {image['id'] for image in annotations['images']}
     if missing:
-        raise SubsetError(
+        raise ConfigError(
             f'{len(missing)} of {len(keep)} images, {min(missing)} among them, are not in the annotation file that '
             'they are to be taken from; name the file of the data set that has them.'
         )
@@ -89,20 +86,20 @@ def read(path: str | Path) -> dict:
     """Read a COCO annotation file.
 
     Raises:
-        SubsetError: there is no such file, or it is no COCO annotation file.
+        ConfigError: there is no such file, or it is no COCO annotation file.
     """
     check_kind(path, 'the annotation file')
     try:
         content = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise SubsetError(f'there is no annotation file {path}; docs/data.md says where it comes from.') from None
+        raise ConfigError(f'there is no annotation file {path}; docs/data.md says where it comes from.') from None
     except ValueError as error:
-        raise SubsetError(f'{path} is not JSON ({error}); download it again.') from None
+        raise ConfigError(f'{path} is not JSON ({error}); download it again.') from None
     if not isinstance(content, dict) or not {'images', 'annotations', 'categories'} <= content.keys():
-        raise SubsetError(f'{path} has no images, annotations and categories, so it is no COCO annotation file.')
+        raise ConfigError(f'{path} has no images, annotations and categories, so it is no COCO annotation file.')
     return content
 
 
-def write(path: str | Path, annotations: dict) -> None:
-    """Write an annotation file; a kill leaves the old one."""
-    write_atomically(path, json.dumps(annotations).encode())
+def write(parts: dict[str | Path, dict]) -> None:
+    """Write annotation files; a kill leaves no two of different draws, which would not nest."""
+    write_together({path: json.dumps(annotations).encode() for path, annotations in parts.items()})

@@ -19,7 +19,8 @@ def run(demo: Demo) -> None:
     """Write the data, train what is not trained, and print table and verdict.
 
     Raises:
-        JobError: a training failed, or another process runs in the folder.
+        JobError: a training failed.
+        ConfigError: another process runs in the folder.
     """
     scenes, crops = shapes.DetectionSpec(), shapes.ClassificationSpec()
     if demo.quick:

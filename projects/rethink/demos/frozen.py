@@ -36,7 +36,8 @@ def run(demo: Demo, detectors: Sequence[str] = tuple(DETECTORS), arms: Sequence[
         detectors, arms: what is compared; the verdict needs all of them.
 
     Raises:
-        JobError: a training failed, or another process runs in the folder.
+        JobError: a training failed.
+        ConfigError: another process runs in the folder.
         ConfigError: a detector has found nothing at all.
     """
     scenes, crops = shapes_tail.TailScenes(), shapes_tail.TailCrops()

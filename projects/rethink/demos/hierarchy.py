@@ -83,7 +83,8 @@ def run(demo: Demo, arms: tuple[Arm, ...] = ARMS) -> None:
         arms: what is compared.
 
     Raises:
-        JobError: a training failed, or another process runs in the folder.
+        JobError: a training failed.
+        ConfigError: another process runs in the folder.
     """
     source, target, scenes = (
         shapes_domains.SourceCrops(),

@@ -1,12 +1,9 @@
 """Features of a frozen backbone, computed once for each image and not once for each time that it is seen."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -20,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..checkpoints import read_content
 from ..errors import ConfigError
+from ..files import exclusively, write_atomically
 from ..models.feature_classifier import FeatureClassifier
 from ..soundness import check_tensors
 from .norm import bn_layers, unwrapped
@@ -147,28 +145,17 @@ def features_of(model: nn.Module, loader: DataLoader, path: Path, key: str) -> t
     Returns:
         features, mapped from the file, and whether they were computed now.
     """
-    with _alone(path.parent):
+    # The first process holds the folder.
+    with exclusively(path.parent, wait=True) if is_main_process() else contextlib.nullcontext():
         found = [_read(path, key) is not None]
         broadcast_object_list(found)
         if not found[0]:
             features = _compute(model, loader)
             if is_main_process():
-                half = path.with_name(f'.{path.name}.part')
-                torch.save(dict(key=key, features=features), half)
-                os.replace(half, path)
+                content = dict(key=key, features=features)
+                write_atomically(path, lambda file: torch.save(content, file))
         barrier()
     return _read(path, key), not found[0]
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The first process holds the folder; one of another run waits for it."""
-    if not is_main_process():
-        yield
-        return
-    with open(folder / '.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path, key: str) -> Tensor | None:
