@@ -163,9 +163,11 @@ def test_another_seed_is_another_training(data, tmp_path):
 
 
 def test_checkpoints_are_written_between_accumulations(data, tmp_path):
-    """Due every 2 iterations, with a step every 4, and at the end."""
-    train(tmp_path / 'run', data, ACCUMULATED + "default_hooks['checkpoint']['max_keep_ckpts'] = -1\n", workers=0)
-    assert sorted(path.name for path in (tmp_path / 'run/work').glob('*.pth')) == [
+    """Due every 2 iterations, at the end, and after the best evaluation, at 3; with a step every 4."""
+    kept = "default_hooks['checkpoint'].update(max_keep_ckpts=-1, save_best='coco/bbox_mAP')\n"
+    train(tmp_path / 'run', data, ACCUMULATED + kept, workers=0)
+    assert list((tmp_path / 'run/work').glob('best_*.pth'))
+    assert sorted(path.name for path in (tmp_path / 'run/work').glob('iter_*.pth')) == [
         'iter_4.pth',
         'iter_8.pth',
         'iter_9.pth',

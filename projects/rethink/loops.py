@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, ValLoop
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
@@ -170,7 +170,7 @@ class _ByPlace:
 def at_a_step(optim_wrapper) -> bool:
     """Whether the last iteration ended with a step of the optimiser, so that no gradients wait to be applied."""
     inner = optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
-    return all(one.should_update() for one in inner)
+    return all(one.should_update() for one in inner if isinstance(one, OptimWrapper))
 
 
 @LOOPS.register_module()

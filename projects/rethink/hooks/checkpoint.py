@@ -3,9 +3,9 @@
 from collections import deque
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast, is_distributed, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
@@ -24,6 +24,17 @@ class AtomicLocalBackend(LocalBackend):
         write_atomically(filepath, obj.encode(encoding))
 
 
+def _share_buffers(runner) -> None:
+    """Give all processes the first one's buffers, with which a resumed training begins.
+
+    Running statistics of BN are of each process's own images, and each evaluates its part of the images with its own.
+    """
+    averages = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for model in [runner.model, *averages]:
+        for buffer in model.buffers():
+            broadcast(buffer)
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """``CheckpointHook`` whose work directory can be resumed after a kill at any moment.
@@ -32,7 +43,7 @@ class AtomicCheckpointHook(CheckpointHook):
     checkpoint when it is also the best, and under ``max_keep_ckpts`` removes the old checkpoint before the new one is
     written. Here files are renamed into place and the old checkpoint goes last. Where gradients are accumulated
     (``accumulative_counts``), a checkpoint that is due between two steps of the optimiser is written at the next step,
-    because gradients are in no checkpoint.
+    because gradients are in no checkpoint. Of several processes all go on with the buffers that are saved.
 
     Args: those of ``CheckpointHook``. Files that are not local (``backend_args``, an ``out_dir`` with a scheme) are
     written as by ``CheckpointHook``.
@@ -72,12 +83,18 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.by_epoch:
             return
         self._due |= self.every_n_train_iters(runner, self.interval, self.save_begin)
-        if self._due and at_a_step(runner.optim_wrapper) or (self.save_last and self.is_last_train_iter(runner)):
-            self._due = False
+        self._due |= self.save_last and self.is_last_train_iter(runner)
+        if self._due and at_a_step(runner.optim_wrapper):
             runner.logger.info(f'Saving checkpoint at {runner.iter + 1} iterations')
             self._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        # MMEngine also comes here after an evaluation that is the best so far, which may fall between two steps.
+        self._due = not self.by_epoch and not at_a_step(runner.optim_wrapper)
+        if self._due:
+            return
+        if is_distributed():
+            _share_buffers(runner)
         outdated = []
         if self.max_keep_ckpts > 0:
             kept = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
