@@ -742,6 +742,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     spec = importlib.util.spec_from_file_location('ops_elsewhere', ops.__file__)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     (tmp_path / 'mmcv').mkdir()
     (tmp_path / 'mmcv/__init__.py').touch()
@@ -866,9 +867,9 @@ def test_a_torchvision_without_ops_is_one_sentence(tmp_path):
     (tmp_path / 'torchvision.py').write_text("__version__ = '0.0+cpu'\n")
     status, error = run(
         f"""
-        import importlib.util
+        import importlib.util, sys
         spec = importlib.util.spec_from_file_location('ops', {str(ops.__file__)!r})
-        ops = importlib.util.module_from_spec(spec)
+        ops = sys.modules['ops'] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(ops)
         ops.install()
         """,
