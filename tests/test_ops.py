@@ -674,9 +674,9 @@ def test_arguments_are_those_of_mmcv(name):
 @over_torchvision
 def test_an_op_that_is_not_there_says_which_and_what_to_do():
     with pytest.raises(NotImplementedError) as caught:
-        mmcv_ops.carafe(torch.rand(1, 4, 4, 4), torch.rand(1, 25, 8, 8), 5, 1, 2)
+        mmcv_ops.roi_pool(torch.rand(1, 4, 4, 4), torch.rand(1, 5), 2)
     message = str(caught.value)
-    assert message.startswith("mmcv's op 'carafe_forward' is not among those that rethink.ops provides")
+    assert message.startswith("mmcv's op 'roi_pool_forward' is not among those that rethink.ops provides")
     assert 'pip install' in message and 'onedl-mmcv' in message and '\n' not in message
     assert message.count('. ') == 0 and message.endswith('.')
 

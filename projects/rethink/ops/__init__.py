@@ -14,7 +14,9 @@ Each op below has the name, the arguments and the in-place outputs of its namesa
 What differs from compiled mmcv is listed in ``docs/ops.md``.
 """
 
+from .attention import ms_deform_attn_backward, ms_deform_attn_forward
 from .boxes import bbox_overlaps, nms, nms_match, softnms
+from .carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
 from .deform import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -30,19 +32,37 @@ from .focal import (
     softmax_focal_loss_forward,
 )
 from .info import get_compiler_version, get_compiling_cuda_version
-from .roi import roi_align_backward, roi_align_forward
+from .masked import masked_col2im_forward, masked_im2col_forward
+from .norm import (
+    sync_bn_backward_data,
+    sync_bn_backward_param,
+    sync_bn_forward_mean,
+    sync_bn_forward_output,
+    sync_bn_forward_var,
+)
+from .roi import deform_roi_pool_backward, deform_roi_pool_forward, roi_align_backward, roi_align_forward
 
 __all__ = [
     'OPS',
     'bbox_overlaps',
+    'carafe_backward',
+    'carafe_forward',
+    'carafe_naive_backward',
+    'carafe_naive_forward',
     'deform_conv_backward_input',
     'deform_conv_backward_parameters',
     'deform_conv_forward',
+    'deform_roi_pool_backward',
+    'deform_roi_pool_forward',
     'get_compiler_version',
     'get_compiling_cuda_version',
     'install',
+    'masked_col2im_forward',
+    'masked_im2col_forward',
     'modulated_deform_conv_backward',
     'modulated_deform_conv_forward',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
     'nms',
     'nms_match',
     'provided',
@@ -53,4 +73,9 @@ __all__ = [
     'softmax_focal_loss_backward',
     'softmax_focal_loss_forward',
     'softnms',
+    'sync_bn_backward_data',
+    'sync_bn_backward_param',
+    'sync_bn_forward_mean',
+    'sync_bn_forward_output',
+    'sync_bn_forward_var',
 ]

@@ -25,8 +25,11 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     if offset:
         # A box whose last pixel is x2 ends at x2 + 1.
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
+    # mmcv sorts in this way, which leaves the order of equal scores open. torchvision's sort keeps the order it finds.
+    scores, order = scores.sort(descending=True)
     # mmcv's threshold is a float; torchvision's, a double, would part from it where an IoU equals the threshold.
-    return torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), float(np.float32(iou_threshold)))
+    keep = torch.ops.torchvision.nms(boxes[order], scores.to(boxes.dtype), float(np.float32(iou_threshold)))
+    return order[keep]
 
 
 def softnms(
@@ -67,7 +70,8 @@ def softnms(
     boxes = wide(boxes.detach())
     array = boxes.cpu().numpy()
     real = array.dtype.type
-    size = array[:, 2:] - array[:, :2] + real(offset)
+    with np.errstate(invalid='ignore'):
+        size = array[:, 2:] - array[:, :2] + real(offset)
     left = np.concatenate(
         [array, (size[:, 0] * size[:, 1])[:, None], scores.detach().to(boxes).cpu().numpy()[:, None]], axis=1
     )  # (n, 6): x1, y1, x2, y2, area, score of the boxes that are still in
@@ -75,7 +79,8 @@ def softnms(
     iou_threshold, sigma, min_score = real(np.float32(iou_threshold)), real(sigma), real(np.float32(min_score))
     picked, picked_index = [], []
     while len(left):
-        best = left[:, 5].argmax()
+        # A NaN is the best score where it stands first, and nowhere else: mmcv looks for a greater one.
+        best = 0 if np.isnan(left[0, 5]) else np.where(np.isnan(left[:, 5]), -np.inf, left[:, 5]).argmax()
         top, top_index = left[best].copy(), index[best]
         picked.append(top)
         picked_index.append(top_index)
@@ -83,11 +88,12 @@ def softnms(
         # last. The same moves here, because the order decides which of two equal scores is picked first.
         left[best], index[best] = left[0], index[0]
         left, index = left[1:], index[1:]
-        width, height = (np.minimum(top[2:4], left[:, 2:4]) - np.maximum(top[:2], left[:, :2]) + real(offset)).T
-        overlap = np.maximum(width, 0) * np.maximum(height, 0)
-        union = top[4] + left[:, 4] - overlap
-        # Two boxes without any area overlap by 0 / 0: nothing.
-        iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union != 0)
+        with np.errstate(invalid='ignore'):  # of boxes that are not finite
+            size = np.minimum(top[2:4], left[:, 2:4]) - np.maximum(top[:2], left[:, :2]) + real(offset)
+            overlap = np.fmax(size, 0).prod(axis=1)
+            union = top[4] + left[:, 4] - overlap
+            # Two boxes without any area overlap by 0 / 0: nothing.
+            iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union != 0)
         if method == 2:
             left[:, 5] *= np.exp(-(iou * iou) / sigma)
         else:
@@ -117,20 +123,17 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     """
     dets = wide(dets)
     boxes = dets[:, :4].numpy()
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    left = dets[:, 4].sort(descending=True, stable=True)[1].numpy()
+    with np.errstate(invalid='ignore'):
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = dets[:, 4].sort(descending=True)[1].numpy()  # mmcv's order of equal scores
     groups = []
     while len(left):
         best, left = left[0], left[1:]
-        overlap = np.prod(
-            np.clip(
-                np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2]), 0, None
-            ),
-            axis=1,
-        )
-        union = area[best] + area[left] - overlap
-        iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union != 0)
-        gone = iou >= np.float32(iou_threshold)
+        # Of boxes that are not finite or have no area some of this is NaN, which suppresses nothing.
+        with np.errstate(divide='ignore', invalid='ignore'):
+            size = np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2])
+            overlap = np.fmax(size, 0).prod(axis=1)
+            gone = overlap / (area[best] + area[left] - overlap) >= np.float32(iou_threshold)
         groups.append([int(best), *left[gone].tolist()])
         left = left[~gone]
     return groups
@@ -153,6 +156,6 @@ def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, ali
         first, area1 = first[:, None], area1[:, None]
     size = (
         torch.minimum(first[..., 2:], second[:, 2:]) - torch.maximum(first[..., :2], second[:, :2]) + offset
-    ).clamp_(0)
+    ).clamp_(0, 2**31 - 1)
     overlap = size[..., 0] * size[..., 1]
     ious.copy_(overlap / (area1 + area2 - overlap if mode == 0 else area1))

@@ -10,11 +10,12 @@ import warnings
 
 import torch
 
-from . import boxes, deform, focal, info, roi
+from . import attention, boxes, carafe, deform, focal, info, masked, norm, roi
 from .errors import HOW_TO_COMPILE
 
 EXT = 'mmcv._ext'
-_FUNCTIONS = {name: getattr(room, name) for room in (boxes, roi, deform, focal, info) for name in room.__all__}
+ROOMS = (attention, boxes, carafe, deform, focal, info, masked, norm, roi)
+_FUNCTIONS = {name: getattr(room, name) for room in ROOMS for name in room.__all__}
 OPS = tuple(sorted(_FUNCTIONS))
 """The functions of ``mmcv._ext`` that are provided."""
 
