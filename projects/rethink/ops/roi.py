@@ -128,7 +128,7 @@ def _usable(
         f'names an image that a batch of {features[0]} does not have': ~((image > -1) & (image < features[0])),
         f'has more than {MOST_SAMPLES} samples': samples > MOST_SAMPLES,
     }
-    if rois.device.type != 'cpu':
+    if not _may_look(rois):
         unusable = torch.stack(list(faults.values())).any(0)
         return rois.masked_fill(unusable[:, None], 0), unusable
     if aligned:
@@ -141,6 +141,11 @@ def _usable(
                 f'({", ".join(f"{number:g}" for number in rois[row].tolist())}), because it {fault}.'
             )
     return rois, None
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Whether reading a number costs nothing: on a GPU it would wait for all that was asked of the GPU before."""
+    return tensor.device.type == 'cpu'
 
 
 def _only_mean(pool_mode: int) -> None:
