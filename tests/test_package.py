@@ -19,7 +19,7 @@ def test_the_wheel_carries_configs_tools_and_model_index(wheel):
     for name in index['Import']:
         assert all((mim / model['Config']).is_file() for model in yaml.safe_load((mim / name).read_text())['Models'])
     assert not list(wheel.rglob('__pycache__')) and not (wheel / 'tests').exists()
-    assert (wheel / 'rethink' / 'ops.py').is_file()
+    assert (wheel / 'rethink' / 'ops/extension.py').is_file()
 
 
 def test_the_index_can_be_listed_by_mim(wheel):
