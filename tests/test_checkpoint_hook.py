@@ -9,7 +9,6 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from rethink import files as module
 from rethink.checkpoints import latest_checkpoint, read_checkpoint
 from rethink.errors import NotOnlyWeights
 from rethink.files import write_atomically
