@@ -13,7 +13,7 @@ from .errors import describe, last_line
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ESTALE}
 # An exception of a data worker reaches the run as text alone.
 _ERRNO = re.compile(r'\[Errno (\d+)\] [^:\n]*(?:: \'([^\'\n]*)\')?')
 _WORKER = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited)')
@@ -117,7 +117,7 @@ def _of_system(error: OSError, cfg: Config | None) -> str:
     if number == errno.EMFILE:
         return f'{name} could not be opened ({why}); allow more, with `ulimit -n`, or use fewer workers'
     if number in _GONE:
-        if file and work_dir and Path(os.path.abspath(work_dir)) in Path(os.path.abspath(file)).parents:
+        if file and work_dir and Path(os.path.abspath(file)).is_relative_to(os.path.abspath(work_dir)):
             return f'the work directory {work_dir} was removed, or something else is in its place ({why}: {file})'
         return f'{name} is not there, or not what it was ({why}); put it back, or name another'
     return f'{name} cannot be read or written ({why})' if number is not None else why

@@ -48,17 +48,17 @@ def main():
         gains = class_gains.read(
             args.train_ann, args.val_ann, args.base, args.other, args.iou_type, args.lvis, args.thresholds
         )
-    text = class_gains.words(gains)
-    print(f'\n{class_gains.table(gains, SHOWN)}\n\n{text}\n')
-    files = {
-        args.out / 'classes.md': f'{text}\n\n{class_gains.table(gains)}\n'.encode(),
-        args.out / 'classes.csv': class_gains.to_csv(gains).encode(),
-        args.out / 'classes.json': class_gains.to_json(gains).encode(),
-    }
-    write_together(files)
-    print('\n'.join(map(str, files)))
-    class_gains.draw(gains, args.out / 'classes')
-    print(f'{args.out / "classes"}.png, {args.out / "classes"}.svg')
+        text = class_gains.words(gains)
+        print(f'\n{class_gains.table(gains, SHOWN)}\n\n{text}\n')
+        files = {
+            args.out / 'classes.md': f'{text}\n\n{class_gains.table(gains)}\n'.encode(),
+            args.out / 'classes.csv': class_gains.to_csv(gains).encode(),
+            args.out / 'classes.json': class_gains.to_json(gains).encode(),
+        }
+        write_together(files)
+        print('\n'.join(map(str, files)))
+        class_gains.draw(gains, args.out / 'classes')
+        print(f'{args.out / "classes"}.png, {args.out / "classes"}.svg')
 
 
 if __name__ == '__main__':

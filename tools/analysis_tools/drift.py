@@ -31,17 +31,17 @@ def main():
     args = parse_args()
     with launch.one_sentence():
         found = drift.read(args.before, args.after)
-    text = '\n\n'.join(f'{drift.words(one)}\n\n{drift.table(one)}' for one in found)
-    print(f'{text}\n')
-    files = {
-        args.out / 'drift.md': f'{text}\n'.encode(),
-        args.out / 'drift.csv': drift.to_csv(found).encode(),
-        args.out / 'drift.json': drift.to_json(found).encode(),
-    }
-    write_together(files)
-    print('\n'.join(map(str, files)))
-    drift.draw(found, args.out / 'drift')
-    print(f'{args.out / "drift"}.png, {args.out / "drift"}.svg')
+        text = '\n\n'.join(f'{drift.words(one)}\n\n{drift.table(one)}' for one in found)
+        print(f'{text}\n')
+        files = {
+            args.out / 'drift.md': f'{text}\n'.encode(),
+            args.out / 'drift.csv': drift.to_csv(found).encode(),
+            args.out / 'drift.json': drift.to_json(found).encode(),
+        }
+        write_together(files)
+        print('\n'.join(map(str, files)))
+        drift.draw(found, args.out / 'drift')
+        print(f'{args.out / "drift"}.png, {args.out / "drift"}.svg')
 
 
 if __name__ == '__main__':

@@ -65,13 +65,13 @@ def main():
         table = Table([one for path in args.results for one in read(path)], args.metric)
         if not table.results:
             raise ConfigError(f'{", ".join(map(str, args.results))} has no row to draw; check --metric.')
-    text = words(table, args.steps, args.margin)
-    print(text)
-    write_together(
-        {args.out / 'claims.md': f'{text}\n'.encode(), args.out / 'results.csv': to_csv(table.results).encode()}
-    )
-    for path in draw(table, args.out):
-        print(f'{path}.png, {path}.svg')
+        text = words(table, args.steps, args.margin)
+        print(text)
+        write_together(
+            {args.out / 'claims.md': f'{text}\n'.encode(), args.out / 'results.csv': to_csv(table.results).encode()}
+        )
+        for path in draw(table, args.out):
+            print(f'{path}.png, {path}.svg')
 
 
 if __name__ == '__main__':

@@ -132,8 +132,10 @@ def _newest_dump(folder: Path) -> str:
         )
     if len(dumps) > 1 and all(path.parent == folder for path in dumps):
         raise ConfigError(f'{folder} has {len(dumps)} configs and no training was started in it; name one of them.')
-    # The two of a start have the same content and age.
-    return str(max(dumps, key=lambda path: (int(path.stat().st_mtime), path.parent == folder)))
+    # Log folders are named in the order of the starts (SteadyRunner), whatever the clock said.
+    newest = max((path for path in dumps if path.parent != folder), default=dumps[0])
+    same = [path for path in dumps if path.parent == folder and path.read_bytes() == newest.read_bytes()]
+    return str(same[0] if same else newest)
 
 
 def _of_checkpoint(path: str) -> Config:
