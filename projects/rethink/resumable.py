@@ -385,7 +385,9 @@ def _check_schedulers(own: list, theirs, meta: dict, path: str, name: str | None
             if not _alike(state[key], value) or (key in ('by_epoch', 'param_name') and state[key] != value):
                 raise _wrong(path, f'its {this}.{key} is {_show(state[key])}', 'name one of this schedule')
         for key in ('last_step', '_global_step'):
-            if key in mine and not _counts(state[key]):
+            # A scheduler whose begin has not come has made no step, which is -1.
+            waits = key == 'last_step' and state[key] == -1
+            if key in mine and not waits and not _counts(state[key]):
                 raise _wrong(path, f'its {this}.{key} is {_show(state[key])}')
         steps = state.get('_global_step')
         # Before or after its step of this iteration, whichever hook came first.
