@@ -238,6 +238,18 @@ def test_an_optimiser_of_older_pytorch_is_gone_on_from(good, tmp_path):
     assert resume(content, tmp_path).iter == 6
 
 
+def test_a_schedule_that_has_not_begun_is_gone_on_from(tmp_path, capsys):
+    """A warm-up first: what comes after it is at step -1 until then."""
+    schedulers = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
+        dict(type='MultiStepLR', by_epoch=False, milestones=[6], begin=5, end=8),
+    ]
+    runner(tmp_path / 'before', until=4, schedulers=schedulers).train()
+    content = torch.load(tmp_path / 'before/iter_4.pth')
+    assert content['param_schedulers'][1]['last_step'] == -1
+    assert resume(content, tmp_path, schedulers=schedulers).iter == 6
+
+
 def test_before_its_first_step_an_optimiser_has_no_state(good, tmp_path):
     content = good()
     content['optimizer']['state'] = {}

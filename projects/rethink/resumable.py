@@ -386,7 +386,7 @@ def _check_schedulers(own: list, theirs, meta: dict, path: str, name: str | None
                 raise _wrong(path, f'its {this}.{key} is {_show(state[key])}', 'name one of this schedule')
         for key in ('last_step', '_global_step'):
             # A scheduler whose begin has not come has made no step, which is -1.
-            waits = key == 'last_step' and state[key] == -1
+            waits = key == 'last_step' and state[key] == -1 and mine.get('begin', 0) >= meta['iter']
             if key in mine and not waits and not _counts(state[key]):
                 raise _wrong(path, f'its {this}.{key} is {_show(state[key])}')
         steps = state.get('_global_step')
