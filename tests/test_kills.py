@@ -20,11 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from datasets.test_bdd import labels_of
+from datasets.test_bdd import write as write_bdd
 from everything_random import assert_bit_equal, log, weights, write_everything, write_masks
 from PIL import Image
+from rethink.datasets import bdd
 from test_chains import CONFIG as MOCO
 from test_chains import SOURCE, write_base, write_images
 from test_hpt_evaluation_study import FLIP, LINEAR, squares, tiny, write_random  # noqa: F401  (fixtures)
@@ -391,6 +395,30 @@ def test_coco_subset(tmp_path):
         ]
 
     check(Case('coco_subset.py', command, 4, same=same_files), tmp_path)
+
+
+def test_bdd_to_coco(tmp_path):
+    """Three files that belong together, written anew where another draw has written them before."""
+    rng = np.random.default_rng(0)
+    content = {'train': 3000, 'val': 1000}
+    labels = {
+        split: {f'{split}-{index:05d}.jpg': labels_of(rng, 10) for index in range(number)}
+        for split, number in content.items()
+    }
+    Image.new('RGB', (64, 36)).save(tmp_path / 'image.jpg')
+
+    def command(folder: Path) -> list:
+        if not (folder / 'labels').exists():
+            for split, images in labels.items():
+                (folder / 'images/100k' / split).mkdir(parents=True, exist_ok=True)
+                for name in images:
+                    os.link(tmp_path / 'image.jpg', folder / 'images/100k' / split / name)
+            write_bdd(folder, bdd._LAYOUTS[0], labels)
+            if folder.name == 'killed':
+                bdd.convert(folder, 400, seed=1, progress=False)
+        return ['tools/dataset_converters/bdd_to_coco.py', folder, '--val', 400]
+
+    check(Case('bdd_to_coco.py', command, 4, same=same_files), tmp_path)
 
 
 def test_enough_were_killed():
