@@ -62,6 +62,8 @@ class Training:
         self.command = [sys.executable, 'tools/train.py', file] if processes == 1 else tool
         self.command += ['--work-dir', self.work_dir, '--cfg-options', *ENDLESS, *options]
         environment = dict(CUDA_VISIBLE_DEVICES='', PYTHON=sys.executable, OMP_NUM_THREADS='1', PYTHONPATH=str(folder))
+        # By which all that it starts is known.
+        environment['TRAINING_OF'] = str(folder)
         with open(folder / 'out', 'w') as out, open(folder / 'err', 'w') as err:
             self.process = subprocess.Popen(
                 list(map(str, self.command)),
@@ -90,7 +92,7 @@ class Training:
                 state, parent = Path(f'/proc/{entry}/stat').read_text().rsplit(')', 1)[1].split()[:2]
             except OSError:
                 continue
-            if f'PYTHONPATH={self.folder}'.encode() in environment.split(b'\0') and state != 'Z':
+            if f'TRAINING_OF={self.folder}'.encode() in environment.split(b'\0') and state != 'Z':
                 found.append((int(entry), int(parent)))
         return sorted(found)
 
