@@ -342,7 +342,11 @@ def test_a_search_runs_what_is_new_and_goes_on_past_a_failure(tool, data, tmp_pa
             ['--axis', 'optim_wrapper.clip_grad.max_norm', '1'],
             'has no optim_wrapper.clip_grad.max_norm to vary',
         ),
-        ('tiny', ['--lr', '0.1', '--cfg-options', 'lr'], "the override 'lr' is not of the form KEY=VALUE"),
+        (
+            'tiny',
+            ['--lr', '0.1', '--cfg-options', 'lr'],
+            "the override 'lr' is not of the form KEY=VALUE, as in model.backbone.depth=50.",
+        ),
         (
             'tiny',
             ['--axis', 'train_dataloader.dataset.ann_file', 'no.json'],

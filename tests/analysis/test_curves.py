@@ -145,10 +145,10 @@ def test_five_schedules_of_both_arms_are_ten_lines_of_their_own(tmp_path, monkey
 
 
 def test_what_cannot_be_drawn_is_one_sentence(tool, tmp_path):
-    assert tool(tmp_path / 'nothing', '--out', tmp_path / 'x')[0].startswith(
-        'error: none of these folders holds a log'
-    )
-    assert tool('--published', tmp_path / 'no.yml')[0].startswith('error: there is no metafile')
+    code, printed = tool(tmp_path / 'nothing', '--out', tmp_path / 'x')
+    assert code == 2 and 'error: none of these folders holds a log' in printed
+    code, printed = tool('--published', tmp_path / 'no.yml')
+    assert code == 2 and 'error: there is no metafile' in printed
     assert not list(tmp_path.glob('x*'))
 
 

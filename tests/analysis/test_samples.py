@@ -80,7 +80,7 @@ def test_what_is_not_known_is_refused():
 
 
 def test_the_tool_prints_a_table_and_draws(tmp_path, run_in_process):
-    (tmp_path / 'train.json').write_text(json.dumps(ANNOTATIONS))
+    (tmp_path / 'train.json').write_text(json.dumps(dict(ANNOTATIONS, categories=[])))
     configs = [ROOT / 'configs' / 'rethink' / f'{name}.py' for name in ('pretrain_r50_gn_2x', 'scratch_r50_gn_6x')]
     tool = partial(run_in_process, 'analysis_tools/samples_seen.py')
     code, printed = tool(*configs, '--annotations', tmp_path / 'train.json', '--out', tmp_path / 'figure')
@@ -88,6 +88,7 @@ def test_the_tool_prints_a_table_and_draws(tmp_path, run_in_process):
     assert '| pretrain_r50_gn_2x | 128.1 + 2.9 | 128.1 + 5.8 |' in printed
     assert '| scratch_r50_gn_6x | 8.6 | 17.3 |' in printed
     assert (tmp_path / 'figure.png').stat().st_size > 10_000 and (tmp_path / 'figure.svg').exists()
-    assert tool(configs[0], '--annotations', 'nothing.json')[0].startswith('error: there is no file nothing.json')
+    code, printed = tool(configs[0], '--annotations', 'nothing.json')
+    assert code == 2 and 'error: there is no annotation file nothing.json' in printed
     voc = ROOT / 'configs' / 'rethink' / 'scratch_r101_gn_voc_144ki.py'
-    assert 'trains on several data sets' in tool(voc, '--annotations', tmp_path / 'train.json')[0]
+    assert 'trains on several data sets' in tool(voc, '--annotations', tmp_path / 'train.json')[1]

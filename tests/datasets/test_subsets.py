@@ -79,7 +79,6 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(run, whole, tmp_
         ([tmp_path / 'broken.json', '--sizes', 1], 'is not JSON'),
         ([whole.parents[1] / 'shapes.json', '--sizes', 1], 'it is no COCO annotation file'),
     ):
-        message, printed = run(*arguments, '--out', out)
-        assert message.startswith('error: ') and sentence in message and '\n' not in message
-        assert printed == ''
+        code, printed = run(*arguments, '--out', out)
+        assert code == 2 and printed.startswith('error: ') and sentence in printed and printed.count('\n') == 1
     assert not out.exists()
