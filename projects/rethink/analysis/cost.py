@@ -120,7 +120,13 @@ class _Operations:
     def __init__(self, parts: Parts) -> None:
         self.counts: Counter[str] = Counter()
         self._parts = parts
-        formulas = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_backward}
+        # Not all releases of PyTorch know attention on a CPU (2.14 does not): the products are those on a GPU.
+        aten, name = torch.ops.aten, '_scaled_dot_product_flash_attention'
+        formulas = {
+            getattr(aten, f'{name}_for_cpu{part}'): flop_registry[getattr(aten, f'{name}{part}')]
+            for part in ('', '_backward')
+        }
+        formulas |= {**flop_registry, aten.convolution_backward: _convolution_backward}
         self._mode = FlopCounterMode(
             display=False, custom_mapping={op: self._counting(formula) for op, formula in formulas.items()}
         )
