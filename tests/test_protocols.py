@@ -135,7 +135,7 @@ def test_wrong_input_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match='3 processes cannot share the 512 images of a step'):
         trainings(tmp_path, processes=3)
     other = tmp_path / 'other.py'
-    other.write_text('model = dict()\n')
+    other.write_text("model = dict(type='ImageClassifier')\n")
     with pytest.raises(ConfigError, match='does not say protocol, learning_rates, metric; name one like'):
         protocols.load(str(other), 'base.pth', None, [])
     weights = tmp_path / 'weights.pth'

@@ -98,6 +98,10 @@ class _Watch:
         self.first = socket.getaddrinfo(address, port, family, socket.SOCK_DGRAM)[0][4]
         self.thread = threading.Thread(target=self.run, daemon=True)
 
+    def iteration(self) -> int:
+        # Not runner.iter, which builds the training loop, data and all, of a run that only tests.
+        return getattr(getattr(self.runner(), '_train_loop', None), 'iter', 0)
+
     # --- telling ---
 
     def tell(self, to=None) -> None:
@@ -110,7 +114,7 @@ class _Watch:
             host=socket.gethostname(),
             pid=os.getpid(),
             moves=self.moves,
-            iteration=getattr(self.runner(), 'iter', 0),
+            iteration=self.iteration(),
             place=self._before[1] if self._before else '',
             waits=self._before[2] if self._before else False,
             done=self.done,
@@ -205,7 +209,7 @@ class _Watch:
             dict(
                 rank=0,
                 host=socket.gethostname(),
-                iteration=getattr(self.runner(), 'iter', 0),
+                iteration=self.iteration(),
                 place=place,
                 waits=waits,
             )
