@@ -17,8 +17,12 @@ from pathlib import Path
 
 import rethink
 from mmengine.config import Config
-from rethink import checker, launch
-from rethink.analysis import config_diff, config_provenance, config_report, config_trace
+from rethink.checks import checker
+from rethink.configs import diff as config_diff
+from rethink.configs import provenance as config_provenance
+from rethink.configs import report as config_report
+from rethink.configs import trace as config_trace
+from rethink.engine import launch
 
 PAIRS = (
     ('rethink/scratch_r50_gn_6x.py', 'rethink/pretrain_r50_gn_6x.py'),

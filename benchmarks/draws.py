@@ -1,4 +1,4 @@
-"""Time what it costs that a training draws by place (rethink.draws), beside the step and the sample it is part of.
+"""Time what drawing by place (rethink.engine.draws) costs a training, beside its step and the sample it is part of.
 
     python benchmarks/draws.py [--repeats 200]
 
@@ -18,8 +18,8 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from rethink import draws
 from rethink.datasets import shapes
+from rethink.engine import draws
 
 
 def turns(repeats: int, before, work) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ optimiser; a step is preprocessing, losses, backward and update:
     adapters         the same with ConvWithAdapter
 
 Printed are the median times and the medians of the ratios of the turns to the fine-tuned one's, beside the ratio of
-the operations that autograd runs (rethink.analysis.cost), and the bytes that it keeps for the backward pass of the
+the operations that autograd runs (rethink.costs.counters), and the bytes that it keeps for the backward pass of the
 backbone; on a GPU also the peak of the memory allocated. On a CPU the time is that of all threads of the process.
 
 Exits with 1 where the frozen step's ratio is more than 15 % above that of its operations, its time more than 5 %
@@ -31,7 +31,7 @@ from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
-from rethink.analysis.cost import step_cost
+from rethink.costs.counters import step_cost
 from turns import Turns, add_arguments
 
 BASE, THEIRS, OURS = 'fine-tuned', 'frozen_stages=4', 'frozen'

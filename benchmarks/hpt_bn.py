@@ -18,7 +18,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.utils import register_all_modules
-from rethink.hooks.norm import TrainBNOnlyHook
+from rethink.engine.hooks.norm import TrainBNOnlyHook
 
 
 def models(device: str):

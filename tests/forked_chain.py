@@ -1,8 +1,8 @@
 """Runs tools/hpt_chain.py, and the trainings that it starts, as forks of this process, which has imported everything.
 
-For tests/test_chains.py, which starts a dozen of them: processes, sessions, signals and files are what they are
-otherwise, only the seconds of importing are spent once. Reads from stdin a line for each run, JSON: arguments, changes
-of the environment, and a file for what is printed. Answers with the exit code, negative for a signal.
+For tests/studies/test_chains.py, which starts a dozen of them: processes, sessions, signals and files are what they
+are otherwise, only the seconds of importing are spent once. Reads from stdin a line for each run, JSON: arguments,
+changes of the environment, and a file for what is printed. Answers with the exit code, negative for a signal.
 """
 
 import json
@@ -19,14 +19,14 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: F401
 from mmpretrain import datasets, models  # noqa: F401
-from rethink import jobs
-from rethink.chains import folder  # noqa: F401
+from rethink.studies import jobs
+from rethink.studies.chains import folder  # noqa: F401
 
 TOOL = Path(__file__).resolve().parents[1] / 'tools' / 'hpt_chain.py'
 
 
 class Fork:
-    """What ``subprocess.Popen`` is to rethink.jobs, for a command that is a Python script."""
+    """What ``subprocess.Popen`` is to rethink.studies.jobs, for a command that is a Python script."""
 
     def __init__(self, command, env, stdin, stdout, stderr, pass_fds, start_new_session):
         assert command[0] == sys.executable and stderr == subprocess.STDOUT and start_new_session

@@ -13,8 +13,8 @@ for a few iterations on a few images: that the machinery works shows in a minute
 import argparse
 from pathlib import Path
 
-from rethink import launch
-from rethink.demos import Demo, from_scratch, frozen, hierarchy
+from rethink.engine import launch
+from rethink.studies.demos import Demo, from_scratch, frozen, hierarchy
 
 TOOLS = Path(__file__).resolve().parent
 STUDIES = dict(rethink=from_scratch, hpt=hierarchy, frozen=frozen)

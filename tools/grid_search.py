@@ -13,12 +13,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch, schedules, trust
+from rethink import trust
+from rethink.configs.overrides import parse_options
+from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.grid import Grid, points, write_medians, write_table
-from rethink.jobs import run_jobs
-from rethink.overrides import parse_options
+from rethink.studies.grid import Grid, points, write_medians, write_table
+from rethink.studies.jobs import run_jobs
 
 TOOLS = Path(__file__).resolve().parent
 

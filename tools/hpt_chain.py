@@ -13,14 +13,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import launch, schedules, trust
-from rethink.chains.base import BN_IMAGES
-from rethink.chains.folder import Chains
-from rethink.chains.lengths import LENGTHS
+from rethink import trust
+from rethink.configs.overrides import parse_options
+from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.jobs import run_jobs
-from rethink.overrides import parse_options
+from rethink.studies.chains.base import BN_IMAGES
+from rethink.studies.chains.folder import Chains
+from rethink.studies.chains.lengths import LENGTHS
+from rethink.studies.jobs import run_jobs
 
 TOOLS = Path(__file__).resolve().parent
 

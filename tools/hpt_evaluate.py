@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 
 import rethink
-from rethink import launch, protocols, schedules, trust
+from rethink import trust
+from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.jobs import run_jobs
+from rethink.studies import protocols
+from rethink.studies.jobs import run_jobs
 
 TOOLS = Path(__file__).resolve().parent
 

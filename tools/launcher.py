@@ -1,6 +1,6 @@
 """``python -m torch.distributed.run``, whose own tracebacks would bury what the processes had to say.
 
-For launcher.sh. Exit codes: those of rethink.endings; of a process that failed otherwise, its own.
+For launcher.sh. Exit codes: those of rethink.engine.endings; of a process that failed otherwise, its own.
 """
 
 import logging
@@ -11,7 +11,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
-# Wrong input and faults (rethink.endings), which a process told in one sentence.
+# Wrong input and faults (rethink.engine.endings), which a process told in one sentence.
 TOLD = (2, 3)
 
 

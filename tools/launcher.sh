@@ -12,7 +12,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 # The folder that holds `rethink`, for an environment into which it was not installed.
 export PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}"
-# torchrun sets one thread where nothing is said, and says so at length. RETHINK_SHARE_CORES tells rethink.launch that
+# torchrun sets one thread where nothing is said, and says so at length. RETHINK_SHARE_CORES tells rethink.engine.launch that
 # nobody asked for it: on CPU the processes then share the cores.
 [ -n "${OMP_NUM_THREADS:-}" ] || export RETHINK_SHARE_CORES=1
 

@@ -5,8 +5,11 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import coverage, launch, preflight, schema, trust
-from rethink.overrides import Overrides
+from rethink import trust
+from rethink.checks import preflight, schema
+from rethink.checks.weights import check_weights
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +54,7 @@ def main() -> None:
             launch.use_tta(cfg)
         launch.start_processes(cfg)
         runner = launch.build_runner(cfg)
-        coverage.check_weights(cfg, runner.model, strict=True)
+        check_weights(cfg, runner.model, strict=True)
         if args.out:
             launch.dump_predictions(runner, args.out)
         runner.test()

@@ -5,9 +5,12 @@ import contextlib
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import checker, coverage, launch, preflight, scaling, schedules, schema, switch, trust
+from rethink import trust
+from rethink.checks import checker, preflight, schema
+from rethink.checks.weights import check_weights
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch, scaling, schedules, switch
 from rethink.files import exclusively
-from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,7 +77,7 @@ def main() -> None:
             preflight.check(context.cfg, 'train')
             launch.start_processes(context.cfg)
             runner = launch.build_runner(context.cfg)
-            coverage.check_weights(context.cfg, runner.model)
+            check_weights(context.cfg, runner.model)
             runner.train()
             runner = None
 

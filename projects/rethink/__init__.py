@@ -3,7 +3,7 @@
 Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.ops`) and registers what the configs
 name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``. From then on no
 file of weights runs code when it is read (:mod:`rethink.trust`), and no image stops a run without its name being told
-(:mod:`rethink.images`).
+(:mod:`rethink.trust.images`).
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import io
 
 from . import ops, reuse, trust
 from .reuse import config_path
+from .version import __version__
 
 ops.install()
 reuse.install()
@@ -19,14 +20,15 @@ trust.install()
 # After the ops: what these register may import modules that need them. OneDL's packages print, when they are imported,
 # which optional ones they miss; stdout is for what a tool has to say.
 with contextlib.redirect_stdout(io.StringIO()):
-    from . import hooks, images, loops, models  # noqa: F401
+    from . import models  # noqa: F401
     from .datasets import coco_keypoint, few_labels, multi_label  # noqa: F401
+    from .engine import hooks, loops  # noqa: F401
+    from .engine.optimizer import TrainableOptimWrapperConstructor  # noqa: F401
     from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: F401
+    from .evaluation.visualization import KeypointLocalVisualizer  # noqa: F401
     from .models import keypoint_head, keypoint_tta, mme  # noqa: F401
-    from .optimizer import TrainableOptimWrapperConstructor  # noqa: F401
-    from .visualization import KeypointLocalVisualizer  # noqa: F401
+    from .trust import images
 
 images.install()
 
-__version__ = '0.1.0'
-__all__ = ['config_path']
+__all__ = ['__version__', 'config_path']

@@ -1,4 +1,8 @@
-"""What a nested config says of its parts: their types, and whether a file is on this machine."""
+"""What a nested config says of its parts: their types, its batch, and whether a file is on this machine."""
+
+from mmengine.config import Config
+
+from .errors import ConfigError
 
 
 def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
@@ -18,3 +22,20 @@ def type_name(kind) -> str:
 
 def is_remote(path) -> bool:
     return '://' in str(path)
+
+
+def accumulated(cfg: Config) -> int:
+    """Iterations in one step of the optimiser."""
+    return (cfg.get('optim_wrapper') or {}).get('accumulative_counts') or 1
+
+
+def total_batch(cfg: Config, processes: int) -> tuple[int, int]:
+    """Images in one iteration, and images in one step of the optimiser (``accumulative_counts`` iterations).
+
+    Raises:
+        ConfigError: the config's ``train_dataloader`` has no batch size.
+    """
+    batch = (cfg.get('train_dataloader') or {}).get('batch_size')
+    if not isinstance(batch, int):
+        raise ConfigError(f'--auto-scale needs train_dataloader.batch_size to be a number of images, not {batch!r}.')
+    return processes * batch, processes * batch * accumulated(cfg)

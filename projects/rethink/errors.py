@@ -23,6 +23,10 @@ class NotOnlyWeights(ConfigError):
     """A file that holds more than values, and would run code when it is read (:mod:`rethink.trust`)."""
 
 
+class JobError(RuntimeError):
+    """Says in one sentence why the trainings that a tool has started cannot go on."""
+
+
 def say(message: str) -> None:
     """Print a line, from the first process of each machine."""
     if os.environ.get('LOCAL_RANK', '0') == '0':

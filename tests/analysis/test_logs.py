@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rethink.analysis.logs import read_run
 from rethink.analysis.published import Row
-from rethink.jobs import Job
+from rethink.studies.jobs import Job
 
 METRIC = 'coco/bbox_mAP'
 

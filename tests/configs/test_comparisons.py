@@ -4,8 +4,8 @@ import functools
 from pathlib import Path
 
 import pytest
-from rethink.analysis import comparisons
-from rethink.analysis.config_provenance import read
+from rethink.configs import comparisons
+from rethink.configs.provenance import read
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STUDIES = sorted({path.parent for path in CONFIGS.glob('*/*.py')} - {CONFIGS / '_base_'})

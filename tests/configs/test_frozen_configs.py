@@ -19,7 +19,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from rethink import preflight
+from rethink.checks import preflight
 from rethink.errors import ConfigError
 from test_rethink_configs import leaves, shortened, without
 from torch import nn

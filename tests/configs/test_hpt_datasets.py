@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from official_layouts import CONFIGS, NAMES
+from rethink.checks.preflight import check
 from rethink.datasets import splits
 from rethink.errors import ConfigError
-from rethink.preflight import check
 
 # classes, mean and std of R, G, B in [0, 1], several labels: HPT's table of data sets and its released configs.
 PUBLISHED = dict(

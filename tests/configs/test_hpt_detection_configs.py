@@ -15,12 +15,12 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw
-from rethink import preflight
 from rethink.analysis.logs import read_run
+from rethink.checks import preflight
 from rethink.datasets import bdd
 from rethink.datasets.shapes import CLASSES, DetectionSpec, write_detection
 from rethink.datasets.shapes_voc import write_voc
-from rethink.hooks.norm import bn_layers
+from rethink.engine.hooks.norm import bn_layers
 from test_hpt_configs import FOLDER, META, MODELS_META, load
 
 VOC, BDD, COCO_1X, COCO_2X = NAMES = [

@@ -15,9 +15,10 @@ from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
 from PIL import Image
-from rethink import config_path, grid
-from rethink.hooks.hierarchy import InitFromBaseHook
-from rethink.weights import read_weights
+from rethink import config_path
+from rethink.engine.hooks.hierarchy import InitFromBaseHook
+from rethink.engine.weights import read_weights
+from rethink.studies import grid
 
 TARGETS = ('clipart', 'sketch')
 MOCO, MME = (config_path(f'hpt/pretrain_{name}.py') for name in ('moco_b2_domainnet_5ki', 'mme_b2_domainnet_50ki'))

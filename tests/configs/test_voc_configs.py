@@ -9,12 +9,12 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from rethink import launch
 from rethink.analysis.logs import read_run
 from rethink.analysis.published import Row
+from rethink.checks.preflight import check
 from rethink.datasets.shapes import CLASSES, DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
-from rethink.preflight import check
+from rethink.engine import launch
 from test_rethink_configs import FOLDER, MODELS_META, SETTINGS, SIZE, VOC, in_iterations, leaves, load
 from torch import nn
 

@@ -9,7 +9,7 @@ from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
-from rethink import preflight
+from rethink.checks import preflight
 from rethink.datasets import bdd
 from rethink.errors import ConfigError
 

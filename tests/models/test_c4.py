@@ -11,9 +11,9 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from rethink.coverage import check_weights
+from rethink.checks.weights import check_weights
+from rethink.engine.hooks import InitFromBaseHook
 from rethink.errors import ConfigError
-from rethink.hooks import InitFromBaseHook
 from rethink.models import Res5ExtraNorm
 from torch import nn
 

@@ -15,7 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
-from rethink import launch
+from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.models.frozen import frozen as freeze
 from rethink.models.frozen import weight_names
@@ -302,7 +302,7 @@ def test_timm_s_own_weights_are_weights(tmp_path):
 
 def test_a_base_gives_weights_also_to_a_backbone_whose_last_stage_is_in_the_head(tmp_path):
     """C4: the file is loaded into both."""
-    from rethink.hooks import InitFromBaseHook
+    from rethink.engine.hooks import InitFromBaseHook
 
     whole = build(plain('resnet'))
     torch.save(

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from rethink.coverage import check_weights
+from rethink.checks.weights import check_weights
 from rethink.errors import ConfigError
 from rethink.models import VGG
 from torch import nn

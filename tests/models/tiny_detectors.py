@@ -7,7 +7,7 @@ from mmdet.utils import register_all_modules
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
-from rethink import launch  # noqa: F401  (registers CPUAmpOptimWrapper)
+from rethink.engine import launch  # noqa: F401  (registers CPUAmpOptimWrapper)
 from torch import nn
 
 register_all_modules(init_default_scope=False)

@@ -10,7 +10,9 @@ import sys
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 import torch
 from mmdet.utils import register_all_modules
-from rethink import coverage, launch, preflight
+from rethink.checks import preflight
+from rethink.checks.weights import check_weights
+from rethink.engine import launch
 
 register_all_modules(init_default_scope=False)
 
@@ -21,7 +23,7 @@ def train(config: str, work_dir: str) -> None:
     preflight.check(cfg)
     launch.start_processes(cfg)
     runner = launch.build_runner(cfg)
-    coverage.check_weights(cfg, runner.model)
+    check_weights(cfg, runner.model)
     runner.train()
     launch.end_processes()
 

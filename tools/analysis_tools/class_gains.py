@@ -13,8 +13,8 @@ say. Several files for an arm are runs of it, over which is averaged. LVIS: `--l
 import argparse
 from pathlib import Path
 
-from rethink import launch
 from rethink.analysis import class_gains
+from rethink.engine import launch
 from rethink.files import write_together
 
 # Classes in the terminal; the files have all.

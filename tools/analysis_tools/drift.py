@@ -11,8 +11,9 @@ or any checkpoint of a frozen run, whose backbone is what it began with; several
 import argparse
 from pathlib import Path
 
-from rethink import launch, trust
+from rethink import trust
 from rethink.analysis import drift
+from rethink.engine import launch
 from rethink.files import write_together
 
 

@@ -11,13 +11,14 @@ missing.
 import argparse
 from pathlib import Path
 
-from rethink import launch, trust
-from rethink.analysis import hpt_figures
-from rethink.analysis.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
-from rethink.analysis.hpt_claims import RECOMMENDED, words
-from rethink.analysis.hpt_runs import read
+from rethink import trust
+from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_together
+from rethink.studies import hpt_figures
+from rethink.studies.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
+from rethink.studies.hpt_claims import RECOMMENDED, words
+from rethink.studies.hpt_runs import read
 
 
 def parse_args():

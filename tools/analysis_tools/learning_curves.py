@@ -14,9 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rethink import launch
 from rethink.analysis import curves, published
 from rethink.analysis.logs import read_run
+from rethink.engine import launch
 from rethink.errors import ConfigError
 
 

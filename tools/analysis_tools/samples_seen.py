@@ -9,9 +9,10 @@ reads each config's training annotations; nothing is trained. Pre-trained arms g
 import argparse
 from pathlib import Path
 
-from rethink import launch, schema
 from rethink.analysis import samples
+from rethink.checks import schema
 from rethink.datasets import subsets
+from rethink.engine import launch
 from rethink.errors import ConfigError
 
 

@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import launch
-from rethink.analysis import config_cost, cost_report
 from rethink.analysis.published import read_published
+from rethink.configs.overrides import Overrides
+from rethink.costs import of_config, report
+from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.overrides import Overrides
 from tqdm import tqdm
 
 
@@ -34,12 +34,12 @@ def parse_args():
     add(
         '--device',
         choices=['cuda', 'cpu', 'meta'],
-        default=config_cost.default_device(),
+        default=of_config.default_device(),
         help='meta: backbone and neck by their shapes alone, for detectors that are too large for this machine',
     )
     add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
     add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
-    add('--format', choices=cost_report.FORMATS, default='table', help='of what is printed')
+    add('--format', choices=report.FORMATS, default='table', help='of what is printed')
     add('--out', type=Path, help='file to write it to as well')
     add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
     add('--fresh', action='store_true', help='measure again what is there, such as after a change of code')
@@ -73,25 +73,25 @@ def read_ap(values: list[str], names: set[str]) -> dict[str, float]:
 def main():
     args = parse_args()
     with launch.one_sentence() as context:
-        setting = config_cost.Setting(tuple(args.shape), args.batch, args.device, args.amp)
+        setting = of_config.Setting(tuple(args.shape), args.batch, args.device, args.amp)
         if args.metafile:
             read_published(args.metafile, args.work_dirs)  # wrong ones before anything is measured
         # All of them before the first is measured.
-        configs = [config_cost.load(name, args.cfg_options) for name in args.configs]
+        configs = [of_config.load(name, args.cfg_options) for name in args.configs]
         given = read_ap(args.ap, {Path(cfg.filename).stem for cfg in configs})
         costs = []
         with tqdm(configs, 'measuring', disable=len(configs) == 1) as bar:
             for context.cfg in bar:
                 bar.set_postfix_str(Path(context.cfg.filename).stem)
-                costs.append(config_cost.measure_once(context.cfg, setting, args.cache, args.fresh))
-        text = cost_report.report(costs, setting, args.format)
+                costs.append(of_config.measure_once(context.cfg, setting, args.cache, args.fresh))
+        text = report.report(costs, setting, args.format)
         print(text)
         if args.out:
             write_atomically(args.out, f'{text}\n'.encode())
         if args.figure:
             args.figure.parent.mkdir(parents=True, exist_ok=True)
-            aps = cost_report.find_ap(costs, given, args.metafile, args.work_dirs)
-            cost_report.draw(costs, aps, args.figure, args.axis, title=setting.words)
+            aps = report.find_ap(costs, given, args.metafile, args.work_dirs)
+            report.draw(costs, aps, args.figure, args.axis, title=setting.words)
             print(f'{args.figure}.png, {args.figure}.svg', file=sys.stderr)
 
 

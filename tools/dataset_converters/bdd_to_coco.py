@@ -10,8 +10,8 @@ leaves nothing half-written.
 import argparse
 from pathlib import Path
 
-from rethink import launch
 from rethink.datasets import bdd
+from rethink.engine import launch
 
 
 def parse_args():

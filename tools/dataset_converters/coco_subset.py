@@ -12,8 +12,8 @@ The second is the paper's val35k: the older split's images, with the annotations
 import argparse
 from pathlib import Path
 
-from rethink import launch
 from rethink.datasets import subsets
+from rethink.engine import launch
 
 
 def parse_args():

@@ -11,8 +11,8 @@ that was stopped goes on where it was.
 import argparse
 from pathlib import Path
 
-from rethink import launch
 from rethink.datasets import image_statistics, splits
+from rethink.engine import launch
 
 
 def parse_args():

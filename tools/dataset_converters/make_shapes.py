@@ -14,12 +14,12 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from rethink import launch
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
 from rethink.datasets.shapes_domains import write_domains
 from rethink.datasets.shapes_tail import write_tail
 from rethink.datasets.shapes_voc import write_voc
 from rethink.datasets.stick_figures import FigureSpec, write_figures
+from rethink.engine import launch
 from rethink.errors import ConfigError
 
 

@@ -10,9 +10,9 @@ written or none; splits that were made with the same arguments are left alone. `
 import argparse
 from pathlib import Path
 
-from rethink import launch
 from rethink.datasets import splits
 from rethink.datasets.image_statistics import cores
+from rethink.engine import launch
 
 
 def parse_args():

@@ -11,8 +11,9 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import checker, launch, schema
-from rethink.overrides import Overrides
+from rethink.checks import checker, schema
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
 
 
 def main() -> None:

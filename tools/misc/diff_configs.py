@@ -10,10 +10,11 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import launch, trust
-from rethink.analysis import config_diff, config_provenance, config_report
+from rethink import trust
+from rethink.configs import diff, provenance, report
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
 from rethink.errors import ConfigError
-from rethink.overrides import Overrides
 
 # Differences that the sentence of --expect names.
 NAMED = 10
@@ -44,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--expect',
         metavar='GROUPS',
-        help=f'exit with 1 if anything outside these differs: {", ".join(config_diff.GROUPS)}, or "" for nothing; '
+        help=f'exit with 1 if anything outside these differs: {", ".join(diff.GROUPS)}, or "" for nothing; '
         'work directories and names do not count',
     )
     parser.add_argument(
@@ -60,11 +61,9 @@ def parse_args() -> argparse.Namespace:
 def expected(groups: str) -> list[str]:
     """The groups of ``--expect``."""
     names = [name.strip() for name in groups.split(',') if name.strip()]
-    wrong = set(names) - set(config_diff.GROUPS)
+    wrong = set(names) - set(diff.GROUPS)
     if wrong:
-        raise ConfigError(
-            f'--expect does not know {", ".join(sorted(wrong))}; groups are {", ".join(config_diff.GROUPS)}.'
-        )
+        raise ConfigError(f'--expect does not know {", ".join(sorted(wrong))}; groups are {", ".join(diff.GROUPS)}.')
     return names
 
 
@@ -78,14 +77,14 @@ def main() -> None:
                 raise ConfigError('one config has nothing to differ from; name two, or --cfg-options to apply to it.')
             names = names * 2
         with contextlib.redirect_stdout(sys.stderr):
-            configs = [config_provenance.read(name) for name in names[:-1]]
-            configs.append(config_provenance.read(names[-1], args.cfg_options))
-        found = config_diff.diff(configs, args.only)
-        lines = None if args.all else config_report.SCREEN
-        sys.stdout.write(config_report.write(args.format, found, configs, lines))
-        others = [] if groups is None else config_diff.unexpected(found, groups)
+            configs = [provenance.read(name) for name in names[:-1]]
+            configs.append(provenance.read(names[-1], args.cfg_options))
+        found = diff.diff(configs, args.only)
+        lines = None if args.all else report.SCREEN
+        sys.stdout.write(report.write(args.format, found, configs, lines))
+        others = [] if groups is None else diff.unexpected(found, groups)
     if others:
-        named = [f'{one.places[0].name} ({one.group})' for one in config_diff.changes(others)]
+        named = [f'{one.places[0].name} ({one.group})' for one in diff.changes(others)]
         more = f' and {len(named) - NAMED} more' if len(named) > NAMED else ''
         sys.exit(f'--expect {args.expect}: {", ".join(named[:NAMED])}{more} differ{"s" * (len(named) == 1)} as well.')
 

@@ -7,11 +7,12 @@ import argparse
 from pathlib import Path
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import launch, trust
-from rethink.analysis import config_export, config_provenance
+from rethink import trust
+from rethink.configs import export, provenance
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +37,8 @@ def main() -> None:
             raise ConfigError(f'{args.out} does not end in .py, which is what MMEngine reads Python configs from.')
         if Path(args.out).exists() and not args.force:
             raise ConfigError(f'{args.out} is there already; give another name, or --force to write over it.')
-        config = config_provenance.read(args.config, args.cfg_options)
-        write_atomically(args.out, config_export.export(config, args.stock).encode())
+        config = provenance.read(args.config, args.cfg_options)
+        write_atomically(args.out, export.export(config, args.stock).encode())
         print(f'{config.name} is in {args.out}, as one file.')
 
 

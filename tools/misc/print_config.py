@@ -8,10 +8,11 @@ import contextlib
 import sys
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import launch, trust
-from rethink.analysis import config_provenance, config_report
+from rethink import trust
+from rethink.configs import provenance, report
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
 from rethink.errors import ConfigError
-from rethink.overrides import Overrides
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,9 +38,9 @@ def main() -> None:
         if args.only and not args.provenance:
             raise ConfigError('--only lists parts of a config with their lines; add --provenance, or leave it away.')
         with contextlib.redirect_stdout(sys.stderr):
-            config = config_provenance.read(args.config, args.cfg_options)
+            config = provenance.read(args.config, args.cfg_options)
         if args.provenance:
-            sys.stdout.write(config_report.listing(config, args.only))
+            sys.stdout.write(report.listing(config, args.only))
         else:
             print(f'Config:\n{config.config.pretty_text}')
         if args.save_path:

@@ -8,9 +8,11 @@ Weights stay as they are. The images are augmented as in training, in one view, 
 import argparse
 from pathlib import Path
 
-from rethink import launch, preflight, trust
-from rethink.chains.base import BN_IMAGES, reestimate_base
-from rethink.overrides import Overrides
+from rethink import trust
+from rethink.checks import preflight
+from rethink.configs.overrides import Overrides
+from rethink.engine import launch
+from rethink.studies.chains.base import BN_IMAGES, reestimate_base
 
 
 def main():

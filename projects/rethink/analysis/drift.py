@@ -21,10 +21,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from ..checkpoints import read_state_dict
+from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
-from ..soundness import check_tensors
-from ..weights import read_weights
+from ..trust.checkpoints import read_state_dict
+from ..trust.soundness import check_tensors
 from .curves import COLOURS, STYLES
 
 # What a layer has: weights, bias included; as a normalisation its scale and shift; as BN its running statistics.
@@ -137,8 +137,8 @@ _STAGE = re.compile(r'((?:layer|stage|block|feature)s?[._]?\d+)(?:\.|$)')
 def _read_backbone(path: str | os.PathLike) -> dict[str, Tensor]:
     """Floating tensors of the backbone in a checkpoint.
 
-    Beside the layouts of :mod:`rethink.weights`, all of a file without any of their names, which is a classifier as
-    timm writes it.
+    Beside the layouts of :mod:`rethink.engine.weights`, all of a file without any of their names, which is a
+    classifier as timm writes it.
     """
     path = str(path)
     if '://' in path:

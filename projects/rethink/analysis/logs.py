@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..dumped import read_dumped
+from ..trust.dumped import read_dumped
 
 
 @dataclass
@@ -55,7 +55,8 @@ def read_run(work_dir: str | Path) -> Run:
 
     MMEngine opens a new log folder, named by date and time, whenever a training is started. Where two of them cover
     the same iteration, because a resumed training repeated what came after its checkpoint, the later one holds. A
-    training that changes its detector on the way (:mod:`rethink.switch`) is read as one, with both of its parts.
+    training that changes its detector on the way (:mod:`rethink.engine.switch`) is read as one, with both of its
+    parts.
     """
     run = Run(Path(work_dir))
     if (run.work_dir / 'before_switch').is_dir():

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dumped import read_dumped
+from ..trust.dumped import read_dumped
+from ..trust.yaml_files import entry, read_yaml
 from .logs import Run, read_run
-from .yaml_files import entry, read_yaml
 
 # Metrics as metafiles name them, and as MMEngine's log does.
 LOGGED = {

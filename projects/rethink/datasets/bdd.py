@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ..errors import ConfigError, some_names
 from ..files import exclusively, write_together
-from ..soundness import check_kind
+from ..trust.soundness import check_kind
 
 # The order of the release of 2018.
 CLASSES = ('person', 'rider', 'car', 'truck', 'bus', 'train', 'motor', 'bike', 'traffic light', 'traffic sign')

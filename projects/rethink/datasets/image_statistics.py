@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..files import write_atomically
-from ..images import EXTENSIONS
-from ..soundness import check_kind
 from ..stopping import end_with_parent
+from ..trust.images import EXTENSIONS
+from ..trust.soundness import check_kind
 
 # Images that a process takes at a time, and seconds between two states on disk.
 _CHUNK, _SAVE = 8, 10

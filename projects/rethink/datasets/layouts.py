@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from mmdet.datasets import VOCDataset
 
 from ..errors import ConfigError
-from ..soundness import check_kind
+from ..trust.soundness import check_kind
 from .image_statistics import EXTENSIONS, find_images
 
 LABELLED = ('train', 'val', 'test')

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import ConfigError, some_names
 from ..files import exclusively, write_atomically
-from ..soundness import check_kind
+from ..trust.soundness import check_kind
 from .image_statistics import scan
 from .layouts import LABELLED, LAYOUTS, WHERE, Image
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..files import write_together
-from ..soundness import check_kind
+from ..trust.soundness import check_kind
 
 
 def draw_nested(image_ids: Iterable[int], sizes: Iterable[int], seed: int) -> dict[int, list[int]]:

@@ -26,7 +26,7 @@ class FeatureClassifier(ImageClassifier):
     """``ImageClassifier`` that also takes what its neck gives, (B, C), and then runs the head alone.
 
     Training, prediction and checkpoints are otherwise those of ``ImageClassifier``. Its ``data_preprocessor`` is a
-    :class:`FeatureDataPreprocessor`; :class:`rethink.hooks.FrozenFeaturesHook` computes the features.
+    :class:`FeatureDataPreprocessor`; :class:`rethink.engine.hooks.FrozenFeaturesHook` computes the features.
 
     Args: those of ``ImageClassifier``.
     """

@@ -1,0 +1,270 @@
+"""What the rules ask of a config: its backbones and where their weights come from, how long it trains, on what."""
+
+import functools
+import inspect
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from ...config_tree import is_remote, total_batch, type_name
+from ..preflight import _join, coco_list, datasets
+
+# train2017, where its annotations are not at hand.
+COCO_IMAGES = 118_287
+BATCH_NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'InPlaceABN')
+# Keys of a detector; a model with none of them classifies or is self-supervised.
+_HEADS = ('bbox_head', 'roi_head', 'rpn_head', 'mask_head', 'panoptic_head', 'panoptic_fusion_head', 'decoder')
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone in a config.
+
+    Args:
+        path: its dotted name.
+        kind: name of its class, without a scope; of a ``FrozenBackbone``, of the plain one.
+        args: its arguments, and the defaults of those that it does not give.
+        weights: what gives it weights, such as ``'torchvision://resnet50'``; None where they are random.
+        whole: frozen whole.
+        allow_random: the config says that random weights may be frozen.
+    """
+
+    path: str
+    kind: str
+    args: dict
+    weights: str | None
+    whole: bool
+    allow_random: bool
+
+    @property
+    def frozen_stages(self) -> int:
+        """As MMDetection counts: -1 nothing, 0 the stem, 1 stem and first stage."""
+        stages = self.args.get('frozen_stages')
+        return stages if isinstance(stages, int) else -1
+
+    @property
+    def batch_norm(self) -> dict | None:
+        """Its ``norm_cfg``, where that is one of BN."""
+        norm = self.args.get('norm_cfg')
+        return norm if isinstance(norm, dict) and type_name(norm.get('type')) in BATCH_NORMS else None
+
+    @property
+    def norm_eval(self) -> bool:
+        """BN in evaluation mode while training: it uses its running statistics and does not change them."""
+        return bool(self.args.get('norm_eval'))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of a config, out of its wrappers.
+
+    Args:
+        path: its dotted name.
+        cfg: its config.
+        annotations: its annotation file; None where it has none.
+        images: their number, where the file is there and COCO's; else None.
+    """
+
+    path: str
+    cfg: dict
+    annotations: str | None
+
+    @property
+    def there(self) -> bool:
+        return bool(self.annotations) and not is_remote(self.annotations) and os.path.isfile(self.annotations)
+
+    @functools.cached_property
+    def records(self) -> list[dict] | None:
+        """COCO's list of images; None where the file is not there, or not one of COCO."""
+        return (
+            coco_list(self.annotations, 'images', 'file_name')
+            if self.there and self.annotations.endswith('.json')
+            else None
+        )
+
+    @property
+    def images(self) -> int | None:
+        if self.records is not None:
+            return len(self.records)
+        return COCO_IMAGES if str(self.annotations).endswith('instances_train2017.json') else None
+
+
+class Facts:
+    """A config, seen by the rules.
+
+    Args:
+        cfg: resolved.
+        gpus: processes that train; None: as many as make the batch that the config's learning rate is for.
+    """
+
+    def __init__(self, cfg: Config, gpus: int | None = None) -> None:
+        self.cfg, self.gpus = cfg, gpus
+        self.model = cfg.get('model') or {}
+        self.scope = cfg.get('default_scope') or 'mmdet'
+        init_default_scope(self.scope)
+
+    # --- model ---
+
+    @functools.cached_property
+    def backbones(self) -> list[Backbone]:
+        """All backbones of the model: a tracker or a semi-supervised detector has it one level down."""
+        return list(self._backbones(self.model, 'model', self._loaded()))
+
+    def _loaded(self) -> str | None:
+        """What gives weights to the whole model, or to its backbone by a hook."""
+        for hook in self.cfg.get('custom_hooks') or []:
+            if type_name(hook.get('type')) == 'InitFromBaseHook':
+                return hook.get('checkpoint')
+        return self.cfg.get('load_from') or (self.cfg.get('resume') and 'the resumed checkpoint') or None
+
+    def _backbones(self, tree, path: str, given: str | None) -> Iterator[Backbone]:
+        if isinstance(tree, list | tuple):
+            for index, inner in enumerate(tree):
+                yield from self._backbones(inner, f'{path}[{index}]', given)
+        if not isinstance(tree, dict):
+            return
+        given = _own_weights(tree) or given
+        if path.rsplit('.', 1)[-1] == 'backbone' and 'type' in tree:
+            yield self._backbone(tree, path, given)
+            return
+        for key, inner in tree.items():
+            yield from self._backbones(inner, f'{path}.{key}', given)
+
+    def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
+        kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
+        args = {**_defaults(self._class(kind)), **cfg}
+        stages = args.get('num_stages') or 4
+        whole = kind is not cfg['type'] or (
+            isinstance(args.get('frozen_stages'), int) and args['frozen_stages'] >= stages
+        )
+        return Backbone(path, type_name(kind), args, given, whole, bool(cfg.get('allow_random')))
+
+    def _class(self, kind):
+        if not isinstance(kind, str):
+            return kind
+        return MODELS.get(kind if '.' in kind else f'{self.scope}.{kind}') or MODELS.get(kind)
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """That of the detector; None where the model has none or several."""
+        return self.backbones[0] if len(self.backbones) == 1 else None
+
+    @property
+    def detector(self) -> bool:
+        return any(key in self.model for key in _HEADS)
+
+    @property
+    def from_scratch(self) -> Backbone | None:
+        """The backbone of a detector that is trained from random weights."""
+        one = self.backbone
+        return one if self.detector and one is not None and one.weights is None else None
+
+    # --- batch and length ---
+
+    @property
+    def batch(self) -> int | None:
+        """Images of one process in an iteration."""
+        size = (self.cfg.get('train_dataloader') or {}).get('batch_size')
+        return size if isinstance(size, int) else None
+
+    @property
+    def base_batch(self) -> int | None:
+        """Images in a step that the learning rate of the config is for."""
+        return (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+
+    @property
+    def total_batch(self) -> int | None:
+        """Images in a step of the optimiser; the base batch where the number of processes is not known."""
+        if self.gpus is None or self.batch is None:
+            return self.base_batch
+        return total_batch(self.cfg, self.gpus)[1]
+
+    @functools.cached_property
+    def datasets(self) -> dict[str, list[Dataset]]:
+        """``'train'``, ``'val'``, ``'test'`` → its data sets."""
+        found = {}
+        for part in ('train', 'val', 'test'):
+            whole = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
+            inner = datasets(whole, f'{part}_dataloader.dataset') if isinstance(whole, dict) else ()
+            found[part] = [
+                Dataset(name, one, _join(one.get('data_root'), one['ann_file']) if one.get('ann_file') else None)
+                for name, one in inner
+                if isinstance(one, dict) and isinstance(one.get('ann_file') or '', str)
+            ]
+        return found
+
+    @property
+    def train_images(self) -> int | None:
+        """Images of the training data, where they are known."""
+        numbers = [one.images for one in self.datasets['train']]
+        return sum(numbers) if numbers and None not in numbers else None
+
+    @property
+    def images_seen(self) -> float | None:
+        """Images of the whole training, those seen twice counted twice; None where it is not known."""
+        return self.seen(self.length)
+
+    @property
+    def length(self) -> int | None:
+        """Iterations or epochs (:attr:`by_epoch`) of the training."""
+        train = self.cfg.get('train_cfg') or {}
+        return train.get('max_iters') or train.get('max_epochs')
+
+    @property
+    def by_epoch(self) -> bool:
+        return 'max_iters' not in (self.cfg.get('train_cfg') or {})
+
+    def seen(self, length: float | None) -> float | None:
+        """Images in so many iterations or epochs."""
+        if length is None:
+            return None
+        if not self.by_epoch:
+            return length * self.total_batch if self.total_batch else None
+        return length * self.train_images * self._repeats if self.train_images else None
+
+    @property
+    def _repeats(self) -> int:
+        dataset = (self.cfg.get('train_dataloader') or {}).get('dataset') or {}
+        return dataset.get('times', 1) if type_name(dataset.get('type')) == 'RepeatDataset' else 1
+
+    @property
+    def drops(self) -> list[int]:
+        """Where the learning rate falls in steps, in iterations or epochs."""
+        schedulers = self.cfg.get('param_scheduler') or []
+        schedulers = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
+        return sorted(
+            milestone
+            for one in schedulers
+            if type_name(one.get('type')) == 'MultiStepLR' and one.get('by_epoch', True) == self.by_epoch
+            for milestone in one.get('milestones') or []
+        )
+
+    @property
+    def optimizer(self) -> dict:
+        return (self.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+
+
+def _own_weights(cfg: dict) -> str | None:
+    """What a part of a model says that it gets its weights from, all of it."""
+    inits = cfg.get('init_cfg')
+    for init in inits if isinstance(inits, list | tuple) else [inits]:
+        # A class with an init_weights of its own, such as PVT's, needs no type.
+        if isinstance(init, dict) and init.get('checkpoint'):
+            return init['checkpoint']
+    # timm's is a bool; old detectors have a path.
+    if cfg.get('pretrained'):
+        return cfg['pretrained'] if isinstance(cfg['pretrained'], str) else 'its library'
+    return cfg.get('checkpoint_path') or None
+
+
+def _defaults(kind) -> dict:
+    """Defaults of a class's arguments, those that it hands on to its parents too."""
+    found = {}
+    for parent in reversed(inspect.getmro(kind)) if inspect.isclass(kind) else ():
+        if '__init__' in vars(parent) and parent is not object:
+            parameters = inspect.signature(parent.__init__).parameters.values()
+            found.update({one.name: one.default for one in parameters if one.default is not one.empty})
+    return found

@@ -1,0 +1,259 @@
+"""Which kinds of values MMEngine's part of a config takes, so that one of another kind is a sentence.
+
+What is below ``model`` and the arguments of data sets, transforms, hooks and metrics are their classes' business, who
+complain themselves when they are built; looked at are the entries that MMEngine, its loops and these tools read.
+"""
+
+from collections.abc import Callable, Iterator
+from numbers import Real
+
+from mmengine.config import Config
+
+from ..errors import ConfigError
+
+
+def _whole(least: int) -> tuple[str, Callable]:
+    return (
+        f'a whole number from {least}',
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+    )
+
+
+def _whole_number(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _texts(value) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def _is_built(value) -> bool:
+    """An object in place of its config, which MMEngine also takes; not a value."""
+    return not isinstance(value, str | bytes | Real | list | tuple | set | dict | type(None))
+
+
+DICT = ('a dict', lambda value: isinstance(value, dict))
+BUILT = ("a dict with a 'type'", lambda value: isinstance(value, dict) and 'type' in value or _is_built(value))
+BUILT_OR_DICT = ('a dict', lambda value: isinstance(value, dict) or _is_built(value))
+TEXT = ('a text', lambda value: isinstance(value, str))
+FLAG = ('True or False', lambda value: isinstance(value, bool))
+NUMBER = ('a number', lambda value: isinstance(value, Real) and not isinstance(value, bool))
+COUNT, FROM_ZERO = _whole(1), _whole(0)
+# Written as 1e4, or divided: MMEngine compares and divides by it.
+LENGTH = ('a whole number from 1', lambda value: _whole_number(value) and value >= 1)
+PATHS = ('a path, or a list of paths', lambda value: isinstance(value, str) or _texts(value))
+TEXTS = ('a list of texts', lambda value: isinstance(value, str) or _texts(value))
+PREFIX = (
+    'a path, or a dict of paths',
+    lambda value: (
+        isinstance(value, str)
+        or (isinstance(value, dict) and all(one is None or PATHS[1](one) for one in value.values()))
+    ),
+)
+INDEX = ('a whole number', lambda value: isinstance(value, int) and not isinstance(value, bool))
+LIST = ('a list', lambda value: isinstance(value, list | tuple))
+DICTS = (
+    "a list of dicts with a 'type'",
+    lambda value: isinstance(value, list | tuple) and all(map(BUILT[1], value)),
+)
+SEVERAL = (f'{BUILT[0]}, or a list of such', lambda value: BUILT[1](value) or DICTS[1](value))
+SCHEDULES = (
+    f'{BUILT[0]}, or a list of such',
+    # With several optimisers, one or a list for the name of each.
+    lambda value: (
+        SEVERAL[1](value) or isinstance(value, dict) and bool(value) and all(map(SEVERAL[1], value.values()))
+    ),
+)
+
+
+def _or_none(kind: tuple[str, Callable]) -> tuple[str, Callable]:
+    return f'{kind[0]}, or None', lambda value: value is None or kind[1](value)
+
+
+_LOADER = {
+    '': DICT,
+    'dataset': BUILT,
+    'batch_size': COUNT,
+    'num_workers': FROM_ZERO,
+    'persistent_workers': FLAG,
+    'pin_memory': FLAG,
+    'drop_last': FLAG,
+    'sampler': _or_none(BUILT),
+    'batch_sampler': _or_none(BUILT),
+    'collate_fn': _or_none(BUILT),
+}
+_DATASET = {
+    'data_root': _or_none(TEXT),
+    'ann_file': _or_none(PATHS),
+    'data_prefix': _or_none(PREFIX),
+    'metainfo': _or_none(DICT),
+    'metainfo.classes': _or_none(TEXTS),
+    'backend_args': _or_none(DICT),
+    'filter_cfg': _or_none(DICT),
+    'pipeline': DICTS,
+    'datasets': DICTS,
+    'dataset': BUILT,
+    'test_mode': FLAG,
+    'times': COUNT,
+}
+# Dotted name → what it takes. Entries that a config does not have are not looked at.
+_ENTRIES = {
+    'model': BUILT,
+    'model.data_preprocessor': _or_none(BUILT_OR_DICT),
+    'model.backbone': _or_none(BUILT_OR_DICT),
+    'model.backbone.num_stages': COUNT,
+    'train_cfg': _or_none(DICT),
+    'train_cfg.max_iters': LENGTH,
+    'train_cfg.max_epochs': LENGTH,
+    'train_cfg.val_interval': LENGTH,
+    'train_cfg.val_begin': INDEX,
+    'train_cfg.by_epoch': FLAG,
+    'val_cfg': _or_none(DICT),
+    'test_cfg': _or_none(DICT),
+    'optim_wrapper': _or_none(DICT),
+    'optim_wrapper.optimizer': BUILT,
+    'optim_wrapper.optimizer.lr': NUMBER,
+    'optim_wrapper.accumulative_counts': COUNT,
+    'optim_wrapper.clip_grad': _or_none(DICT),
+    'optim_wrapper.paramwise_cfg': _or_none(DICT),
+    'param_scheduler': _or_none(SCHEDULES),
+    'val_evaluator': _or_none(SEVERAL),
+    'test_evaluator': _or_none(SEVERAL),
+    'default_hooks': _or_none(
+        (
+            "a dict of dicts with a 'type'",
+            lambda value: isinstance(value, dict) and all(map(_or_none(BUILT)[1], value.values())),
+        )
+    ),
+    'custom_hooks': _or_none(DICTS),
+    'custom_imports': _or_none(DICT),
+    'auto_scale_lr': _or_none(DICT),
+    'auto_scale_lr.base_batch_size': COUNT,
+    'auto_scale_lr.enable': FLAG,
+    'env_cfg': DICT,
+    'env_cfg.mp_cfg': DICT,
+    'env_cfg.dist_cfg': DICT,
+    'env_cfg.cudnn_benchmark': FLAG,
+    'log_processor': _or_none(DICT),
+    'visualizer': _or_none(BUILT),
+    'vis_backends': _or_none(DICTS),
+    'randomness': DICT,
+    'randomness.seed': _or_none(INDEX),
+    'randomness.deterministic': FLAG,
+    'load_from': _or_none(TEXT),
+    'resume': FLAG,
+    'default_scope': _or_none(TEXT),
+    'work_dir': _or_none(TEXT),
+    'experiment_name': _or_none(TEXT),
+    'log_level': ('a text or a number', lambda value: isinstance(value, str | int) and not isinstance(value, bool)),
+    'model_wrapper_cfg': _or_none(DICT),
+    'find_unused_parameters': FLAG,
+    'sync_bn': _or_none(TEXT),
+    'tta_model': _or_none(BUILT),
+    'tta_pipeline': _or_none(DICTS),
+    'switch_from': _or_none(DICT),
+}
+# Within a scheduler or a hook: counted in iterations or epochs.
+_SCHEDULE = {
+    'by_epoch': FLAG,
+    'begin': ('a whole number from 0', lambda value: _whole_number(value) and value >= 0),
+    'end': LENGTH,
+    'milestones': (
+        'a list of whole numbers',
+        lambda value: isinstance(value, list | tuple) and all(map(_whole_number, value)),
+    ),
+    'gamma': NUMBER,
+    'start_factor': NUMBER,
+    'T_max': LENGTH,
+}
+_HOOK = {'interval': INDEX, 'max_keep_ckpts': INDEX, 'by_epoch': FLAG}
+_TYPE = ('the name of a class, or a class', lambda value: isinstance(value, str | type) or callable(value))
+# What a training or a test cannot be without; all else has a default of MMEngine.
+_NEEDED = {
+    None: (),
+    'train': ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'),
+    'test': ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'),
+}
+
+
+def check(cfg: Config, stage: str | None = None) -> None:
+    """The first entry of a config that is of a kind with which MMEngine cannot go on.
+
+    Args:
+        stage: ``'train'`` or ``'test'``, for which the config must have what that needs.
+
+    Raises:
+        ConfigError: with the dotted name, what it is and what it should be.
+    """
+    for name, value, (wanted, fits) in _checked(cfg):
+        if not fits(value):
+            raise ConfigError(f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides.')
+    for name in _NEEDED[stage]:
+        if cfg.get(name) is None:
+            raise ConfigError(f'{cfg.filename} has no {name}, so there is nothing to {stage}.')
+
+
+def _checked(cfg: Config) -> Iterator[tuple]:
+    """Dotted name, value and kind of all that is looked at, the outer before the inner."""
+    yield from _entries(cfg, '', _ENTRIES)
+    for part in ('train', 'val', 'test'):
+        name = f'{part}_dataloader'
+        loader = cfg.get(name)
+        if loader is None or _is_built(loader):
+            continue
+        yield from _entries(
+            {name: loader}, '', {f'{name}{"." * bool(key)}{key}': kind for key, kind in _LOADER.items()}
+        )
+        if isinstance(loader, dict) and 'dataset' not in loader:
+            yield f'{name}.dataset', None, BUILT
+        yield from _dataset(loader.get('dataset') if isinstance(loader, dict) else None, f'{name}.dataset')
+    schedules = cfg.get('param_scheduler') or []
+    for index, one in enumerate([schedules] if isinstance(schedules, dict) else schedules):
+        place = 'param_scheduler' if isinstance(schedules, dict) else f'param_scheduler.{index}'
+        yield from _entries({place: one}, place, _SCHEDULE)
+    for key, one in (cfg.get('default_hooks') or {}).items():
+        yield from _entries({f'default_hooks.{key}': one}, f'default_hooks.{key}', _HOOK)
+    for name in ('val_evaluator', 'test_evaluator'):
+        found = cfg.get(name)
+        for index, one in enumerate(found if isinstance(found, list | tuple) else [found]):
+            place = f'{name}.{index}' if isinstance(found, list | tuple) else name
+            yield from _entries({place: one}, place, {'ann_file': _or_none(TEXT)})
+    yield from _types(cfg, '')
+
+
+def _entries(tree, prefix: str, kinds: dict) -> Iterator[tuple]:
+    for name, kind in kinds.items():
+        value, dotted = tree, f'{prefix}.{name}' if prefix else name
+        keys = [prefix, *name.split('.')] if prefix else name.split('.')
+        for key in keys:
+            value = value.get(key, _ABSENT) if isinstance(value, dict | Config) else _ABSENT
+        if value is not _ABSENT:
+            yield dotted, value, kind
+
+
+_ABSENT = object()
+
+
+def _dataset(dataset, name: str) -> Iterator[tuple]:
+    if not isinstance(dataset, dict):
+        return
+    yield from _entries({name: dataset}, name, _DATASET)
+    yield from _dataset(dataset.get('dataset'), f'{name}.dataset')
+    inner = dataset.get('datasets')
+    for index, one in enumerate(inner if isinstance(inner, list | tuple) else ()):
+        yield from _dataset(one, f'{name}.datasets.{index}')
+
+
+def _types(tree, path: str) -> Iterator[tuple]:
+    """Every ``type`` of the parts that are built."""
+    for key, value in tree.items() if isinstance(tree, dict | Config) else enumerate(tree):
+        place = f'{path}.{key}' if path else str(key)
+        if key == 'type' and path:
+            yield place, value, _TYPE
+        elif isinstance(value, dict | list | tuple):
+            yield from _types(value, place)
+
+
+def _show(value) -> str:
+    text = repr(value.to_dict() if hasattr(value, 'to_dict') else value)
+    return text if len(text) <= 60 else f'{text[:57]}…'

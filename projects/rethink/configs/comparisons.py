@@ -1,0 +1,147 @@
+"""Comparisons that are declared next to the configs, and whether they hold.
+
+A folder of configs has a ``comparisons.yml``:
+
+    comparisons:
+      - pair: ['pretrain_{x:.+}', 'scratch_{x}']
+        differ: [initialisation, freezing]
+    alone:
+      classifier_r18_gn: the stand-in for ImageNet; nothing is compared with it
+
+``{n}`` stands for one part of a name (no ``_``) and is the same in both names of a pair, ``{x:.+}`` for what the
+expression behind the colon matches. Every pair of configs with such names must differ in each of the factors, and in
+nothing else; every config must be in a pair, or ``alone`` with the reason.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ConfigError
+from ..trust.yaml_files import entry, read_yaml
+from .diff import NAMES, Difference, changes, diff
+from .provenance import ResolvedConfig
+
+FILE = 'comparisons.yml'
+_SCHEDULER = r'schedule/param_scheduler\[\w+( \d)?\]'
+_TRAIN_SET = r'data/(train_dataloader\.dataset(\.dataset|\.datasets\[[\w .]+\])*|train_set)'
+# What differs where a factor does, as `group/dotted name`.
+FACTORS = {
+    'initialisation': r'init/.*',
+    'freezing': r'freeze/.*',
+    'normalisation': r'norm/.*',
+    # Pixels as the weights were trained with; without weights as in the other arm.
+    'pixels': r'data/model\.data_preprocessor\.(mean|std|bgr_to_rgb|to_rgb)',
+    'capacity': r'model/.*',
+    'masks': r'model/model\.(type|roi_head\.mask_.*|train_cfg\.rcnn\.mask_size|test_cfg\.rcnn\.mask_thr_binary)',
+    # What freezing allows: features that are computed once (FeatureClassifier).
+    'cached features': r'(model/model|data/model\.data_preprocessor)\.type',
+    # How long, and what is counted in iterations with it: drops, warm-up, evaluations, checkpoints.
+    'length': r'schedule/(max_iters|max_epochs|epochs?|drops|milestones)|'
+    rf'schedule/train_cfg\.(max_iters|max_epochs|val_interval)|{_SCHEDULER}\.(end|T_max|milestones)|runtime/default_hooks\.(checkpoint|logger)\.interval|'
+    r'runtime/log_processor\.window_size',
+    'learning rate': rf'schedule/(optim_wrapper\..*|learning_rates)|{_SCHEDULER}\.(gamma|start_factor)',
+    'switch': r'schedule/switch_from\b.*|runtime/default_hooks\.switch',
+    'augmentation': rf'{_TRAIN_SET}\.pipeline\b.*|data/train_pipeline\b.*',
+    'image size': r'data/(image_size|.*\.(scale|size|crop_size))',
+    'data share': rf'{_TRAIN_SET}\.(ann_file|indices)',
+    'data': r'data/.*',
+}
+_FACTORS = {name: re.compile(rule) for name, rule in FACTORS.items()}
+
+
+class Comparison(NamedTuple):
+    """Two configs of a folder, by name, and the factors in which they may differ."""
+
+    first: str
+    second: str
+    factors: tuple[str, ...]
+
+
+def load(folder: Path) -> tuple[list[Comparison], dict[str, str]]:
+    """The comparisons of a folder's configs, and the configs that are alone with their reasons.
+
+    Raises:
+        ConfigError: the folder has no comparisons.yml, or it is not what this page says; a factor is unknown, or
+            a rule or an entry of ``alone`` fits no config.
+    """
+    declared = read_yaml(folder / FILE, FILE)
+    names = sorted(path.stem for path in folder.glob('*.py'))
+    found = []
+    for number, rule in enumerate(entry(declared, 'comparisons', list, str(folder / FILE))):
+        where = f'{folder / FILE}, comparisons[{number}]'
+        texts = [*entry(rule, 'pair', list, where), *entry(rule, 'differ', list, where)]
+        if len(rule['pair']) != 2 or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f'{where} is not a pair of names and the factors in which they differ.')
+        unknown = set(rule['differ']) - set(FACTORS)
+        if unknown:
+            raise ConfigError(f'{folder / FILE} names {sorted(unknown)}; factors are {", ".join(FACTORS)}.')
+        pairs = list(_pairs(*rule['pair'], names))
+        if not pairs:
+            raise ConfigError(
+                f'{folder / FILE} compares {" and ".join(rule["pair"])}, and no two configs are named so.'
+            )
+        found += [Comparison(*pair, tuple(rule['differ'])) for pair in pairs]
+    alone = entry(declared, 'alone', dict, str(folder / FILE), {})
+    gone = set(alone) - set(names)
+    if gone:
+        raise ConfigError(
+            f'{folder / FILE} says that {", ".join(sorted(gone))} is alone, and there is no such config.'
+        )
+    return found, alone
+
+
+def _expression(pattern: str, known: dict[str, str]) -> re.Pattern:
+    """A pattern of names as a regular expression, with the parts that are known in place."""
+    result, seen = '', set()
+    for text, name, rule in re.findall(r'([^{]*)(?:\{(\w+)(?::([^{}]*))?\})?', pattern):
+        result += re.escape(text)
+        if name in known:
+            result += re.escape(known[name])
+        elif name in seen:
+            result += f'(?P={name})'
+        elif name:
+            result += f'(?P<{name}>{rule or "[^_]+"})'
+            seen.add(name)
+    return re.compile(result)
+
+
+def _pairs(first: str, second: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        found = _expression(first, {}).fullmatch(name)
+        if found:
+            other = _expression(second, found.groupdict())
+            yield from ((name, one) for one in names if one != name and other.fullmatch(one))
+
+
+def undeclared(folder: Path) -> list[str]:
+    """For each config that is in no comparison, a sentence that says what to add."""
+    comparisons, alone = load(folder)
+    known = {name for one in comparisons for name in one[:2]} | set(alone)
+    return [
+        f'{path} is in no comparison: add to {folder / FILE} a pair that it is one of, as `- pair: [{path.stem}, '
+        f'NEIGHBOUR]` with `differ: [FACTORS]`, of {", ".join(FACTORS)}; or, if nothing is compared with it, its name '
+        'and the reason below `alone`.'
+        for path in sorted(folder.glob('*.py'))
+        if path.stem not in known
+    ]
+
+
+def _is(factor: str, difference: Difference) -> bool:
+    return bool(_FACTORS[factor].fullmatch(f'{difference.group}/{difference.name}'))
+
+
+def check(comparison: Comparison, configs: tuple[ResolvedConfig, ResolvedConfig]) -> list[str]:
+    """Sentences on what does not hold: a difference that is no declared factor, a factor in which there is none."""
+    names = f'{comparison.first} and {comparison.second}'
+    found = [one for change in changes(diff(configs)) for one in change.places if one.group != NAMES]
+    wrong = []
+    for one in found:
+        if not any(_is(factor, one) for factor in comparison.factors):
+            first, second = one.values
+            wrong.append(f'{names} differ in {one.name} ({one.group}: {first!r} and {second!r}).')
+    for factor in comparison.factors:
+        if not any(_is(factor, one) for one in found):
+            wrong.append(f'{names} do not differ in {factor}.')
+    return wrong

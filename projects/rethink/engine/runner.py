@@ -1,0 +1,85 @@
+"""MMEngine's Runner, made fast against what happens around it."""
+
+import logging
+import os
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from ..stopping import EndWithParent
+from . import watch
+
+_STAMP = '%Y%m%d_%H%M%S'
+
+
+@RUNNERS.register_module()
+class SteadyRunner(Runner):
+    """``Runner`` for a machine on which things happen; what ``tools/train.py`` and ``tools/test.py`` build.
+
+    * Log folders are named in the order of the starts, also in the same second or when the clock is set back: what
+      reads them takes the later of two that log the same iteration.
+    * Data workers end when their process does (:func:`rethink.stopping.end_with_parent`).
+    * A log file that cannot be written ends the run, in place of a traceback on stderr for each line.
+    * The processes of a group watch each other (:mod:`rethink.engine.watch`).
+
+    Args: those of ``Runner``.
+    """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        super().setup_env(env_cfg)
+        stamp = [_claim(Path(self.work_dir)) if is_main_process() else None]
+        broadcast_object_list(stamp)
+        self._timestamp = stamp[0]
+        limit = (env_cfg.get('dist_cfg') or {}).get('timeout')
+        watch.start(self, limit.total_seconds() if isinstance(limit, timedelta) else limit)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            handler.handleError = _Loud(handler)
+        return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        built = Runner.build_dataloader(dataloader, *args, **kwargs)
+        if isinstance(built, DataLoader) and not isinstance(built.worker_init_fn, EndWithParent):
+            built.worker_init_fn = EndWithParent(built.worker_init_fn)
+        return built
+
+
+class _Loud:
+    """A handler's ``handleError`` that lets what the machine refuses end the run."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        self.handler = handler
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            if error.filename is None:
+                error.filename = getattr(self.handler, 'baseFilename', None)
+            raise error
+        logging.Handler.handleError(self.handler, record)
+
+
+def _claim(work_dir: Path) -> str:
+    """Make the log folder of this start, with a name after all others."""
+    now = datetime.fromtimestamp(time.time()).replace(microsecond=0)
+    for folder in os.listdir(work_dir) if work_dir.is_dir() else ():
+        try:
+            now = max(now, datetime.strptime(folder, _STAMP) + timedelta(seconds=1))
+        except ValueError:
+            continue
+    while True:
+        try:
+            (work_dir / now.strftime(_STAMP)).mkdir(parents=True)
+            return now.strftime(_STAMP)
+        except FileExistsError:
+            now += timedelta(seconds=1)

@@ -1,0 +1,187 @@
+"""Files of weights and checkpoints: the newest whole one of a folder, and what one holds, without running its code."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError, NotOnlyWeights, say
+from . import soundness
+
+
+def read_checkpoint(path: str | os.PathLike):
+    """What ``torch.save`` wrote to a local file, without running code from it and on CPU.
+
+    Tensors stay on disk until they are used.
+
+    Raises:
+        NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs (:mod:`rethink.trust`).
+        ConfigError: it is not a file, or its index is broken (:func:`rethink.trust.soundness.check_file`).
+        pickle.UnpicklingError: it is no checkpoint.
+        RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
+    """
+    soundness.check_file(path, checksums=False)
+    try:
+        return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
+    except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
+        return torch.load(path, map_location='cpu', weights_only=True)
+
+
+# A path is shorter; what is longer is another file.
+_LONGEST_PATH = 4096
+
+
+def _named(pointer: Path) -> str | None:
+    """The path in ``last_checkpoint``; None where it is a folder, binary or otherwise none."""
+    if soundness.other_than_file(pointer):
+        return None
+    with open(pointer, 'rb') as file:
+        content = file.read(_LONGEST_PATH + 1)
+    text = content.decode('utf-8', errors='replace').strip()
+    return text if 0 < len(text) <= _LONGEST_PATH and text.isprintable() else None
+
+
+def _fault(path: Path) -> str | None:
+    """Why training cannot go on from a file; None where it is a whole checkpoint."""
+    try:
+        soundness.check_file(path)
+    except ConfigError as error:
+        return str(error).split(';')[0]
+    # What PyTorch wrote before 1.6 has no index at its end that says that it is whole.
+    return None if zipfile.is_zipfile(path) else f'{path} is not a whole checkpoint'
+
+
+def may_be_folder(cfg) -> bool:
+    """Whether the checkpoints of a config may be folders, as those of DeepSpeed and FSDP are."""
+    return cfg.get('runner_type') == 'FlexibleRunner'
+
+
+def _step(path: Path) -> tuple[float, int]:
+    """By which the newer of two checkpoints is told; where all were copied at once, by their number."""
+    digits = path.stem.rpartition('_')[2]
+    return path.stat().st_mtime, int(digits) if digits.isdecimal() else 0
+
+
+def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str | None:
+    """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
+
+    After a kill amid a save (with MMEngine's own hook), when the folder was moved, or when a disk lost a part, that
+    file may be empty or something else, or name a checkpoint that is half-written, damaged or of the old place. Then
+    the newest ``iter_*.pth`` or ``epoch_*.pth`` whose index and checksums are right is taken, and a line says so.
+    None where there is no checkpoint.
+
+    Args:
+        folders: a checkpoint may be a folder (:func:`may_be_folder`).
+    """
+    folder = Path(work_dir)
+    pointer = folder / 'last_checkpoint'
+    named = _named(pointer)
+    if named and folders and os.path.isdir(named):
+        return named
+    faults = []
+    # The folder's own before that of the old place, from which this one may be a copy.
+    for path in dict.fromkeys([folder / Path(named).name, Path(named)] if named else []):
+        if not os.path.lexists(path):
+            continue
+        fault = _fault(path)
+        if fault is None:
+            if path.resolve().parent != folder.resolve():
+                say(f'{pointer} names {path}, of another folder, and there is none of this name here: resuming it.')
+            return str(path)
+        faults.append(fault)
+    others = [*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')]
+    others = sorted((path for path in others if path.is_file()), key=_step, reverse=True)
+    newest = None
+    for path in others:
+        fault = _fault(path)
+        if fault is None:
+            newest = path
+            break
+        faults += [fault] if fault not in faults else []
+    if newest is None and not faults and not os.path.lexists(pointer):
+        return None
+    if named:
+        what = f'{pointer} names {named}, which is not a whole checkpoint'
+    else:
+        what = f'{pointer} names no checkpoint' if os.path.lexists(pointer) else f'there is no {pointer}'
+    if faults:
+        what += f' ({"; ".join(faults)})'
+    say(
+        f'{what}; '
+        + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
+    )
+    return None if newest is None else str(newest)
+
+
+def read_content(path: str, what: str):
+    """All that a local checkpoint holds, tensors mapped and not yet read.
+
+    Args:
+        what: its use, for the sentence of an error.
+
+    Raises:
+        NotOnlyWeights: it holds more than tensors, containers and MMEngine's logs.
+        ConfigError: there is no such file, or it is not a checkpoint, or not a whole one.
+    """
+    other = soundness.other_than_file(path)
+    if other:
+        raise ConfigError(f'the checkpoint {path} ({what}) {other}; name a checkpoint, or train it first.')
+    soundness.check_file(path)
+    try:
+        return read_checkpoint(path)
+    except NotOnlyWeights as error:
+        raise NotOnlyWeights(f'{str(error).rstrip(".")} ({what}).') from None
+    except pickle.UnpicklingError as error:
+        raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
+    except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
+        raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
+
+
+# Names that a layer has for its tensors and nobody has for anything else.
+_WEIGHTS = ('.weight', '.bias', '.running_mean', '.running_var', '.num_batches_tracked')
+
+
+def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
+    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
+
+    Args:
+        what: its use, for the sentence of an error.
+
+    Raises:
+        ConfigError: as :func:`read_content`, or it has no weights of a model.
+    """
+    content = read_content(path, what)
+    for key in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict):
+        raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise ConfigError(f'{path} ({what}) has {key!r} as the name of a tensor; name another file.')
+        if key.endswith(_WEIGHTS) and not isinstance(value, torch.Tensor):
+            raise ConfigError(
+                f'{path} ({what}) has a {type(value).__name__} for {key} and not a tensor; name another.'
+            )
+    return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
+    """How many tensors match in name and shape; names the file lacks; names whose shape differs; tensors in all."""
+    own = {
+        key: value
+        for key, value in model.state_dict().items()
+        if isinstance(value, torch.Tensor) and not key.endswith('num_batches_tracked')
+    }
+    lacking = [key for key in own if key not in weights]
+    differing = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    return len(own) - len(lacking) - len(differing), lacking, differing, len(own)
+
+
+def shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str:
+    theirs, ours = tuple(weights[key].shape), tuple(model.state_dict()[key].shape)
+    return f'{key} is {theirs} in the file and {ours} in the model'

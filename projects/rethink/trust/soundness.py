@@ -1,0 +1,341 @@
+"""Whether a file of weights is what it says: a file that runs nothing may still be wrong.
+
+:func:`check_file` looks at the file itself: that it is one, that its index and the sizes in it are possible, that its
+bytes are those that were written. :func:`check_tensors` looks at the weights in it: that they are numbers a model can
+have.
+"""
+
+import contextlib
+import os
+import pickle
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, some_names
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+_KINDS = (
+    (stat.S_ISDIR, 'a folder'),
+    (stat.S_ISFIFO, 'a FIFO'),
+    (stat.S_ISSOCK, 'a socket'),
+    (stat.S_ISCHR, 'a device'),
+    (stat.S_ISBLK, 'a device'),
+)
+
+
+def other_than_file(path: str | os.PathLike) -> str | None:
+    """What there is in place of a regular file ('does not exist', 'is a FIFO'); None where it is one.
+
+    Nothing is opened: the first read of a FIFO or a device may never return.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return 'is a symbolic link to a file that does not exist' if os.path.islink(path) else 'does not exist'
+    except (OSError, ValueError) as error:  # a link that leads to itself, a name that cannot be one
+        return f'cannot be read ({getattr(error, "strerror", None) or error})'
+    if stat.S_ISREG(mode):
+        return None
+    return f'is {next((name for test, name in _KINDS if test(mode)), "something else")} and not a file'
+
+
+def check_kind(path: str | os.PathLike, what: str) -> None:
+    """There is a file, or nothing, which the one who reads it says; a FIFO or a device would be read for ever.
+
+    Args:
+        what: the file, for the sentence of an error.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    other = other_than_file(path) if os.path.exists(path) else None
+    if other:
+        raise ConfigError(f'{what} {path} {other}; name a file, or put it in its place.')
+
+
+# What was looked at in this process: a training asks for the same checkpoint three times.
+_sound: dict[tuple, bool] = {}
+
+
+def check_file(path: str | os.PathLike, checksums: bool = True) -> None:
+    """A file that ``torch.save`` wrote is whole and no larger in memory than on disk, as far as that is known unread.
+
+    Files since PyTorch 1.6 are zip archives, whose index has the size of each record and its CRC-32. Older ones have
+    sizes alone. A file that is neither passes: reading it says what it is. Each file is looked at once.
+
+    Args:
+        checksums: also compare the CRC-32s, which reads the file once (about 1 s for each GB). Files that were written
+            without (``torch.serialization.set_crc32_options(False)``) have none.
+
+    Raises:
+        ConfigError: it is not a file, not whole, damaged, or would need more memory than it has bytes.
+    """
+    path = os.fspath(path)
+    other = other_than_file(path)
+    if other:
+        raise ConfigError(f'the checkpoint {path} {other}; name one that is.')
+    there = os.stat(path)
+    key = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns)
+    if key in _sound and (_sound[key] or not checksums):
+        return
+    with open(path, 'rb') as file:
+        start = file.read(4)
+    try:
+        if start == b'PK\x03\x04':
+            _check_archive(path, there.st_size, checksums)
+        else:
+            _check_legacy(path, there.st_size)
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be read ({error.strerror or error}); copy it again.') from error
+    _sound[key] = checksums
+
+
+def _damaged(path: str, what: str) -> ConfigError:
+    return ConfigError(f'{path} is damaged: {what}; copy it again, or name another checkpoint.')
+
+
+def _check_archive(path: str, size: int, checksums: bool) -> None:
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, 'the index at its end is missing, so it may be half-written')
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            names = [record.filename.partition('/')[2] for record in records]
+            if 'constants.pkl' in names:  # a TorchScript program, whose code is compressed and which nothing reads
+                return
+            _check_index(path, size, records)
+            pickled = next((one for one, name in zip(records, names, strict=True) if name == 'data.pkl'), None)
+            if pickled is None:
+                return
+            if checksums:
+                _check_sums(path, archive, records)
+            with archive.open(pickled) as file:
+                claimed = _storages(file)
+            folder = pickled.filename.removesuffix('data.pkl')
+            there = {record.filename: record.file_size for record in records}
+            for name, wanted in claimed:
+                found = there.get(f'{folder}data/{name}')
+                if found is None or wanted > found:
+                    has = 'is not there' if found is None else f'has {found}'
+                    raise _damaged(path, f'a tensor needs {wanted} bytes of the record data/{name}, which {has}')
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, zlib.error) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise _damaged(path, f'its index cannot be read ({str(error).rstrip(".")})') from None
+
+
+def _check_index(path: str, size: int, records: list[zipfile.ZipInfo]) -> None:
+    """Every record is stored as it is and lies within the file, and all of them together do."""
+    for record in records:
+        if record.compress_type != zipfile.ZIP_STORED:
+            raise ConfigError(
+                f'{path} has a compressed record ({record.filename}, {record.compress_size} bytes that become '
+                f'{record.file_size}), which torch.save does not write and PyTorch cannot map; save it again with '
+                'torch.save, if you trust where it comes from.'
+            )
+        if record.file_size != record.compress_size or record.header_offset + record.file_size > size:
+            raise _damaged(
+                path, f'its record {record.filename} is said to have {record.file_size} bytes, more than it'
+            )
+    if sum(record.file_size for record in records) > size:
+        raise _damaged(path, 'its records overlap')
+
+
+def _check_sums(path: str, archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> None:
+    # Without checksums all are 0. A single record has that by chance once in four billion.
+    if not any(record.CRC for record in records):
+        return
+    for record in records:
+        try:
+            with archive.open(record) as file:
+                while file.read(1 << 20):
+                    pass
+        except zipfile.BadZipFile as error:
+            raise _damaged(path, f'the checksum of its record {record.filename} is not that of its bytes') from error
+
+
+# The first pickle of a file before PyTorch 1.6.
+_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def _check_legacy(path: str, size: int) -> None:
+    """The storages of a file before PyTorch 1.6 fit into it."""
+    with open(path, 'rb') as file:
+        try:
+            # A pickle of a plain number and nothing before it: files of anything else are left to PyTorch.
+            if file.read(2) != b'\x80\x02' or file.read(1) != b'\x8a':
+                return
+            file.seek(0)
+            if _Sizes(file).load() != _MAGIC:
+                return
+            for _ in range(2):  # version of the protocol, byte order and sizes of the system
+                _Sizes(file).load()
+            claimed = _storages(file)
+        except Exception:  # cut off or garbled: reading it says so
+            return
+    total = sum(wanted for _, wanted in claimed)
+    if total > size:
+        raise _damaged(path, f'its tensors are said to have {total} bytes and the whole file has {size}')
+
+
+class _Nothing:
+    """In place of everything that a pickle names: takes any call and keeps nothing."""
+
+    def __new__(cls, *args, **kwargs):
+        return object.__new__(cls)
+
+    def __init__(self, *args, **kwargs) -> None:
+        pass
+
+    def __setstate__(self, state) -> None:
+        pass
+
+    def __setitem__(self, key, value) -> None:
+        pass
+
+    def append(self, value) -> None:
+        pass
+
+    def extend(self, values) -> None:
+        pass
+
+    add = append
+
+
+class _Sizes(pickle.Unpickler):
+    """Reads a pickle of PyTorch without making anything of it, and notes the storages that its tensors ask for."""
+
+    def __init__(self, file) -> None:
+        super().__init__(file)
+        self.claimed: dict[str, int] = {}
+
+    def find_class(self, module: str, name: str):
+        # Of all that a file names, the numbers that a storage is of.
+        with contextlib.suppress(KeyError):
+            return torch.serialization.StorageType(name)
+        return _Nothing
+
+    def persistent_load(self, saved):
+        kind, storage, name, _, number = saved[:5]
+        if kind == 'storage':
+            dtype = getattr(storage, 'dtype', torch.uint8)  # an untyped one counts bytes
+            size = torch.empty(0, dtype=dtype).element_size()
+            self.claimed[str(name)] = max(self.claimed.get(str(name), 0), int(number) * size)
+        return _Nothing()
+
+
+def _storages(file) -> list[tuple[str, int]]:
+    """Name and bytes of each storage that the pickle in a file asks for; none where it cannot be told."""
+    sizes = _Sizes(file)
+    try:
+        sizes.load()
+    except Exception:  # PyTorch says what is wrong with it
+        return []
+    return list(sizes.claimed.items())
+
+
+# --- the weights -----------------------------------------------------------------------------------------------------
+
+
+def _unlike_weights(value: Tensor) -> str | None:
+    """Why a tensor cannot be a weight of a model, whatever its values; None where it can."""
+    for wrong, name in (
+        (value.is_meta, 'has no values (a meta tensor)'),
+        (value.layout != torch.strided, 'is sparse'),
+        (value.is_quantized, 'is quantised'),
+        (value.is_complex(), 'is complex'),
+    ):
+        if wrong:
+            return name
+    own = _written(value)
+    if own.numel() * own.element_size() > own.untyped_storage().nbytes():
+        return f'has {value.numel()} values over {own.untyped_storage().nbytes()} bytes'
+    return None
+
+
+def _kind(value: Tensor) -> str:
+    return 'float' if value.is_floating_point() else 'bool' if value.dtype == torch.bool else 'integer'
+
+
+def _written(value: Tensor) -> Tensor:
+    """A strided tensor without the dimensions along which it repeats itself, as those of an expanded one do."""
+    for dim in range(value.dim()):
+        if value.stride(dim) == 0 and value.shape[dim] > 1:
+            value = value.narrow(dim, 0, 1)
+    return value
+
+
+def finite(value: Tensor) -> bool:
+    """Whether all numbers of a strided tensor are finite, in one pass and without other memory."""
+    if not value.is_floating_point() or value.numel() == 0:
+        return True
+    if value.element_size() == 1:  # float8, for which PyTorch has no minimum
+        value = value.to(torch.float32)
+    return all(bool(torch.isfinite(one)) for one in torch.aminmax(value))
+
+
+def _wrong_values(name: str, value: Tensor) -> str | None:
+    value = _written(value)
+    if not finite(value):
+        number = int((~torch.isfinite(value.float())).sum())
+        return f'has {number} of {value.numel()} values that are not finite'
+    if name.endswith('running_var') and value.numel() and value.is_floating_point() and bool((value < 0).any()):
+        return f'has {int((value < 0).sum())} of {value.numel()} variances that are negative'
+    return None
+
+
+def wrong_tensors(weights: Mapping[str, object], own: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, str]]:
+    """Names of weights that no model can have, each with what is wrong with it.
+
+    Args:
+        weights: of a file, by name.
+        own: the tensors of the model that takes them: others are not looked at, and a number that the model has as a
+            float may not be an integer, nor the other way round. All floats are one kind, half precision included.
+            Where a shape differs it is the caller's to say.
+    """
+    for name, value in weights.items():
+        mine = None if own is None else own.get(name)
+        if own is not None and not isinstance(mine, Tensor):
+            continue
+        if not isinstance(value, Tensor):
+            if own is not None:
+                yield name, f'is a {type(value).__name__} and not a tensor'
+            continue
+        wrong = _unlike_weights(value)
+        if wrong is None and mine is not None and _kind(value) != _kind(mine):
+            wrong = f'is of {value.dtype} in the file and of {mine.dtype} in the model'
+        if wrong is None and name.endswith('num_batches_tracked') and mine is not None and mine.shape != value.shape:
+            wrong = f'is {tuple(value.shape)} and not one number'
+        # A tensor of another shape is not loaded. It may be of any size, also one that its storage does not have.
+        if wrong is None and (mine is None or mine.shape == value.shape):
+            wrong = _wrong_values(name, value)
+        if wrong:
+            yield name, wrong
+
+
+def check_tensors(weights: Mapping[str, object], what: str, own: Mapping[str, Tensor] | None = None) -> None:
+    """Weights are numbers that a model can have: dense, real, finite, of the model's kind, no negative variance.
+
+    One pass over those that the model takes.
+
+    Args:
+        what: the file and its use, for the sentence of an error.
+        own: as in :func:`wrong_tensors`.
+
+    Raises:
+        ConfigError: some are not; with the name of the first, and how many there are.
+    """
+    wrong = list(wrong_tensors(weights, own))
+    if wrong:
+        name, how = wrong[0]
+        more = (
+            f'; so it is, or otherwise wrong, with {len(wrong)} of {len(weights)} tensors ' if len(wrong) > 1 else ''
+        )
+        more += f'({some_names(name for name, _ in wrong)})' if len(wrong) > 1 else ''
+        raise ConfigError(f'{what} cannot be used: {name} {how}{more}; name another file.')

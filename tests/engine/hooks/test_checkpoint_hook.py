@@ -1,0 +1,150 @@
+"""A kill at any moment of a save leaves a work directory that resumes; PyTorch's safe loader reads the checkpoints."""
+
+import itertools
+import os
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from rethink.errors import NotOnlyWeights
+from rethink.files import write_atomically
+from rethink.trust.checkpoints import latest_checkpoint, read_checkpoint
+from torch.utils.data import DataLoader
+
+NAMES = itertools.count()
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing in between catches or cleans up after it."""
+
+
+class Line(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, numbers, mode='tensor'):
+        return dict(loss=self.weight * numbers.sum())
+
+
+def runner(folder, until, hook='AtomicCheckpointHook', resume=True, **options):
+    return Runner(
+        model=Line(),
+        work_dir=str(folder),
+        train_dataloader=DataLoader(
+            torch.arange(4.0), batch_size=2, collate_fn=lambda n: dict(numbers=torch.stack(n))
+        ),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=until),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(type=hook, interval=1, max_keep_ckpts=1, **options),
+        ),
+        resume=resume,
+        experiment_name=f'checkpoint{next(NAMES)}',
+    )
+
+
+@pytest.mark.parametrize('step', range(4))
+def test_a_kill_amid_a_save_leaves_the_old_one(tmp_path, monkeypatch, step):
+    """Two files are flushed and two renamed in a save; killed before each of the four."""
+    runner(tmp_path, 2).train()
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+    calls = itertools.count()
+
+    def killed(original, *args):
+        if next(calls) == step:
+            raise Killed
+        return original(*args)
+
+    for name in ('fsync', 'replace'):
+        monkeypatch.setattr(os, name, partial(killed, getattr(os, name)))
+    with pytest.raises(Killed):
+        runner(tmp_path, 3).train()
+    monkeypatch.undo()
+    last = latest_checkpoint(tmp_path)
+    assert last == str(tmp_path / 'epoch_2.pth')
+    assert read_checkpoint(last)['meta']['epoch'] == 2
+    again = runner(tmp_path, 4)
+    again.train()
+    assert again.epoch == 4
+    # The old ones are gone, the one of the kill included.
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
+    assert not list(tmp_path.glob('.*part'))
+
+
+def test_the_stock_hook_does_not_survive(tmp_path, monkeypatch):
+    """What the hook is for: with max_keep_ckpts=1 MMEngine's removes the old checkpoint before it writes."""
+    runner(tmp_path, 2, 'CheckpointHook').train()
+    monkeypatch.setattr(
+        'mmengine.runner.runner.save_checkpoint', lambda *args, **kwargs: (_ for _ in ()).throw(Killed)
+    )
+    with pytest.raises(Killed):
+        runner(tmp_path, 3, 'CheckpointHook').train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_same_files_as_the_stock_hook(tmp_path):
+    runner(tmp_path / 'a', 3, resume=False).train()
+    runner(tmp_path / 'b', 3, 'CheckpointHook', resume=False).train()
+    ours, stock = (read_checkpoint(tmp_path / name / 'epoch_3.pth') for name in 'ab')
+    assert ours.keys() == stock.keys()
+    assert torch.equal(ours['state_dict']['weight'], stock['state_dict']['weight'])
+    # Beside them MMEngine leaves the config, named by the second of the start.
+    names = [
+        {path.name for path in (tmp_path / name).iterdir() if path.is_file() and path.suffix != '.py'} for name in 'ab'
+    ]
+    assert 'last_checkpoint' in names[0] and names[0] - {'last_checkpoint'} == names[1] - {'last_checkpoint'}
+
+
+@pytest.mark.parametrize('left', ['', 'half', 'moved', 'gone'])
+def test_resume_finds_the_newest_whole_checkpoint(tmp_path, left, capsys):
+    """What MMEngine's own hook leaves behind after a kill, and a folder that was moved."""
+    work, other = tmp_path / 'work', tmp_path / 'other'
+    runner(work, 2, resume=False).train()
+    whole = work / 'epoch_2.pth'
+    if left == 'half':
+        (work / 'epoch_3.pth').write_bytes(whole.read_bytes()[:-100])
+        (work / 'last_checkpoint').write_text(str(work / 'epoch_3.pth'))
+    elif left == 'moved':
+        work.rename(other)
+        work, whole = other, other / 'epoch_2.pth'
+    elif left == 'gone':
+        whole.unlink()
+        whole = None
+    else:
+        (work / 'last_checkpoint').write_text('')
+    assert latest_checkpoint(work) == (whole and str(whole))
+    assert ('last_checkpoint names' in capsys.readouterr().out) == (left != 'moved')
+
+
+def test_no_checkpoint_is_the_beginning(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_an_old_file_is_replaced_whole(tmp_path):
+    write_atomically(tmp_path / 'new' / 'file', b'old')
+    write_atomically(tmp_path / 'new' / 'file', b'new')
+    assert [path.read_bytes() for path in (tmp_path / 'new').iterdir()] == [b'new']
+
+
+class Evil:
+    def __reduce__(self):
+        return getattr, (np.ndarray, 'tofile')
+
+
+def test_reading_runs_nothing(tmp_path):
+    """getattr, which the logs in a checkpoint need, gives nothing but statistics of HistoryBuffer."""
+    torch.save(dict(evil=Evil()), tmp_path / 'evil.pth')
+    with pytest.raises(NotOnlyWeights, match='tofile'):
+        read_checkpoint(tmp_path / 'evil.pth')
+
+
+def test_logs_are_read_and_still_are_after_mmengine_loaded(tmp_path):
+    runner(tmp_path, 1, resume=False).train()
+    runner(tmp_path, 2).train()  # loads
+    scalars = read_checkpoint(tmp_path / 'epoch_2.pth')['message_hub']['log_scalars']
+    assert scalars['train/loss'].current() == scalars['train/loss'].data[0][-1]
