@@ -143,6 +143,15 @@ def exclusively(folder: str | os.PathLike, wait: bool = False) -> Iterator[int]:
                 os.unlink(lock.name)
 
 
+def in_use(folder: str | os.PathLike) -> bool:
+    """Whether a process holds a folder, by :func:`exclusively`."""
+    try:
+        with open(Path(folder) / '.lock', 'r+') as lock:
+            return _try_lock(lock) is False
+    except OSError:
+        return False
+
+
 def _held(folder: Path) -> TextIO | dict:
     """The lock of a folder, with our name in it; or what another wrote into it, who holds it."""
     while True:

@@ -9,7 +9,7 @@ from rethink.configs.provenance import read
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 STUDIES = sorted({path.parent for path in CONFIGS.glob('*/*.py')} - {CONFIGS / '_base_'})
-DECLARED = [folder for folder in STUDIES if (folder / comparisons.FILE).is_file()]
+DECLARED = [folder for folder in STUDIES if any(folder.glob(comparisons.FILES))]
 PAIRS = [(folder, one) for folder in DECLARED for one in comparisons.load(folder)[0]]
 resolved = functools.lru_cache(maxsize=None)(read)
 
@@ -23,7 +23,7 @@ def defaults(monkeypatch):
 
 @pytest.mark.parametrize('folder', STUDIES, ids=lambda one: one.name)
 def test_every_config_is_compared(folder):
-    assert folder in DECLARED, f'{folder} has configs and no {comparisons.FILE}, which says what is compared'
+    assert folder in DECLARED, f'{folder} has configs and no {comparisons.FILES}, which says what is compared'
     missing = comparisons.undeclared(folder)
     assert not missing, '\n'.join(missing)
 
@@ -42,7 +42,7 @@ def study(tmp_path):
     scratch = '_base_ = "pretrain_r50_1x.py"\nmodel = dict(backbone=dict(frozen_stages=-1, init_cfg=None))\n'
     (tmp_path / 'scratch_r50_1x.py').write_text(scratch)
     (tmp_path / 'scratch_r50_6x.py').write_text(scratch + 'max_iters = 540\ntrain_cfg = dict(max_iters=max_iters)\n')
-    (tmp_path / 'comparisons.yml').write_text(
+    (tmp_path / 'study.yml').write_text(
         'comparisons:\n'
         '  - pair: ["pretrain_{x:.+}", "scratch_{x}"]\n    differ: [initialisation, freezing]\n'
         '  - pair: ["scratch_{x}_1x", "scratch_{x}_{n}x"]\n    differ: [length]\n'
@@ -69,7 +69,7 @@ def test_a_new_config_must_be_declared(study):
     (sentence,) = comparisons.undeclared(study)
     assert 'freeze_r50_1x.py is in no comparison: add to' in sentence
     assert '- pair: [freeze_r50_1x, NEIGHBOUR]' in sentence and 'initialisation, freezing' in sentence
-    with (study / 'comparisons.yml').open('a') as file:
+    with (study / 'study.yml').open('a') as file:
         file.write('alone:\n  freeze_r50_1x: a trial\n')
     assert not comparisons.undeclared(study)
 
@@ -96,6 +96,6 @@ def test_a_factor_that_does_not_differ_is_found(study):
     ],
 )
 def test_declarations_that_fit_nothing_are_errors(study, text, message):
-    (study / 'comparisons.yml').write_text(text)
+    (study / 'study.yml').write_text(text)
     with pytest.raises(ValueError, match=message):
         comparisons.load(study)

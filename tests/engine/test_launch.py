@@ -216,7 +216,7 @@ def test_one_of_several_processes_closes_its_group_and_ends_in_order(tmp_path):
     """Without what Python does last: threads of the group that is still in use would end it with SIGABRT."""
     script = f"""
 import atexit, torch.distributed
-from rethink import launch
+from rethink.engine import launch
 torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1)
 atexit.register(lambda: print('at exit', torch.distributed.is_initialized()))
 with launch.one_sentence():

@@ -36,7 +36,7 @@ import os, signal
 from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from rethink import jobs
+from rethink.studies import jobs
 
 def kill(point, *pids):
     if os.environ.get('KILL_AT') == point:

@@ -466,9 +466,9 @@ ROADS = {
     ('mmpretrain', 'datasets/cifar.py', 'pickle.loads'): 'files whose MD5 is compared before',
     ('mmpretrain', 'datasets/transforms/processing.py', 'eval'): _NAMED,
     ('mmpretrain', 'models/multimodal/ram/ram.py', 'pickle.load'): 'files of the package',
-    ('rethink', 'analysis/config_trace.py', 'exec'): _NAMED,
-    ('rethink', 'analysis/config_trace.py', 'eval'): _NAMED,
-    ('rethink', 'trust.py', 'yaml.load'): 'with a loader that knows values alone',
+    ('rethink', 'configs/trace.py', 'exec'): _NAMED,
+    ('rethink', 'configs/trace.py', 'eval'): _NAMED,
+    ('rethink', 'trust/__init__.py', 'yaml.load'): 'with a loader that knows values alone',
     ('faster_coco_eval', 'utils/pytorch/coco_eval.py', 'pickle.loads'): _ITS_OWN,
 }
 

@@ -31,6 +31,22 @@ class Run:
         return read_dumped(dumped[-1]) if dumped else None
 
     @property
+    def length(self) -> int | None:
+        """Of the whole training, in iterations, or in epochs where it counts in them; None before its start."""
+        train_cfg = self.config.train_cfg if self.config else {}
+        return train_cfg.get('max_iters') or train_cfg.get('max_epochs')
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether length, and the keys of ``val``, are in epochs."""
+        return bool(self.config) and not self.config.train_cfg.get('max_iters')
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that is over, as far as the log says."""
+        return max([0, *self.val, *(entry.get('epoch', 1) - 1 for entry in self.train.values())])
+
+    @property
     def max_iters(self) -> int | None:
         """Iterations of the whole training; None before its start, or where it counts in epochs."""
         return self.config.train_cfg.get('max_iters') if self.config else None
@@ -43,7 +59,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the model of the last iteration has been evaluated."""
-        return bool(self.val) and self.max_iters in self.val
+        return bool(self.val) and self.length in self.val
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """(iteration, value) of ``metric`` wherever it was measured, in order."""

@@ -1,6 +1,6 @@
 """Comparisons that are declared next to the configs, and whether they hold.
 
-A folder of configs has a ``comparisons.yml``:
+The studies of a folder of configs (``study*.yml``, see :mod:`rethink.studies.study`) say:
 
     comparisons:
       - pair: ['pretrain_{x:.+}', 'scratch_{x}']
@@ -23,7 +23,7 @@ from ..trust.yaml_files import entry, read_yaml
 from .diff import NAMES, Difference, changes, diff
 from .provenance import ResolvedConfig
 
-FILE = 'comparisons.yml'
+FILES = 'study*.yml'
 _SCHEDULER = r'schedule/param_scheduler\[\w+( \d)?\]'
 _TRAIN_SET = r'data/(train_dataloader\.dataset(\.dataset|\.datasets\[[\w .]+\])*|train_set)'
 # What differs where a factor does, as `group/dotted name`.
@@ -59,40 +59,42 @@ class Comparison(NamedTuple):
     factors: tuple[str, ...]
 
 
-def load(folder: Path) -> tuple[list[Comparison], dict[str, str]]:
-    """The comparisons of a folder's configs, and the configs that are alone with their reasons.
+def load(path: Path) -> tuple[list[Comparison], dict[str, str]]:
+    """The comparisons of a study file, or of all in a folder, and the configs that are alone with their reasons.
 
     Raises:
-        ConfigError: the folder has no comparisons.yml, or it is not what this page says; a factor is unknown, or
-            a rule or an entry of ``alone`` fits no config.
+        ConfigError: the folder has no study, or it is not what this page says; a factor is unknown, or a rule or an
+            entry of ``alone`` fits no config.
     """
-    declared = read_yaml(folder / FILE, FILE)
-    names = sorted(path.stem for path in folder.glob('*.py'))
+    if path.is_dir():
+        files = sorted(path.glob(FILES))
+        if not files:
+            raise ConfigError(f'{path} has no {FILES}, which says what is compared.')
+        loaded = [load(file) for file in files]
+        return [one for found, _ in loaded for one in found], {k: v for _, alone in loaded for k, v in alone.items()}
+    declared = read_yaml(path, 'study')
+    names = sorted(file.stem for file in path.parent.glob('*.py'))
     found = []
-    for number, rule in enumerate(entry(declared, 'comparisons', list, str(folder / FILE))):
-        where = f'{folder / FILE}, comparisons[{number}]'
+    for number, rule in enumerate(entry(declared, 'comparisons', list, str(path), [])):
+        where = f'{path}, comparisons[{number}]'
         texts = [*entry(rule, 'pair', list, where), *entry(rule, 'differ', list, where)]
         if len(rule['pair']) != 2 or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f'{where} is not a pair of names and the factors in which they differ.')
         unknown = set(rule['differ']) - set(FACTORS)
         if unknown:
-            raise ConfigError(f'{folder / FILE} names {sorted(unknown)}; factors are {", ".join(FACTORS)}.')
+            raise ConfigError(f'{path} names {sorted(unknown)}; factors are {", ".join(FACTORS)}.')
         pairs = list(_pairs(*rule['pair'], names))
         if not pairs:
-            raise ConfigError(
-                f'{folder / FILE} compares {" and ".join(rule["pair"])}, and no two configs are named so.'
-            )
+            raise ConfigError(f'{path} compares {" and ".join(rule["pair"])}, and no two configs are named so.')
         found += [Comparison(*pair, tuple(rule['differ'])) for pair in pairs]
-    alone = entry(declared, 'alone', dict, str(folder / FILE), {})
+    alone = entry(declared, 'alone', dict, str(path), {})
     gone = set(alone) - set(names)
     if gone:
-        raise ConfigError(
-            f'{folder / FILE} says that {", ".join(sorted(gone))} is alone, and there is no such config.'
-        )
+        raise ConfigError(f'{path} says that {", ".join(sorted(gone))} is alone, and there is no such config.')
     return found, alone
 
 
-def _expression(pattern: str, known: dict[str, str]) -> re.Pattern:
+def expression(pattern: str, known: dict[str, str]) -> re.Pattern:
     """A pattern of names as a regular expression, with the parts that are known in place."""
     result, seen = '', set()
     for text, name, rule in re.findall(r'([^{]*)(?:\{(\w+)(?::([^{}]*))?\})?', pattern):
@@ -109,9 +111,9 @@ def _expression(pattern: str, known: dict[str, str]) -> re.Pattern:
 
 def _pairs(first: str, second: str, names: list[str]) -> Iterator[tuple[str, str]]:
     for name in names:
-        found = _expression(first, {}).fullmatch(name)
+        found = expression(first, {}).fullmatch(name)
         if found:
-            other = _expression(second, found.groupdict())
+            other = expression(second, found.groupdict())
             yield from ((name, one) for one in names if one != name and other.fullmatch(one))
 
 
@@ -120,7 +122,7 @@ def undeclared(folder: Path) -> list[str]:
     comparisons, alone = load(folder)
     known = {name for one in comparisons for name in one[:2]} | set(alone)
     return [
-        f'{path} is in no comparison: add to {folder / FILE} a pair that it is one of, as `- pair: [{path.stem}, '
+        f'{path} is in no comparison: add to {folder / FILES} a pair that it is one of, as `- pair: [{path.stem}, '
         f'NEIGHBOUR]` with `differ: [FACTORS]`, of {", ".join(FACTORS)}; or, if nothing is compared with it, its name '
         'and the reason below `alone`.'
         for path in sorted(folder.glob('*.py'))

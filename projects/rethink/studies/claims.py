@@ -1,0 +1,201 @@
+"""What a study claims, and whether its results show it.
+
+A claim is an inequality between sums of results, such as ``scratch_6x > pretrain_6x``, ``a - b > c - d``, ``a[coco/
+bbox_mAP_75] > 1.05 * b[coco/bbox_mAP_75]`` or ``a > b - 1`` (at most a point behind). A result is a run after its last
+iteration, in points of 100, by the run's metric or the one in brackets; parts are separated by spaces.
+
+Whether it is shown is read off an interval of the difference of both sides, never off a margin: with several seeds
+Student's over the seeds, with one a paired bootstrap over the validation images (:mod:`rethink.analysis.bootstrap`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ..analysis import bootstrap
+from ..errors import ConfigError
+from .plan import PREDICTIONS, Plan, Task
+from .results import final, measured, points
+from .study import Study
+
+RESAMPLES = 1000
+SHOWN, CONTRADICTED, OPEN = 'shown', 'contradicted', 'not decided'
+_TERM = re.compile(r'([^\s\[\]*]+)(?:\[([^\[\]]+)\])?')
+_LOGGED = re.compile(r'coco/(bbox|segm|keypoints)_mAP(_50|_75|_s|_m|_l)?')
+
+
+@dataclass(frozen=True)
+class Sum:
+    """``terms`` · results + ``constant`` > 0: a claim with everything on one side.
+
+    Args:
+        terms: (run, metric) -> factor.
+    """
+
+    terms: dict[tuple[str, str], float]
+    constant: float
+
+    def __call__(self, value) -> float:
+        """With the value of each (run, metric)."""
+        return sum(factor * value(*key) for key, factor in self.terms.items()) + self.constant
+
+
+def parse(text: str, study: Study) -> Sum:
+    """
+    Raises:
+        ConfigError: it is no such inequality, or names a run that the study does not have.
+    """
+
+    def wrong(what: str) -> ConfigError:
+        return ConfigError(
+            f'{study.path}: the claim {text!r} {what}; write it as in `a > b` or `a - b > 0.5 * c - 1`, with spaces.'
+        )
+
+    terms: dict[tuple[str, str], float] = {}
+    constant, side, sign, factor, relation = 0.0, 1.0, 1.0, None, None
+    expected = True  # a result or number comes next, not a sign
+    for part in text.split():
+        if part in '<>':
+            if relation or expected:
+                raise wrong('has more than one < or >, or nothing before it')
+            relation, side, sign, expected = part, -1.0, 1.0, True
+        elif part in '+-' and not expected:
+            constant, factor = (constant + side * sign * factor, None) if factor is not None else (constant, None)
+            sign, expected = (1.0 if part == '+' else -1.0), True
+        elif part == '*' and factor is not None and not expected:
+            expected = True
+        elif expected and factor is None and re.fullmatch(r'-?\d+(\.\d+)?', part):
+            factor, expected = float(part), False
+        elif expected and (found := _TERM.fullmatch(part)):
+            run = study.run(found[1])
+            key = run.name, found[2] or run.metric
+            terms[key] = terms.get(key, 0.0) + side * sign * (1.0 if factor is None else factor)
+            factor, expected = None, False
+        else:
+            raise wrong(f'cannot be read at {part!r}')
+        if part in '<>' and factor is not None:
+            constant, factor = constant + sign * factor, None
+    if factor is not None:
+        constant += side * sign * factor
+    terms = {key: factor for key, factor in terms.items() if factor}
+    if not relation or expected or not terms:
+        raise wrong('is no inequality between results')
+    turn = 1.0 if relation == '>' else -1.0
+    return Sum({key: turn * factor for key, factor in terms.items()}, turn * constant)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What came of a claim.
+
+    Args:
+        verdict: :data:`SHOWN`: the whole interval is on the claim's side; :data:`CONTRADICTED`: all of it is on the
+            other; :data:`OPEN`: neither, or there is no interval.
+        value: by how much the claim's side is ahead, in points of 100 of its metric; None where a result is missing.
+        low, high: the 95 % interval of that.
+        how: the interval was got, or why there is none.
+        published: what ``value`` is with the published numbers, where all of them are.
+    """
+
+    sentence: str
+    expression: str
+    verdict: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    how: str = ''
+    published: float | None = None
+
+
+def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> Claim:
+    """
+    Args:
+        numbers: the published ones, (run, metric) -> points of 100.
+
+    Raises:
+        ConfigError: the claim cannot be read, or what a run predicted cannot be.
+    """
+    text = plan.study.claims[sentence]
+    both = parse(text, plan.study)
+    known = all(key in numbers for key in both.terms)
+    published = both(lambda *key: numbers[key]) if known else None
+    repeated = [(seed, one) for seed in plan.seeds for one in _repeated(plan, both, seed)]
+    if not repeated:
+        missing = [run for run, metric in both.terms if final(plan.task(run, plan.seeds[0]), metric) is None]
+        how = f'{missing[0]} has no result' if missing else 'there is no result'
+        return Claim(sentence, text, OPEN, how=how, published=published)
+    values = [both(lambda *key, found=found: found[key]) for _, found in repeated]
+    value = float(np.mean(values))
+    if len(values) > 1:
+        what = 'seeds' if len({seed for seed, _ in repeated}) > 1 else 'reruns'
+        (low, high), how = bootstrap.student(values), f"Student's, {len(values)} {what}"
+    else:
+        found, how = _resampled(plan, both, repeated[0][0])
+        if found is None:
+            return Claim(sentence, text, OPEN, value, how=how, published=published)
+        low, high = bootstrap.interval(found)
+    verdict = SHOWN if low > 0 else CONTRADICTED if high < 0 else OPEN
+    return Claim(sentence, text, verdict, value, float(low), float(high), how, published)
+
+
+def _repeated(plan: Plan, both: Sum, seed: int) -> list[dict[tuple[str, str], float]]:
+    """The results of a claim's runs, once for each rerun that all of them have; else once, means over the reruns."""
+    found = {(run, metric): measured(plan.task(run, seed), metric) for run, metric in both.terms}
+    if not all(found.values()):
+        return []
+    common = set.intersection(*(set(one) for one in found.values()))
+    if common:
+        return [{key: one[rerun] for key, one in found.items()} for rerun in sorted(common)]
+    return [{key: float(np.mean(list(one.values()))) for key, one in found.items()}]
+
+
+def _resampled(plan: Plan, both: Sum, seed: int) -> tuple[np.ndarray | None, str]:
+    """Draws of the claim's difference over the validation images, and how; None and why not."""
+    tasks = [plan.task(run, seed) for run, _ in both.terms]
+    files = [predictions(task, metric) for task, (_, metric) in zip(tasks, both.terms, strict=True)]
+    if None in files:
+        run, metric = list(both.terms)[files.index(None)]
+        return None, f'one seed, and of {metric} of {run} nothing is kept image by image'
+    if len({annotations for annotations, _, _ in files}) > 1:
+        return None, 'one seed, and the runs are of different validation images'
+    draws = _draws(tuple(dict.fromkeys(files)))
+
+    def drawn(run: str, metric: str) -> np.ndarray:
+        file = predictions(plan.task(run, seed), metric)
+        return points(metric) * draws[file][metric]
+
+    return both(drawn), f'bootstrap, {draws.images} images'
+
+
+def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
+    """Annotation file, results file and kind (``'bbox'``, …) of a run's last evaluation; None where there are none."""
+    found = _LOGGED.fullmatch(metric)
+    if task.cfg is None or found is None:
+        return None
+    evaluators = task.cfg.get('val_evaluator') or []
+    for one in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+        results = Path(f'{one.get("outfile_prefix") or task.job.work_dir / PREDICTIONS}.{found[1]}.json')
+        if one.get('ann_file') and results.is_file():
+            return str(one.ann_file), str(results), found[1]
+    return None
+
+
+class _Draws(dict):
+    images: int
+
+
+@lru_cache(maxsize=32)
+def _draws(files: tuple[tuple[str, str, str], ...]) -> _Draws:
+    """File -> metric -> its values over draws of images that are the same for all files."""
+    matches = [bootstrap.read_matches(*file) for file in files]
+    drawn = bootstrap.resample(matches, RESAMPLES)
+    return _Draws(zip(files, drawn, strict=True))
+
+
+def judge_all(plan: Plan, numbers: dict[tuple[str, str], float]) -> Sequence[Claim]:
+    """Every claim, in order."""
+    return [judge(plan, sentence, numbers) for sentence in plan.study.claims]

@@ -1,0 +1,426 @@
+"""What a study runs: its trainings and commands as jobs, in order, with what they cost and where they stand."""
+
+import contextlib
+import copy
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+import mmdet
+import mmengine
+import torch
+from mmengine.config import Config
+
+from ..analysis.logs import read_run
+from ..checks import preflight
+from ..config_tree import type_name
+from ..configs.overrides import parse_options
+from ..costs import of_config
+from ..engine import launch, schedules
+from ..engine.hooks.hierarchy import ExportBackboneHook, exported
+from ..errors import ConfigError, some_names
+from ..files import write_atomically
+from .grid import NAMED, config_content, first_difference
+from .jobs import Job
+from .study import LEFT, Run, Study
+
+# Of a training that is only tried: the part of its length.
+QUICK = 30
+PREDICTIONS = 'predictions'
+# Beside a training: what it is trained with.
+RECORD = 'study.json'
+_HOLE = re.compile(r'\{(out|seed|work_dir)\}|\{(' + '|'.join(LEFT) + r'):([^{}]+)\}')
+
+
+@dataclass(eq=False)
+class Training(Job):
+    """A training, in iterations or epochs; ``pretraining``: it ends with its backbone and is not evaluated."""
+
+    by_epoch: bool = False
+    pretraining: bool = False
+
+    @property
+    def finished(self) -> bool:
+        if self.pretraining:
+            return exported(self.work_dir / ExportBackboneHook.filename, self.iterations)
+        return self.iterations in read_run(self.work_dir).val
+
+    @property
+    def result(self) -> str:
+        if self.pretraining:
+            return f'a whole {ExportBackboneHook.filename}'
+        return f'an evaluation at {"epoch" if self.by_epoch else "iteration"} {self.iterations}'
+
+    @property
+    def done(self) -> float:
+        run = read_run(self.work_dir)
+        return self.cost * min(self.iterations, run.epoch if self.by_epoch else run.iteration)
+
+
+@dataclass(eq=False)
+class Command(Job):
+    """A command of ``tools/`` that is finished when it has made its file."""
+
+    makes: Path = Path()
+
+    @property
+    def finished(self) -> bool:
+        return self.makes.exists()
+
+    @property
+    def result(self) -> str:
+        return str(self.makes)
+
+    @property
+    def done(self) -> float:
+        return self.cost * self.finished
+
+
+@dataclass(eq=False)
+class Task:
+    """A run with a seed.
+
+    Args:
+        cfg: of a training, with all overrides; None for a command.
+    """
+
+    run: Run
+    seed: int | None
+    job: Job
+    cfg: Config | None
+
+    @property
+    def images(self) -> int | None:
+        """That the training sees; None where the config does not say."""
+        if not isinstance(self.job, Training) or self.job.by_epoch:
+            return None
+        batch = (self.cfg.get('train_dataloader') or {}).get('batch_size')
+        if not isinstance(batch, int):
+            return None
+        # A config is for so many images a step, on however many processes.
+        whole = (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size') or batch
+        return whole * self.job.iterations
+
+    @property
+    def seconds(self) -> float | None:
+        """That an iteration has taken, by the log of this training; None before."""
+        run = read_run(self.job.work_dir)
+        times = [entry['time'] for entry in run.train.values() if 'time' in entry]
+        return median(times) if times else None
+
+    @property
+    def versions(self) -> str:
+        """Of the packages with which it was started; '' before."""
+        record = self.job.work_dir / RECORD
+        return json.loads(record.read_text()).get('versions', '') if record.is_file() else ''
+
+    @cached_property
+    def operations(self) -> float | None:
+        """Of a training image, where ``tools/analysis_tools/training_cost.py`` has measured the config."""
+        if self.cfg is None or not self.cfg.get('model'):
+            return None
+        folder = Path('work_dirs/training_cost')
+        if not any(folder.glob(f'{Path(self.cfg.filename).stem}-*.json')):
+            return None
+        for device in ('cpu', 'meta'):
+            file = of_config.cached(self.cfg, of_config.Setting(device=device), folder)
+            if file.is_file():
+                step = json.loads(file.read_text())['step']
+                return sum(step['forward'].values()) + sum(step['backward'].values())
+        return None
+
+
+def versions() -> str:
+    """Of the packages that training depends on, here and now."""
+    return f'torch {torch.__version__}, mmengine {mmengine.__version__}, mmdet {mmdet.__version__}'
+
+
+class Plan:
+    """The jobs of a study below a folder: ``<out>/seed<N>/<run>``, what is for all seeds in ``<out>/<run>``.
+
+    Args:
+        out: need not exist.
+        tools: folder of the scripts.
+        seeds: in place of the study's.
+        only: patterns of names of runs, as a shell has them; what these need is done as well.
+        lengths: values of the factor ``length``, in place of all.
+        options: overrides of all trainings, ``KEY=VALUE``.
+        processes: of each training.
+        quick: a thirtieth of each training, to try that everything runs.
+
+    Raises:
+        ConfigError: a pattern or a length that is in no run, or a config that cannot be read or does not fit.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: Path,
+        tools: Path,
+        seeds: Sequence[int] = (),
+        only: Sequence[str] = (),
+        lengths: Sequence[str] = (),
+        options: Sequence[str] = (),
+        processes: int = 1,
+        quick: bool = False,
+    ) -> None:
+        self.study, self.out, self.tools, self.processes, self.quick = study, out, tools, processes, quick
+        self.seeds, self.options = tuple(seeds) or study.seeds, tuple(options)
+        parse_options(options)
+        wanted = self._wanted(only, lengths)
+        self._tasks: dict[tuple[str, int | None], Task] = {}
+        self._read: dict[tuple, Config] = {}
+        for seed in self.seeds:
+            for run in wanted:
+                self._task(run, seed, ())
+
+    @property
+    def tasks(self) -> list[Task]:
+        """In an order in which each comes after what it needs."""
+        return list(self._tasks.values())
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [task.job for task in self.tasks]
+
+    def task(self, name: str, seed: int) -> Task | None:
+        """That of a run with a seed; None where the plan leaves it out."""
+        return self._tasks.get((name, seed)) or self._tasks.get((name, None))
+
+    def _wanted(self, only: Sequence[str], lengths: Sequence[str]) -> list[Run]:
+        runs = self.study.runs
+        names = [run.name for run in runs]
+        for pattern in only:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ConfigError(f'no run of {self.study.path} is named {pattern}; its runs are {some_names(names)}.')
+        known = list(dict.fromkeys(run.factors['length'] for run in runs if 'length' in run.factors))
+        for length in lengths:
+            if length not in known:
+                have = f'has the lengths {", ".join(known)}' if known else 'has no factor "length"'
+                raise ConfigError(f'{self.study.path} {have}, and no {length}.')
+        return [
+            run
+            for run in runs
+            if (not only or any(fnmatchcase(run.name, pattern) for pattern in only))
+            and (not lengths or run.factors.get('length', lengths[0]) in lengths)
+        ]
+
+    # --- a task ---
+
+    def _task(self, run: Run, seed: int, above: tuple[str, ...]) -> Task:
+        key = (run.name, None if run.once else seed)
+        if key in self._tasks:
+            return self._tasks[key]
+        if run.name in above:
+            raise ConfigError(f'{self.study.path}: {" begins with ".join([*above, run.name])}, which is a circle.')
+        needs = {name: self._task(self.study.run(name), seed, (*above, run.name)) for name in run.needs}
+        work_dir = (self.out if run.once else self.out / f'seed{seed}') / run.name
+        after = [one.job for one in needs.values()]
+
+        def put(text: str) -> str:
+            def value(found: re.Match) -> str:
+                if found[1]:
+                    return str(dict(out=self.out, seed=seed, work_dir=work_dir)[found[1]])
+                return str(self._left(needs[found[3]], found[2]))
+
+            return _HOLE.sub(value, text)
+
+        environment = {name: put(text) for name, text in run.environment.items()}
+        if run.script:
+            command = [sys.executable, str(self.tools / run.script), *map(put, run.arguments)]
+            job = Command(run.name, command, work_dir, 1, after, makes=Path(put(run.makes)))
+            task = Task(run, key[1], job, None)
+        else:
+            task = self._training(
+                run, key[1], work_dir, after, {name: put(text) for name, text in run.options.items()}
+            )
+        task.job.environment = environment
+        self._tasks[key] = task
+        return task
+
+    def _left(self, task: Task, what: str) -> Path:
+        """What a run leaves to those after it."""
+        job = task.job
+        if what == 'work_dir':
+            return job.work_dir
+        if what == 'backbone':
+            return job.work_dir / ExportBackboneHook.filename
+        if not isinstance(job, Training):
+            raise ConfigError(f'{self.study.path}: {task.run.name} is a command, and leaves no checkpoint.')
+        return job.work_dir / f'{"epoch" if job.by_epoch else "iter"}_{job.iterations}.pth'
+
+    def _training(self, run: Run, seed: int | None, work_dir: Path, after: list[Job], options: dict) -> Task:
+        base = self._config(run.config, [])
+        own = []
+        for key, value in options.items():
+            own += NAMED[key](base, value) if key in NAMED else [f'{key}={value}']
+        own += [f'randomness.seed={seed or 0}', *self.options]
+        cfg = self._config(run.config, own)
+        loop = cfg.get('train_cfg') or {}
+        by_epoch = not loop.get('max_iters')
+        length = loop.get('max_epochs' if by_epoch else 'max_iters')
+        if not isinstance(length, int):
+            raise ConfigError(f'{run.config} has no train_cfg.max_iters or max_epochs, so it is no training.')
+        more = []
+        if self.quick and not by_epoch:
+            length = max(1, length // QUICK)
+            more += [f'train_cfg.{key}={length}' for key in ('max_iters', 'val_interval')]
+            more += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
+        logger = (cfg.get('default_hooks') or {}).get('logger') or {}
+        if logger.get('log_metric_by_epoch', True) != by_epoch:
+            # So that the log says at which iteration, or epoch, a metric was measured.
+            more += [f'default_hooks.logger.type={logger.get("type", "LoggerHook")}']
+            more += [f'default_hooks.logger.log_metric_by_epoch={by_epoch}']
+        more += [f'{where}.outfile_prefix={work_dir / PREDICTIONS}' for where in _coco_evaluators(cfg)]
+        if more:
+            cfg = self._config(run.config, own + more)
+        command = [sys.executable, str(self.tools / 'train.py'), run.config, '--work-dir', str(work_dir), '--resume']
+        job = Training(run.name, [*command, '--cfg-options', *own, *more], work_dir, length, after)
+        job.by_epoch, job.parallel, job.processes = by_epoch, True, self.processes
+        hooks = [type_name(hook.get('type')) for hook in cfg.get('custom_hooks') or []]
+        job.pretraining = ExportBackboneHook.__name__ in hooks and not cfg.get('val_dataloader')
+        return Task(run, seed, job, cfg)
+
+    def _config(self, path: str, options: Iterable[str]) -> Config:
+        key = path, tuple(sorted(os.environ.items()))
+        if key not in self._read:
+            self._read[key] = launch.load_config(path)
+        cfg = copy.deepcopy(self._read[key])
+        launch.override(cfg, parse_options(options), path)
+        return cfg
+
+    # --- before it runs ---
+
+    def check(self) -> None:
+        """What can be known before the first job starts.
+
+        Raises:
+            ConfigError: a folder has a training of another config, or something is wrong with one that could start
+                now; what needs files that are still to be made is looked at by the training itself.
+        """
+        checked = []
+        for task in self.tasks:
+            if task.cfg is None or task.job.finished:
+                continue
+            self._refuse_another(task)
+            if all(job.finished for job in task.job.after):
+                content = config_content(task.cfg) | dict(randomness=None)
+                if content not in checked:
+                    schedules.check_length(task.cfg)
+                    preflight.check(task.cfg, 'train')
+                    checked.append(content)
+
+    def _refuse_another(self, task: Task) -> None:
+        record = task.job.work_dir / RECORD
+        if not record.is_file():
+            return
+        try:
+            before = json.loads(record.read_text())['config']
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f'{record} is not the record of a training ({error!r}); name another --out.') from None
+        where = first_difference(before, config_content(task.cfg))
+        if where:
+            raise ConfigError(
+                f'{task.job.work_dir} holds a training of another config than {task.run.name} is now: they differ in '
+                f'{where}; name another folder with --out, or remove this one.'
+            )
+
+    def save(self) -> None:
+        """Write beside each training what it is trained with, for :meth:`check` and for who finds the folder."""
+        for task in self.tasks:
+            record = task.job.work_dir / RECORD
+            if task.cfg is None or record.is_file():
+                continue
+            content = dict(study=self.study.name, command=task.job.command, versions=versions())
+            content['config'] = config_content(task.cfg)
+            write_atomically(record, json.dumps(content, indent=1).encode())
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """With these variables, which configs read."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _coco_evaluators(cfg: Config) -> list[str]:
+    """Dotted names of the evaluators of validation that can write their predictions and are not told where."""
+    evaluators = cfg.get('val_evaluator') or []
+    named = {'val_evaluator': evaluators}
+    if isinstance(evaluators, list | tuple):
+        named = {f'val_evaluator.{index}': one for index, one in enumerate(evaluators)}
+    kinds = ('CocoMetric', 'LVISMetric', 'FasterLVISMetric', 'CocoKeypointMetric')
+    return [
+        where for where, one in named.items() if type_name(one.get('type')) in kinds and not one.get('outfile_prefix')
+    ]
+
+
+def _short(number: float | None, units: str = ' kMGTPEZ') -> str:
+    """1234567 -> '1.2M'; '' for what is not known."""
+    if number is None:
+        return ''
+    for unit in units:
+        if number < 1000 or unit == units[-1]:
+            break
+        number /= 1000
+    return f'{number:.3g}{unit}'.strip()
+
+
+def listing(plan: Plan) -> str:
+    """What will run, in which order, what it costs, and the commands.
+
+    Operations are of the forward and backward passes, where ``tools/analysis_tools/training_cost.py`` has measured the
+    config; hours are by the pace of a log of the same config, where there is one.
+    """
+    paces: dict[str, float] = {}
+    for task in plan.tasks:
+        if task.cfg is not None and task.seconds is not None:
+            paces.setdefault(task.run.config, task.seconds)
+    lines, totals, unknown = [], dict(images=0.0, operations=0.0, hours=0.0), dict(operations=0, hours=0)
+    for number, task in enumerate(plan.tasks, 1):
+        job = task.job
+        facts = [] if task.seed is None else [f'seed {task.seed}']
+        if isinstance(job, Training):
+            pace = paces.get(task.run.config)
+            left = 0 if job.finished else job.iterations - job.done
+            cost = dict(
+                images=task.images,
+                operations=task.images and task.operations and task.images * task.operations,
+                hours=None if pace is None or job.by_epoch else pace * left / 3600,
+            )
+            facts.append(f'{job.iterations} {"epochs" if job.by_epoch else "iterations"}')
+            facts += [f'{_short(cost[what])} {what}' for what in ('images', 'operations') if cost[what]]
+            facts += [f'{cost["hours"]:.2g} hours to go'] if cost['hours'] else []
+            for what in totals:
+                totals[what] += cost[what] or 0
+            for what in unknown:
+                unknown[what] += cost[what] is None
+        if job.after:
+            facts.append(f'after {", ".join(other.name for other in job.after)}')
+        state = ' (finished)' if job.finished else ''
+        lines += [f'{number}. {task.run.name}{state}: {", ".join(facts) or "once"}', f'   {shlex.join(job.command)}']
+    trainings = sum(task.cfg is not None for task in plan.tasks)
+    left = sum(not job.finished for job in plan.jobs)
+    lines.append(f'{len(plan.tasks)} runs, {left} to do; {_short(totals["images"])} images')
+    for what, how in dict(
+        operations='python tools/analysis_tools/training_cost.py measures a config',
+        hours='known once a config has begun to train here',
+    ).items():
+        known = trainings - unknown[what]
+        lines[-1] += f', {_short(totals[what]) or 0} {what}' if known else ''
+        if unknown[what]:
+            lines.append(f'{what} of {unknown[what]} of {trainings} trainings are not known: {how}.')
+    return '\n'.join(lines)

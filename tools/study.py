@@ -1,0 +1,95 @@
+"""Plan a study, run it, see where it stands, read its answer (docs/studies.md).
+
+    python tools/study.py plan configs/rethink/study.yml
+    python tools/study.py run configs/shapes/study_rethink.yml --seeds 0 1 2
+    python tools/study.py status configs/shapes/study_rethink.yml
+    python tools/study.py report configs/shapes/study_rethink.yml
+
+A study is a YAML file beside configs: what is trained, with which seeds, what is claimed of the results. Stopped at any
+moment and started again, `run` goes on where it was; a run that fails does not stop the others.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rethink import trust
+from rethink.engine import launch
+from rethink.errors import ConfigError
+from rethink.files import write_atomically
+from rethink.studies import answer, status, study
+from rethink.studies.jobs import run_jobs
+from rethink.studies.plan import Plan, listing
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n\n')[0], epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('what', choices=['plan', 'run', 'status', 'report'])
+    parser.add_argument('study', help='a study file, or a folder that has one')
+    parser.add_argument('--out', type=Path, help='folder of the runs (default: work_dirs/<name of the study>)')
+    parser.add_argument('--only', nargs='+', default=[], metavar='RUN', help='names, also as in "scratch_*"')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[], metavar='N', help="(default: the study's)")
+    parser.add_argument('--lengths', nargs='+', default=[], metavar='LENGTH', help='values of the factor "length"')
+    parser.add_argument(
+        '--quick', action='store_true', help='a thirtieth of each training, to try that all of it runs'
+    )
+    parser.add_argument('--gpus', type=int, metavar='N', help='GPUs (or processes) of each training')
+    parser.add_argument(
+        '--side-by-side', type=int, metavar='N', help='runs at a time (default: 1 with --gpus, else 2)'
+    )
+    parser.add_argument('--dry-run', action='store_true', help='of run: what plan prints')
+    trust.add_argument(parser)
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all trainings share'
+    )
+    return parser.parse_args()
+
+
+def open_plan(args) -> Plan:
+    for name in ('gpus', 'side_by_side'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
+    declared = study.read(args.study)
+    out = args.out or Path('work_dirs') / (declared.name + '_quick' * args.quick)
+    return Plan(
+        declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.gpus or 1, args.quick
+    )
+
+
+def run(args, plan: Plan) -> bool:
+    """Run what is missing and report; whether all of it is finished now."""
+    plan.check()
+    plan.save()
+    left = [job for job in plan.jobs if not job.finished]
+    print(f'{plan.study.question}\n{len(plan.jobs)} runs, {len(left)} to do, in {plan.out}.', flush=True)
+    for job in left:
+        (job.work_dir / status.FAILED).unlink(missing_ok=True)
+    try:
+        side_by_side = args.side_by_side or (1 if args.gpus else None)
+        for job, sentence in run_jobs(plan.jobs, plan.out, side_by_side, keep_going=True).items():
+            write_atomically(job.work_dir / status.FAILED, sentence.encode())
+    finally:
+        print(answer.write(plan))
+    return all(job.finished for job in plan.jobs)
+
+
+def main() -> None:
+    args = parse_args()
+    with launch.several_trainings():
+        plan = open_plan(args)
+        if args.what == 'status':
+            print(status.table(plan))
+        elif args.what == 'report':
+            print(answer.write(plan))
+        elif args.what == 'plan' or args.dry_run:
+            print(listing(plan))
+        elif not run(args, plan):
+            sys.exit(f'error: some runs failed: python tools/study.py status {args.study} says what each said last.')
+
+
+if __name__ == '__main__':
+    main()
