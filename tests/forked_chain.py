@@ -19,14 +19,14 @@ import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imp
 import torch
 from mmdet.utils import setup_cache_size_limit_of_dynamo  # noqa: F401
 from mmpretrain import datasets, models  # noqa: F401
-from rethink.studies import jobs
+from rethink.studies.backends import local
 from rethink.studies.chains import folder  # noqa: F401
 
 TOOL = Path(__file__).resolve().parents[1] / 'tools' / 'hpt_chain.py'
 
 
 class Fork:
-    """What ``subprocess.Popen`` is to rethink.studies.jobs, for a command that is a Python script."""
+    """What ``subprocess.Popen`` is to rethink.studies.backends.local, for a command that is a Python script."""
 
     def __init__(self, command, env, stdin, stdout, stderr, pass_fds, start_new_session):
         assert command[0] == sys.executable and stderr == subprocess.STDOUT and start_new_session
@@ -76,7 +76,7 @@ def fork(arguments, env, output) -> int:
 def main():
     # With more, a fork of a process whose threads have run would wait for them.
     torch.set_num_threads(1)
-    jobs.subprocess = SimpleNamespace(**{**vars(subprocess), 'Popen': Fork})
+    local.subprocess = SimpleNamespace(**{**vars(subprocess), 'Popen': Fork})
     print('ready', flush=True)
     for line in sys.stdin:
         arguments, env, output = json.loads(line)

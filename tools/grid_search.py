@@ -18,8 +18,8 @@ from rethink.configs.overrides import parse_options
 from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.studies.backends.local import Local
 from rethink.studies.grid import Grid, points, write_medians, write_table
-from rethink.studies.jobs import run_jobs
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -81,17 +81,7 @@ def axes_of(args) -> dict[str, list[str]]:
 
 
 def train_command(args) -> list[str]:
-    command = [sys.executable, str(TOOLS / 'train.py'), args.config]
-    if args.gpus:
-        command = [
-            'env',
-            f'PYTHON={sys.executable}',
-            'bash',
-            str(TOOLS / 'dist_train.sh'),
-            args.config,
-            str(args.gpus),
-        ]
-    return command + ['--auto-scale'] * args.auto_scale
+    return [sys.executable, str(TOOLS / 'train.py'), args.config] + ['--auto-scale'] * args.auto_scale
 
 
 def open_grid(args) -> Grid:
@@ -115,10 +105,11 @@ def search(args, grid: Grid) -> bool:
     """Train what is not finished and print the table; whether all of it is finished now."""
     wanted = grid.add(points(grid.cfg, axes_of(args)))
     train = train_command(args)
-    jobs = [grid.job(point, train, args.cfg_options, args.gpus or 1) for point in wanted]
+    jobs = [grid.job(point, train, args.cfg_options) for point in wanted]
+    backend = Local(args.side_by_side, args.gpus or 1)
     if args.dry_run:
         for job in jobs:
-            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(job.command)}')
+            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(backend.command(job))}')
         return True
     left = [point for point, job in zip(wanted, jobs, strict=True) if not job.finished]
     schedules.check_length(grid.cfg)
@@ -128,7 +119,7 @@ def search(args, grid: Grid) -> bool:
     for job in jobs:
         (job.work_dir / 'failed.txt').unlink(missing_ok=True)
     try:
-        failed = run_jobs(jobs, grid.folder, args.side_by_side, keep_going=True)
+        failed = backend.run(jobs, grid.folder)
         for job, sentence in failed.items():
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:

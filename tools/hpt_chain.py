@@ -18,10 +18,10 @@ from rethink.configs.overrides import parse_options
 from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.studies.backends.local import Local
 from rethink.studies.chains.base import BN_IMAGES
 from rethink.studies.chains.folder import Chains
 from rethink.studies.chains.lengths import LENGTHS
-from rethink.studies.jobs import run_jobs
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -84,19 +84,14 @@ def open_chains(args) -> Chains:
 
 def run(args, chains: Chains) -> bool:
     """Run what is not finished and print the table; whether all of it is finished now."""
-
-    def train(config: str) -> list[str]:
-        if not args.gpus:
-            return [sys.executable, str(TOOLS / 'train.py'), config]
-        return ['env', f'PYTHON={sys.executable}', 'bash', str(TOOLS / 'dist_train.sh'), config, str(args.gpus)]
-
     steps = chains.plan(args.chains, {kind: getattr(args, f'{kind}_iters') for kind in LENGTHS}, args.seeds)
     estimate = [sys.executable, str(TOOLS / 'model_converters' / 'reestimate_bn.py')]
-    jobs = chains.jobs(steps, train, estimate)
+    jobs = chains.jobs(steps, [sys.executable, str(TOOLS / 'train.py')], estimate)
+    backend = Local(args.side_by_side, args.gpus or 1)
     left = [step for step in steps if not step.finished]
     if args.dry_run:
         for step, job in zip(steps, jobs, strict=True):
-            print(f'{step.name}{"" if step in left else " (finished)"}\n  {shlex.join(job.command)}')
+            print(f'{step.name}{"" if step in left else " (finished)"}\n  {shlex.join(backend.command(job))}')
         return True
     schedules.check_length(chains.cfg)
     chains.check(left)
@@ -111,7 +106,7 @@ def run(args, chains: Chains) -> bool:
         chains.write_config(step)
         (step.work_dir / 'failed.txt').unlink(missing_ok=True)
     try:
-        for job, sentence in run_jobs(jobs, chains.folder, args.side_by_side, keep_going=True).items():
+        for job, sentence in backend.run(jobs, chains.folder).items():
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:
         print(chains.table())

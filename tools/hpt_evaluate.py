@@ -20,7 +20,7 @@ from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.studies import protocols
-from rethink.studies.jobs import run_jobs
+from rethink.studies.backends.local import Local
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -73,12 +73,6 @@ def open_trainings(args) -> list[protocols.Trainings]:
     return found
 
 
-def train_command(args, path: str) -> list[str]:
-    if args.gpus:
-        return [f'PYTHON={sys.executable}', 'bash', str(TOOLS / 'dist_train.sh'), path, str(args.gpus)]
-    return [sys.executable, str(TOOLS / 'train.py'), path]
-
-
 def tables(args, trainings) -> str:
     dataset = args.dataset or trainings[0].cfg.data_root.rstrip('/').rsplit('/', 1)[-1]
     arms = [arm for one in trainings for arm in protocols.arms(one)]
@@ -87,10 +81,12 @@ def tables(args, trainings) -> str:
 
 def evaluate(args, trainings) -> bool:
     """Train what is not finished and write the tables; whether all of it is finished now."""
-    jobs = [job for one in trainings for job in one.jobs(train_command(args, one.path))]
+    train = [sys.executable, str(TOOLS / 'train.py')]
+    jobs = [job for one in trainings for job in one.jobs([*train, one.path])]
+    backend = Local(args.side_by_side, args.gpus or 1)
     if args.dry_run:
         for job in jobs:
-            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(job.command)}')
+            print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(backend.command(job))}')
         return True
     protocols.refuse_other_weights(args.out, args.backbone)
     left = [job for job in jobs if not job.finished]
@@ -102,7 +98,7 @@ def evaluate(args, trainings) -> bool:
         one.grid.save()
     print(f'{len(jobs)} trainings, {len(jobs) - len(left)} of them finished, in {args.out}.', flush=True)
     try:
-        failed = run_jobs(jobs, args.out, args.side_by_side, keep_going=True)
+        failed = backend.run(jobs, args.out)
         for job, sentence in failed.items():
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from rethink.analysis.logs import read_run
-from rethink.errors import ConfigError, JobError
+from rethink.errors import ConfigError
 from rethink.files import exclusively
-from rethink.studies.jobs import Job, run_jobs
+from rethink.studies.backends.local import Local
+from rethink.studies.jobs import Job
 
 # Counts to `last` in `step`s of `pause` seconds, from where its log ended, and logs its start and end in a journal.
 TRAINER = textwrap.dedent("""
@@ -64,38 +65,27 @@ def test_jobs_run_after_what_they_need_and_only_once(trainer):
     first = trainer('first')
     second = trainer('second', after=[first])
     other = trainer('other')
-    run_jobs([second, first, other], trainer.folder, poll=0.02)
+    Local(poll=0.02).run([second, first, other], trainer.folder)
     lines = trainer.journal()
     assert lines.index('end first') < lines.index('start 0 second')
     assert sorted(lines) == sorted(
         f'{what} {name}' for what in ('start 0', 'end') for name in ('first', 'second', 'other')
     )
     assert all(job.finished for job in (first, second, other))
-    run_jobs([second, first, other], trainer.folder, poll=0.02)
+    Local(poll=0.02).run([second, first, other], trainer.folder)
     assert trainer.journal() == lines
 
 
 def test_one_at_a_time(trainer):
-    run_jobs([trainer('a'), trainer('b')], trainer.folder, side_by_side=1, poll=0.02)
+    Local(1, poll=0.02).run([trainer('a'), trainer('b')], trainer.folder)
     assert trainer.journal() == ['start 0 a', 'end a', 'start 0 b', 'end b']
-
-
-def test_a_failing_job_is_named_with_its_last_words_and_stops_the_others(trainer):
-    with pytest.raises(JobError, match='bad failed, its output is in .*ends with: the disk of this trainer is full'):
-        run_jobs(
-            [trainer('bad', fails='fails'), trainer('slow', last=1000)], trainer.folder, side_by_side=2, poll=0.02
-        )
-    assert 'end slow' not in trainer.journal()
-    before = read_run(trainer.folder / 'slow').iteration
-    time.sleep(0.2)
-    assert read_run(trainer.folder / 'slow').iteration == before
 
 
 def test_a_failing_job_lets_those_go_on_that_do_not_need_it(trainer, capsys):
     bad, good = trainer('bad', fails='fails'), trainer('good')
     needs = trainer('needs', after=[bad])
     last = trainer('last', after=[needs])
-    failed = run_jobs([bad, good, needs, last], trainer.folder, side_by_side=1, poll=0.02, keep_going=True)
+    failed = Local(1, poll=0.02).run([bad, good, needs, last], trainer.folder)
     assert failed.keys() == {bad, needs, last} and good.finished
     assert failed[bad].endswith('ends with: the disk of this trainer is full')
     assert failed[last] == 'last was not started: what it needs failed.'
@@ -114,7 +104,7 @@ def test_stopped_by_a_signal_it_stops_its_jobs_and_goes_on_later(trainer, tmp_pa
     assert 5 <= stopped_at < 60
     time.sleep(0.3)
     assert read_run(slow.work_dir).iteration == stopped_at
-    run_jobs([slow], trainer.folder, poll=0.05)
+    Local(poll=0.05).run([slow], trainer.folder)
     assert trainer.journal() == ['start 0 slow', f'start {stopped_at} slow', 'end slow']
 
 
@@ -125,7 +115,7 @@ def test_a_trainer_that_outlives_its_parent_keeps_the_folder(trainer, tmp_path):
     process.kill()
     process.wait()
     with pytest.raises(ConfigError, match='in use by what process .*parent.py.* has left behind'):
-        run_jobs([slow], trainer.folder, poll=0.05)
+        Local(poll=0.05).run([slow], trainer.folder)
     until(lambda: slow.finished)
     until(lambda: free(trainer.folder))
 
@@ -143,9 +133,10 @@ def parent_of(job: Job, folder: Path) -> list[str]:
     script = folder / 'parent.py'
     script.write_text(
         'from pathlib import Path\n'
-        'from rethink.studies.jobs import Job, run_jobs\n'
+        'from rethink.studies.backends.local import Local\n'
+        'from rethink.studies.jobs import Job\n'
         f'job = Job({job.name!r}, {job.command!r}, Path({str(job.work_dir)!r}), {job.iterations})\n'
-        f'run_jobs([job], job.work_dir.parent, poll=0.05)\n'
+        'Local(poll=0.05).run([job], job.work_dir.parent)\n'
     )
     return [sys.executable, str(script)]
 
@@ -157,31 +148,72 @@ def until(condition, seconds=120):
         time.sleep(0.02)
 
 
-def test_the_cores_are_shared_where_nobody_says_how_many_threads(tmp_path, monkeypatch):
-    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    show = tmp_path / 'show.py'
-    show.write_text(
+@pytest.fixture
+def shown(tmp_path):
+    """Runs one job that says what it was started with; also as dist_train.sh, which starts a training so."""
+    (tmp_path / 'train.py').write_text(
         'import json, os, sys\n'
         'from pathlib import Path\n'
         "log = Path(sys.argv[1]) / 'now' / 'vis_data'\n"
         'log.mkdir(parents=True)\n'
-        "(log / 'scalars.json').write_text(json.dumps(dict(step=1, threads=os.environ['OMP_NUM_THREADS'])))\n"
+        "environment = {name: os.environ.get(name) for name in ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES', 'MINE')}\n"
+        "(log / 'scalars.json').write_text(json.dumps(dict(step=1, arguments=sys.argv[2:], **environment)))\n"
     )
+    (tmp_path / 'dist_train.sh').write_text('exec "$PYTHON" "$(dirname "$0")/train.py" "$1" "$2 processes" "${@:3}"')
+
+    def run(backend: Local, *names: str, **more) -> list[dict]:
+        folders = [tmp_path / 'out' / name for name in names]
+        command = [sys.executable, str(tmp_path / 'train.py')]
+        jobs = [Job(folder.name, [*command, str(folder), '--resume'], folder, 1, **more) for folder in folders]
+        assert backend.run(jobs, tmp_path / 'out') == {}
+        return [read_run(folder).val[1] for folder in folders]
+
+    return run
+
+
+def test_the_cores_are_shared_where_nobody_says_how_many_threads(shown, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     cores = len(os.sched_getaffinity(0))
-
-    def threads(name, side_by_side=1, processes=1) -> str:
-        work_dir = tmp_path / name
-        job = Job('show', [sys.executable, str(show), str(work_dir)], work_dir, 1, processes=processes)
-        run_jobs([job], tmp_path, side_by_side, poll=0.02)
-        return read_run(work_dir).val[1]['threads']
-
     for side_by_side, processes in ((1, 1), (2, 1), (1, 2), (2, 2)):
-        share = max(1, cores // side_by_side // processes)
-        assert threads(f'{side_by_side}_{processes}', side_by_side, processes) == str(share)
+        backend = Local(side_by_side, processes, poll=0.02)
+        (said,) = shown(backend, f'{side_by_side}_{processes}', parallel=True)
+        assert said['OMP_NUM_THREADS'] == str(max(1, cores // side_by_side // processes))
     monkeypatch.setenv('OMP_NUM_THREADS', str(cores + 1))
-    assert threads('as set', 2, 2) == str(cores + 1)
+    assert shown(Local(2, 2, poll=0.02), 'as set', parallel=True)[0]['OMP_NUM_THREADS'] == str(cores + 1)
     monkeypatch.setenv('OMP_NUM_THREADS', '')
-    assert threads('set to nothing') == str(cores)
+    assert shown(Local(1, poll=0.02), 'set to nothing')[0]['OMP_NUM_THREADS'] == str(cores)
+
+
+def test_only_a_training_is_started_as_several_processes(shown):
+    backend = Local(1, 3, poll=0.02)
+    (said,) = shown(backend, 'training', parallel=True, environment=dict(MINE='a b'))
+    assert said['arguments'] == ['3 processes', '--resume'] and said['MINE'] == 'a b'
+    assert shown(backend, 'converter')[0]['arguments'] == ['--resume']
+
+
+def test_jobs_side_by_side_have_gpus_of_their_own(shown):
+    names = [f'{index}' for index in range(5)]
+    said = shown(Local(2, gpus=['0', '1', '2', 'GPU-3'], poll=0.02), *names, parallel=True)
+    assert [one['CUDA_VISIBLE_DEVICES'] for one in said[:2]] == ['0,1', '2,GPU-3']
+    assert {one['CUDA_VISIBLE_DEVICES'] for one in said} == {'0,1', '2,GPU-3'}
+    assert {one['arguments'][0] for one in said} == {'2 processes'}
+    (alone,) = shown(Local(gpus=['4', '6'], poll=0.02), 'alone', parallel=True)
+    assert (alone['CUDA_VISIBLE_DEVICES'], alone['arguments'][0]) == ('4,6', '2 processes')
+    for wrong in (['0', '1', '2'], ['0', '0'], ['0']):
+        with pytest.raises(ConfigError, match='cannot be shared by 2 jobs at a time'):
+            Local(2, gpus=wrong)
+
+
+def test_what_a_job_needs_is_run_with_it(trainer):
+    first = trainer('first')
+    assert Local(poll=0.02).run([trainer('second', after=[first])], trainer.folder) == {}
+    assert first.finished
+
+
+def test_progress_in_a_file_is_lines(trainer, tmp_path):
+    process = subprocess.run(parent_of(trainer('one'), tmp_path), capture_output=True, text=True)
+    lines = [line for line in process.stderr.splitlines() if line]
+    assert '\r' not in process.stderr and lines[-1].startswith('training 100% |'), process.stderr
 
 
 def test_a_resumed_log_is_read_as_one(tmp_path):

@@ -38,7 +38,7 @@ def test_a_protocol_is_every_learning_rate_and_rerun(tmp_path):
         assert found == {(rate, seed) for rate in rates for seed in range(3)}
         assert all(cfg.train_dataloader.batch_size == 128 for cfg in configs), '4 processes'
         for job in jobs:
-            assert job.command[:3] == ['env', 'HPT_BASE=base.pth', 'HPT_DATASET=resisc45']
+            assert job.environment == dict(HPT_BASE='base.pth', HPT_DATASET='resisc45')
             assert job.iterations == configs[0].train_cfg.max_iters and '--resume' in job.command
         shared = [option for option in jobs[0].command if 'features' in option]
         assert len(shared) == (path == LINEAR)

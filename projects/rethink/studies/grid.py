@@ -286,13 +286,13 @@ class Grid:
             raise ConfigError(f'{cfg.filename} has no train_cfg.max_iters; a grid is of trainings by iterations.')
         return length
 
-    def job(self, point: Point, train: list[str], options: list[str], processes: int = 1) -> Job:
+    def job(self, point: Point, train: list[str], options: list[str], **more) -> Job:
         """The training of a point, which resumes when it is started again.
 
         Args:
             train: the command that trains, with the config and arguments that all points share.
             options: overrides that all points share.
-            processes: that ``train`` starts.
+            more: arguments of the job.
         """
         work_dir = self.folder / point.name
         logger = (self.cfg.get('default_hooks') or {}).get('logger') or {}
@@ -301,7 +301,7 @@ class Grid:
             kind = logger.get('type', 'LoggerHook')
             options = [*options, f'default_hooks.logger.type={kind}', 'default_hooks.logger.log_metric_by_epoch=False']
         command = [*train, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options, *point.overrides]
-        return self._kind(point.name, command, work_dir, self.iterations(point), processes=processes)
+        return self._kind(point.name, command, work_dir, self.iterations(point), parallel=True, **more)
 
     @property
     def _kind(self) -> type[Job]:

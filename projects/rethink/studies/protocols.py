@@ -124,7 +124,7 @@ class Trainings:
         hooks = find_types(cfg.custom_hooks, {'FrozenFeaturesHook'}, 'custom_hooks')
         self.options += [f'{hook}.folder={folder / "features"}' for hook in hooks]
         self.cfg = load(path, backbone, dataset, self.options)
-        self.environment = [f'HPT_BASE={backbone}'] + ([f'HPT_DATASET={dataset}'] if dataset else [])
+        self.environment = dict(HPT_BASE=backbone) | (dict(HPT_DATASET=dataset) if dataset else {})
         self.grid = Grid(folder, self.cfg)
         axes = dict(lr=[f'{rate:g}' for rate in self.cfg.learning_rates])
         self.points = self.grid.add(points(self.cfg, axes | {_SEED: [str(seed) for seed in range(reruns)]}))
@@ -133,7 +133,7 @@ class Trainings:
         """In the order of the grid; ``train`` is the command that trains the config."""
         jobs = []
         for point in self.points:
-            job = self.grid.job(point, ['env', *self.environment, *train], self.options, self.processes)
+            job = self.grid.job(point, train, self.options, environment=self.environment)
             job.name = f'{self.grid.folder.name}/{point.name}'
             jobs.append(job)
         return jobs

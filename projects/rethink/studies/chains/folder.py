@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -221,12 +221,12 @@ class Chains:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=step.seed)
         return cfg
 
-    def jobs(self, steps: Sequence[Step], train: Callable[[str], list[str]], estimate: list[str]) -> list[Job]:
+    def jobs(self, steps: Sequence[Step], train: list[str], estimate: list[str]) -> list[Job]:
         """What runs some steps, in this order; their configs are not written yet.
 
         Args:
-            train: path of a config → the command that trains it.
-            estimate: the command of ``tools/model_converters/reestimate_bn.py``, without arguments.
+            train: the command of ``tools/train.py``, without arguments.
+            estimate: that of ``tools/model_converters/reestimate_bn.py``.
         """
         made: dict[Step, Job] = {}
         for step in steps:
@@ -243,8 +243,8 @@ class Chains:
                 ]
                 size = dict(iterations=1)  # beside a training, it takes no time to speak of
             else:
-                command = [*train(config), '--work-dir', str(step.work_dir), '--resume']
-                size = dict(iterations=step.lengths[-1], processes=self.processes)
+                command = [*train, config, '--work-dir', str(step.work_dir), '--resume']
+                size = dict(iterations=step.lengths[-1], parallel=True)
             made[step] = StepJob(step.name, command, step.work_dir, after=after, step=step, **size)
         return list(made.values())
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...errors import JobError
 from ...reuse import config_path
+from ..backends.local import Local
 from ..jobs import Job
 
 
@@ -31,6 +33,15 @@ class Demo:
     def script(self, name: str) -> list[str]:
         """The command of a script of tools/, without arguments."""
         return [sys.executable, str(self.tools / name)]
+
+    def run(self, jobs: list[Job], folder: Path) -> None:
+        """Run what is not finished.
+
+        Raises:
+            JobError: a job failed.
+        """
+        for sentence in Local().run(jobs, folder).values():
+            raise JobError(sentence)
 
     def training(
         self,

@@ -7,7 +7,6 @@ from pathlib import Path
 from ...analysis.logs import read_run
 from ...datasets import shapes
 from .. import convergence
-from ..jobs import run_jobs
 from . import Demo, where_crops, where_scenes
 
 LENGTHS = ('1x', '6x')
@@ -43,7 +42,7 @@ def run(demo: Demo) -> None:
     print(
         'Study A in miniature: Mask R-CNN R18-FPN, GN, on generated scenes; crops of single shapes stand for ImageNet.'
     )
-    run_jobs([classifier, *detectors], folder)
+    demo.run([classifier, *detectors], folder)
     _report(demo, folder, classifier.work_dir)
 
 

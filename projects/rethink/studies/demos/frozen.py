@@ -21,7 +21,7 @@ from ...datasets import shapes_tail
 from ...reuse import config_path
 from .. import frozen_study
 from ..frozen_study import ARMS, DETECTORS, Result
-from ..jobs import Job, run_jobs
+from ..jobs import Job
 from . import Demo, where_crops, where_scenes
 
 # Differences of AP within one seed that the verdict calls none: the standard deviation over three seeds of the gap
@@ -51,7 +51,7 @@ def run(demo: Demo, detectors: Sequence[str] = tuple(DETECTORS), arms: Sequence[
         'Study C in miniature: detectors with an R18 on scenes with a long tail of classes; crops of single shapes, '
         'as many of each class, stand for ImageNet.'
     )
-    run_jobs(_jobs(demo, folder, detectors, arms), folder)
+    demo.run(_jobs(demo, folder, detectors, arms), folder)
     _report(demo, folder, detectors, arms)
 
 

@@ -14,7 +14,7 @@ from ...datasets import shapes_domains
 from ...engine.hooks.hierarchy import exported
 from ...reuse import config_path
 from .. import hierarchy
-from ..jobs import Job, run_jobs
+from ..jobs import Job
 from . import Demo, where_crops, where_scenes
 
 # Of trainings on the target: those that begin with the base, and of a long one that does not.
@@ -101,7 +101,7 @@ def run(demo: Demo, arms: tuple[Arm, ...] = ARMS) -> None:
         'Study B in miniature: MoCo R18 on a source (B) and a small target (T), crops without labels; each '
         'backbone then with a linear layer and as a Mask R-CNN C4, on the target.'
     )
-    run_jobs(_jobs(demo, folder, arms), folder)
+    demo.run(_jobs(demo, folder, arms), folder)
     _report(demo, folder, arms)
 
 
