@@ -115,12 +115,12 @@ def write_detector(file: Path, data: Path, more: str = '', **values) -> Path:
     return file
 
 
-def run_tool(name: str, *arguments, **environment) -> subprocess.CompletedProcess:
-    """Run ``tools/<name>`` as a user does, from the repository; stdout, stderr and exit code."""
+def run_tool(name: str, *arguments, cwd: Path = ROOT, **environment) -> subprocess.CompletedProcess:
+    """Run ``tools/<name>`` as a user does, from the repository or ``cwd``; stdout, stderr and exit code."""
     command = [sys.executable] if name.endswith('.py') else ['bash']
     env = os.environ | dict(PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='') | environment
     return subprocess.run(
-        [*command, f'tools/{name}', *map(str, arguments)], cwd=ROOT, env=env, capture_output=True, text=True
+        [*command, ROOT / 'tools' / name, *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
     )
 
 

@@ -5,8 +5,8 @@
     python tools/study.py status configs/shapes/study_rethink.yml
     python tools/study.py report configs/shapes/study_rethink.yml
 
-A study is a YAML file beside configs: what is trained, with which seeds, what is claimed of the results. Stopped at any
-moment and started again, `run` goes on where it was; a run that fails does not stop the others.
+A study is a YAML file beside configs: what is trained, with which seeds, what is claimed of the results. Stopped at
+any moment and started again, `run` goes on where it was; a run that fails does not stop the others.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.studies import answer, status, study
-from rethink.studies.jobs import run_jobs
+from rethink.studies.backends.local import Local
+from rethink.studies.backends.slurm import Slurm
 from rethink.studies.plan import Plan, listing
 
 TOOLS = Path(__file__).resolve().parent
@@ -37,9 +38,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--quick', action='store_true', help='a thirtieth of each training, to try that all of it runs'
     )
-    parser.add_argument('--gpus', type=int, metavar='N', help='GPUs (or processes) of each training')
+    parser.add_argument('--gpus', metavar='N,N,…', help='of this machine, shared by the runs that go side by side')
+    parser.add_argument('--processes', type=int, default=1, metavar='N', help='of each training, without --gpus')
+    parser.add_argument('--side-by-side', type=int, metavar='N', help='runs at a time (default: 1 on GPUs, else 2)')
     parser.add_argument(
-        '--side-by-side', type=int, metavar='N', help='runs at a time (default: 1 with --gpus, else 2)'
+        '--slurm', nargs='+', metavar='KEY=VALUE', help='run on Slurm: partition=gpu gpus=8 nodes=2 time=24:00:00 …'
     )
     parser.add_argument('--dry-run', action='store_true', help='of run: what plan prints')
     trust.add_argument(parser)
@@ -50,17 +53,23 @@ def parse_args() -> argparse.Namespace:
 
 
 def open_plan(args) -> Plan:
-    for name in ('gpus', 'side_by_side'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
     declared = study.read(args.study)
     out = args.out or Path('work_dirs') / (declared.name + '_quick' * args.quick)
-    return Plan(
-        declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.gpus or 1, args.quick
-    )
+    return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
 
 
-def run(args, plan: Plan) -> bool:
+def open_backend(args) -> Local | Slurm:
+    for name in ('processes', 'side_by_side'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
+    if not args.slurm:
+        return Local(args.side_by_side, args.processes, args.gpus.split(',') if args.gpus else ())
+    if args.gpus or args.side_by_side or args.processes > 1:
+        raise ConfigError('--gpus, --processes and --side-by-side are of this machine; say gpus=N behind --slurm.')
+    return Slurm(args.slurm)
+
+
+def run(args, plan: Plan, backend: Local | Slurm) -> bool:
     """Run what is missing and report; whether all of it is finished now."""
     plan.check()
     plan.save()
@@ -69,8 +78,7 @@ def run(args, plan: Plan) -> bool:
     for job in left:
         (job.work_dir / status.FAILED).unlink(missing_ok=True)
     try:
-        side_by_side = args.side_by_side or (1 if args.gpus else None)
-        for job, sentence in run_jobs(plan.jobs, plan.out, side_by_side, keep_going=True).items():
+        for job, sentence in backend.run(plan.jobs, plan.out).items():
             write_atomically(job.work_dir / status.FAILED, sentence.encode())
     finally:
         print(answer.write(plan))
@@ -80,14 +88,14 @@ def run(args, plan: Plan) -> bool:
 def main() -> None:
     args = parse_args()
     with launch.several_trainings():
-        plan = open_plan(args)
+        plan, backend = open_plan(args), open_backend(args)
         if args.what == 'status':
             print(status.table(plan))
         elif args.what == 'report':
             print(answer.write(plan))
         elif args.what == 'plan' or args.dry_run:
-            print(listing(plan))
-        elif not run(args, plan):
+            print(listing(plan, backend.command))
+        elif not run(args, plan, backend):
             sys.exit(f'error: some runs failed: python tools/study.py status {args.study} says what each said last.')
 
 

@@ -235,8 +235,8 @@ def test_a_metafile_that_is_none(tmp_path, name, run_in_process, monkeypatch):
         code, printed = run_in_process(f'analysis_tools/{tool}.py', *config, option, 'metafile.yml')
         assert code == 2 and printed.count('error: ') == 1 and 'Traceback' not in printed, printed
     assert not (tmp_path / 'ran').exists()
-    (tmp_path / 'comparisons.yml').write_bytes(content)
-    with pytest.raises(ConfigError, match='comparisons.yml'):
+    (tmp_path / 'study.yml').write_bytes(content)
+    with pytest.raises(ConfigError, match='study.yml'):
         comparisons.load(tmp_path)
 
 

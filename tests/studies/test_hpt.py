@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from rethink.errors import ConfigError
-from rethink.studies import hpt, hpt_claims, hpt_figures
-from rethink.studies.hpt import Comparison, Point, Result, Table
+from rethink.studies import hpt, hpt_figures
+from rethink.studies.hpt import Result, Table
 
 
 def runs(dataset, chain, steps, *values, protocol='linear', val=True, metric='accuracy', **more) -> list[Result]:
@@ -98,122 +98,11 @@ def test_what_is_no_table_is_one_sentence(tmp_path):
 # --- comparisons -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ('one', 'other', 'margin', 'outcome'),
-    [
-        ((90, 91, 92), (80, 81, 82), 0, 'ahead'),
-        ((80, 81, 82), (90, 91, 92), 0, 'behind'),
-        # Both have a standard deviation of 1, so that √2 is the border.
-        ((81.4, 82.4, 83.4), (80, 81, 82), 0, 'level'),
-        ((81.5, 82.5, 83.5), (80, 81, 82), 0, 'ahead'),
-        ((78.5, 79.5, 80.5), (80, 81, 82), 0, 'behind'),
-        # Nothing tells what noise is.
-        ((81,), (80,), 0, 'ahead'),
-        ((81,), (80,), 1.5, 'level'),
-        ((80, 80), (80, 80), 0, 'level'),
-        ((90, 91, 92), (80, 81, 82), 10.5, 'level'),
-    ],
-)
-def test_a_difference_below_the_spread_is_level(one, other, margin, outcome):
-    compared = Comparison('aerial', *(Point('T', 5, values, values) for values in (one, other)), margin)
-    assert compared.outcome == outcome
-    assert compared.single == (len(one) == 1)
-
-
-def test_the_spread_is_that_of_a_difference_of_two_reruns():
-    random = np.random.default_rng(0)
-    one, other = random.normal(80, 1.5, 20_000), random.normal(79, 0.8, 20_000)
-    compared = Comparison('aerial', *(Point('T', 5, tuple(values), ()) for values in (one, other)))
-    noise = (compared.one.variance + compared.other.variance) ** 0.5
-    assert noise == pytest.approx(np.std(one - other, ddof=1), rel=0.02)
-
-
 def test_numbers_of_steps_are_chosen_by_val():
     short, long = runs('aerial', 'B+T', 500, 80, val=[91]), runs('aerial', 'B+T', 5_000, 90, val=[90])
     assert hpt.best(Table([*short, *long]).points('aerial', 'linear', 'B+T')).steps == 500
-    assert not hpt_claims.chosen_on_test(Table([*short, *long]))
     without = Table([*short, *runs('aerial', 'B+T', 5_000, 90, val=None)])
     assert hpt.best(without.points('aerial', 'linear', 'B+T')).steps == 5_000
-    assert hpt_claims.chosen_on_test(without) == ['aerial (linear, B+T)']
-    assert 'Steps chosen by the reported values, for want of values on val: aerial (linear, B+T).' in (
-        hpt_claims.words(without)
-    )
-
-
-def test_speed_up_is_a_quotient_of_measured_steps():
-    table = Table(convergence())
-    # 500 steps are 2 points behind, of a spread of 1.4.
-    assert hpt.speed_up(table, 'aerial') == hpt.SpeedUp('aerial', 200_000, 5_000)
-    assert hpt.speed_up(table, 'aerial').factor == 40
-    # T after 50k is level with its best, and so is B+T after 5k.
-    assert hpt.speed_up(table, 'street') == hpt.SpeedUp('street', 50_000, 5_000)
-    assert hpt.speed_up(table, 'drawn') == hpt.SpeedUp('drawn', 200_000, None)
-    assert hpt.speed_up(table, 'xray') is None
-    assert hpt.speed_up(table, 'aerial', margin=2.5).base == 500
-
-
-# --- claims ----------------------------------------------------------------------------------------------------------
-
-
-def outcomes(question) -> dict[str, str]:
-    return {one.dataset: one.outcome for one in question.comparisons}
-
-
-def test_claim_1_is_said_with_its_numbers():
-    claim = hpt_claims.claims(Table(convergence()))[0]
-    assert str(claim).splitlines() == [
-        '**1. Faster:** 5k steps from a base match or beat training from random initialisation on 15 of 16 data sets, '
-        'in up to 80× fewer steps. For it: 2 of 3 comparisons; against it: 1.',
-        '* linear, B+T after 5k steps against T at its best: ahead on 1 of 3 data sets: aerial (90.0 ± 1.0 after 5k '
-        'against 80.0 ± 1.0 after 200k); level on 1: street (80.5 ± 0.5 after 5k against 81.5 ± 1.5 after 200k); '
-        'behind on 1: drawn (60.0 ± 0.0 after 5k against 75.0 ± 0.0 after 200k); cannot be said on xray: no run of T. '
-        'T may not be at its best yet, the longest training being the best on aerial, drawn.',
-        "* B+T comes to T's best in up to 40× fewer steps: aerial 40× (5k against 200k), street 10× (5k against 50k).",
-        "* B+T does not come to T's best on drawn.",
-    ]
-    short = hpt_claims.claims(Table(convergence()), steps=500)[0].questions[0]
-    assert outcomes(short) == dict(aerial='behind', street='behind', drawn='behind')
-    assert short.missing == {'no run of B+T after 500 steps and no run of T': ['xray']}
-
-
-def test_claim_1_with_single_runs_says_so():
-    table = Table([*runs('aerial', 'T', 50_000, 80), *runs('aerial', 'B+T', 5_000, 81)])
-    said = str(hpt_claims.claims(table)[0])
-    assert 'ahead on 1 of 1 data set: aerial (81.0 after 5k against 80.0 after 50k)' in said
-    assert 'Single runs, which do not tell noise on aerial.' in said
-
-
-def test_claim_2_is_asked_in_each_protocol():
-    table = Table(
-        [
-            *runs('aerial', 'B', 0, 70, 71),
-            *runs('aerial', 'T', 200_000, 80, 81),
-            *runs('aerial', 'B+T', 5_000, 90, 91),
-            *runs('aerial', 'B+T-BN', 5_000, 95, 96),
-            *runs('street', 'B', 0, 95, 96),
-            *runs('street', 'B+T', 5_000, 90, 91),
-            *runs('street', 'B+T-BN', 5_000, 85, 86),
-            *runs('aerial', 'B', 0, 60, 61, protocol='semi_1000'),
-            *runs('aerial', 'B+T', 5_000, 60.2, 61.2, protocol='semi_1000'),
-            *runs('aerial', 'B+T-BN', 5_000, 80, 81, protocol='semi_1000'),
-        ]
-    )
-    claim = hpt_claims.claims(table)[1]
-    base, scratch, bn, semi_base, semi_scratch, semi_bn = claim.questions
-    assert outcomes(base) == dict(aerial='ahead', street='behind')
-    assert (outcomes(scratch), scratch.missing) == (dict(aerial='ahead'), {'no run of T': ['street']})
-    assert outcomes(bn) == dict(aerial='ahead', street='behind')
-    assert outcomes(semi_base) == dict(aerial='level')
-    assert (outcomes(semi_scratch), semi_scratch.missing) == ({}, {'no run of T': ['aerial']})
-    assert outcomes(semi_bn) == dict(aerial='ahead')
-    # BN alone is to be better sometimes in linear evaluation, and never in semi-supervised.
-    assert claim.verdict == 'For it: 3 of 7 comparisons; against it: 2.'
-    assert str(semi_scratch) == ('semi_1000, B+T against T, each at its best: cannot be said on aerial: no run of T.')
-
-
-def test_bn_alone_that_is_never_better_is_against_sometimes():
-    table = Table([*runs('aerial', 'B+T', 5, 90, 91), *runs('aerial', 'B+T-BN', 5, 80, 81)])
-    assert hpt_claims.claims(table)[1].verdict == 'For it: 0 of 1 comparisons; against it: 1.'
 
 
 def robust() -> list[Result]:
@@ -234,24 +123,6 @@ def robust() -> list[Result]:
     ]
 
 
-def test_claim_3_compares_mean_changes_over_what_both_have():
-    claim = hpt_claims.claims(Table(robust()))[2]
-    policies, shares = claim.questions
-    (compared,) = policies.comparisons
-    # T after 50k, where its other policies are, though it is better after 200k; 'none' is not T's.
-    assert (compared.one.mean, compared.other.mean) == (pytest.approx(-3.5), pytest.approx(-15))
-    assert compared.one.variance == pytest.approx(1 + 2 / 4)
-    assert str(policies) == (
-        'linear, mean change of B+T against that of T, pre-trained with fewer augmentations: ahead on 1 of 1 data '
-        'set: aerial (-3.5 from 91.0 against -15.0 from 81.0).'
-    )
-    assert outcomes(shares) == dict(street='level')
-    assert shares.missing == {'no run of T on fewer images': ['aerial']}
-    nothing = hpt_claims.claims(Table(convergence()))[2]
-    assert nothing.verdict == 'Cannot be said.'
-    assert str(nothing.questions[1]).endswith('cannot be said: no run pre-trained on fewer images.')
-
-
 def test_robustness_is_at_one_number_of_steps():
     table = Table(robust())
     curve = hpt.robustness(table, 'aerial', 'linear', 'T', 'policy')
@@ -264,44 +135,6 @@ def test_robustness_is_at_one_number_of_steps():
     assert hpt.robustness(table, 'aerial', 'linear', 'T', 'share')[1.0].steps == 200_000
     assert hpt.robustness(table, 'drawn', 'linear', 'T', 'share') == {}
     assert hpt.conditions(table, 'linear', 'share') == [1.0, 0.5, 0.1]
-
-
-def test_claim_4_has_the_size_of_the_differences():
-    detection = partial(runs, protocol='detection', metric='AP')
-    table = Table(
-        [
-            *detection('VOC', 'B', 0, 55.1, 55.2, 55.3),
-            *detection('VOC', 'T', 200_000, 54.0, 54.1, 54.2),
-            *detection('VOC', 'B+T', 5_000, 55.6, 55.7, 55.8),
-        ]
-    )
-    claim = hpt_claims.claims(table)[3]
-    assert claim.verdict == 'For it: 2 of 2 comparisons; against it: 0.'
-    assert claim.notes == ['Differences are +0.5 to +1.6 points.']
-    assert [list(question.missing) for question in claim.questions[2:]] == [['no run of B+T-BN']] * 2
-    nothing = hpt_claims.claims(Table(convergence()))[3]
-    assert str(nothing.questions[0]).endswith('cannot be said: no result of detection evaluation.')
-
-
-def test_claim_5_is_against_the_best_of_the_others():
-    table = Table(
-        [
-            *convergence(),
-            *runs('aerial', 'B+S', 5_000, 80, 81),
-            *runs('aerial', 'B+S+T', 5_000, 95, 96),
-            *runs('street', 'B+S', 5_000, 90, 90),
-            *runs('street', 'B+S+T', 5_000, 85, 85),
-            *runs('xray', 'B+S', 5_000, 90, 90),
-        ]
-    )
-    question, semi = hpt_claims.claims(table)[4].questions
-    assert outcomes(question) == dict(aerial='ahead', street='behind')
-    assert question.missing == {'no run of B+S+T': ['xray']}
-    assert question.notes == [
-        'The best of the others is B+T on aerial.',
-        'The best of the others is B+S on street, where there is no B.',
-    ]
-    assert str(semi).endswith('cannot be said: no run of a chain through a source.')
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -440,17 +273,15 @@ def test_nothing_to_draw_is_no_picture(tmp_path):
 # --- the tool --------------------------------------------------------------------------------------------------------
 
 
-def test_the_tool_writes_words_and_pictures(tmp_path, run_in_process):
+def test_the_tool_writes_a_table_and_pictures(tmp_path, run_in_process):
     tool = partial(run_in_process, 'analysis_tools/hpt_figures.py')
     (tmp_path / 'a.csv').write_text(hpt.to_csv(convergence()))
     more = [one for one in robust() if one.share != 1 or one.policy != 'full']
     (tmp_path / 'b.csv').write_text(hpt.to_csv(more))
-    code, printed = tool(tmp_path / 'a.csv', tmp_path / 'b.csv', '--out', tmp_path / 'out')
+    code, _ = tool(tmp_path / 'a.csv', tmp_path / 'b.csv', '--out', tmp_path / 'out')
     assert code is None
-    said = hpt_claims.words(Table([*hpt.read_csv(tmp_path / 'a.csv'), *hpt.read_csv(tmp_path / 'b.csv')]))
-    assert said in printed and (tmp_path / 'out' / 'claims.md').read_text() == f'{said}\n'
     names = {f'{name}.{suffix}' for name in ('steps', 'policy', 'share') for suffix in ('png', 'svg')}
-    assert {path.name for path in (tmp_path / 'out').iterdir()} == names | {'claims.md', 'results.csv'}
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == names | {'results.csv'}
     assert len(hpt.read_csv(tmp_path / 'out' / 'results.csv')) == len(convergence()) + len(more)
 
 

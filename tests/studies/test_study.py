@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from rethink.errors import ConfigError
 from rethink.studies import results, status, study
+from rethink.studies.backends.local import Local
 from rethink.studies.plan import Command, Plan, Training, listing
 
 TOOLS = ROOT / 'tools'
@@ -163,7 +164,7 @@ def test_a_trial_trains_a_thirtieth(folder):
 
 
 def test_the_plan_says_what_it_costs_and_what_is_not_known(folder):
-    text = listing(plan_of(folder, seeds=[0]))
+    text = listing(plan_of(folder, seeds=[0]), Local().command)
     assert '1. scratch_r50_6x: seed 0, 180 iterations, 2.88k images' in text
     assert shlex.join(plan_of(folder, seeds=[0]).jobs[0].command) in text
     assert '4 runs, 4 to do; 6.72k images' in text and 'hours of 4 of 4 trainings are not known' in text
@@ -269,6 +270,6 @@ def test_our_studies_plan_every_training_in_seconds(path, monkeypatch):
     monkeypatch.delenv('HPT_DATASET', raising=False)
     read = study.read(path)
     plan = Plan(read, Path('out'), TOOLS)
-    assert len(plan.tasks) >= 6 and listing(plan)
+    assert len(plan.tasks) >= 6 and listing(plan, Local(2).command)
     for job in plan.jobs:
         assert (TOOLS / job.command[1]).is_file()

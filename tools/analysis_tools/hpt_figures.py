@@ -1,11 +1,11 @@
-"""Draw study B's results and hold the paper's claims against them (docs/hpt.md, "Figures and claims").
+"""Draw study B's results (docs/hpt.md, "Figures").
 
     python tools/analysis_tools/hpt_figures.py work_dirs/evaluate work_dirs/grid_finetune_r50_c4_voc_24ki
 
 reads folders of tools/hpt_evaluate.py and of detectors, and tables of results, and writes accuracy against steps of
 pre-training, bars of every chain in semi-supervised evaluation and in detection, and robustness to fewer augmentations
-and images, as PNG and SVG, and what the numbers say of each claim, in words. What is not there is shown and named as
-missing.
+and images, as PNG and SVG, and all rows as one table. What is not there is shown as missing. What the numbers say of
+the paper's claims, `tools/study.py report configs/hpt/study.yml` says.
 """
 
 import argparse
@@ -14,10 +14,9 @@ from pathlib import Path
 from rethink import trust
 from rethink.engine import launch
 from rethink.errors import ConfigError
-from rethink.files import write_together
+from rethink.files import write_atomically
 from rethink.studies import hpt_figures
 from rethink.studies.hpt import DETECTION, LESS, SEMI, Table, to_csv, varied
-from rethink.studies.hpt_claims import RECOMMENDED, words
 from rethink.studies.hpt_runs import read
 
 
@@ -31,13 +30,7 @@ def parse_args():
         nargs='+',
         help='tables (CSV), and folders of hpt_evaluate.py or of detectors',
     )
-    parser.add_argument('--out', type=Path, default=Path('figures/hpt'), help='folder of the pictures and words')
-    parser.add_argument(
-        '--steps', type=int, default=RECOMMENDED, help='of B+T, that are to match T at its best (claim 1)'
-    )
-    parser.add_argument(
-        '--margin', type=float, default=0.0, help='points below which a difference is none, whatever the reruns say'
-    )
+    parser.add_argument('--out', type=Path, default=Path('figures/hpt'), help='folder of the pictures and the table')
     parser.add_argument('--metric', nargs='+', default=[], help='read the rows with these metrics alone')
     trust.add_argument(parser)
     return parser.parse_args()
@@ -66,11 +59,7 @@ def main():
         table = Table([one for path in args.results for one in read(path)], args.metric)
         if not table.results:
             raise ConfigError(f'{", ".join(map(str, args.results))} has no row to draw; check --metric.')
-        text = words(table, args.steps, args.margin)
-        print(text)
-        write_together(
-            {args.out / 'claims.md': f'{text}\n'.encode(), args.out / 'results.csv': to_csv(table.results).encode()}
-        )
+        write_atomically(args.out / 'results.csv', to_csv(table.results).encode())
         for path in draw(table, args.out):
             print(f'{path}.png, {path}.svg')
 

@@ -1,8 +1,8 @@
 """Study B's results as a table: which chain is better, by how much, after how many steps?
 
 Self-Supervised Pretraining Improves Self-Supervised Pretraining (Reed et al., WACV 2022). A table has a row for each
-result; values are in points of 100 and higher is better. Chains are named as in :mod:`rethink.studies.chains`. What
-the table says of the paper's claims is in :mod:`rethink.studies.hpt_claims`, its pictures in :mod:`.hpt_figures`.
+result; values are in points of 100 and higher is better. Chains are named as in :mod:`rethink.studies.chains`. Its
+pictures are in :mod:`.hpt_figures`; the paper's claims are in ``configs/hpt/study.yml``.
 """
 
 import csv
@@ -247,113 +247,6 @@ def best(points: list[Point]) -> Point:
     """The point with the highest mean on val; on test, where some have none on val. Of equal ones the first."""
     by_val = all(point.val is not None for point in points)
     return max(points, key=lambda point: point.val if by_val else point.mean)
-
-
-# --- comparisons -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Change:
-    """Of a chain's value, where its pre-training is given less: the mean over some policies or shares.
-
-    Args:
-        full: as it is with all augmentations and images.
-        others: with less.
-    """
-
-    full: Point
-    others: tuple[Point, ...]
-
-    @property
-    def mean(self) -> float:
-        return mean(point.mean for point in self.others) - self.full.mean
-
-    @property
-    def variance(self) -> float:
-        return sum(point.variance for point in self.others) / len(self.others) ** 2 + self.full.variance
-
-    @property
-    def single(self) -> bool:
-        return any(point.single for point in (self.full, *self.others))
-
-    def __str__(self) -> str:
-        return f'{self.mean:+.1f} from {self.full.mean:.1f}'
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two measured numbers of a data set.
-
-    Args:
-        one, other: what is compared, and with what.
-        margin: differences smaller than this are none, in points.
-    """
-
-    dataset: str
-    one: Point | Change
-    other: Point | Change
-    margin: float = 0.0
-
-    @property
-    def outcome(self) -> str:
-        """``'ahead'``, ``'level'`` or ``'behind'``.
-
-        Level is a difference smaller than the spread over reruns, which is the standard deviation of the difference
-        between a rerun of one and a rerun of the other, √(s² + s'²).
-        """
-        difference = self.one.mean - self.other.mean
-        noise = max(self.margin, (self.one.variance + self.other.variance) ** 0.5)
-        if difference == 0 or abs(difference) < noise:
-            return 'level'
-        return 'ahead' if difference > 0 else 'behind'
-
-    @property
-    def single(self) -> bool:
-        """Whether one of the two has no reruns, which could tell what noise is."""
-        return self.one.single or self.other.single
-
-    def __str__(self) -> str:
-        return f'{self.dataset} ({self.one} against {self.other})'
-
-
-@dataclass(frozen=True)
-class SpeedUp:
-    """How many times fewer steps HPT needs to come to where training from random initialisation comes.
-
-    T's best is its value after the number of steps that :func:`best` chooses. A chain has reached it at the fewest
-    measured steps after which its value is not behind (:attr:`Comparison.outcome`); between measured numbers of steps
-    nothing is assumed. The speed-up is T's number divided by that of B+T. Steps that trained the base are not counted,
-    as in the paper.
-
-    Args:
-        scratch: steps of T.
-        base: steps of B+T; None where no number of them has reached T's best.
-    """
-
-    dataset: str
-    scratch: int
-    base: int | None
-
-    @property
-    def factor(self) -> float:
-        return self.scratch / self.base if self.base else 0.0
-
-    def __str__(self) -> str:
-        return f'{self.dataset} {self.factor:.3g}× ({steps_text(self.base)} against {steps_text(self.scratch)})'
-
-
-def speed_up(table: Table, dataset: str, protocol: str = LINEAR, margin: float = 0.0) -> SpeedUp | None:
-    """Of B+T over T; None where one of them is missing."""
-    scratch, base = (table.points(dataset, protocol, chain) for chain in ('T', 'B+T'))
-    if not scratch or not base:
-        return None
-    goal = best(scratch)
-
-    def reached(points: list[Point]) -> int | None:
-        enough = [one.steps for one in points if Comparison(dataset, one, goal, margin).outcome != 'behind']
-        return min(enough, default=None)
-
-    return SpeedUp(dataset, reached(scratch), reached(base))
 
 
 # --- robustness ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -37,7 +37,7 @@ QUICK = 30
 PREDICTIONS = 'predictions'
 # Beside a training: what it is trained with.
 RECORD = 'study.json'
-_HOLE = re.compile(r'\{(out|seed|work_dir)\}|\{(' + '|'.join(LEFT) + r'):([^{}]+)\}')
+_HOLE = re.compile(r'\{(out|seed|work_dir|folder)\}|\{(' + '|'.join(LEFT) + r'):([^{}]+)\}')
 
 
 @dataclass(eq=False)
@@ -153,7 +153,6 @@ class Plan:
         only: patterns of names of runs, as a shell has them; what these need is done as well.
         lengths: values of the factor ``length``, in place of all.
         options: overrides of all trainings, ``KEY=VALUE``.
-        processes: of each training.
         quick: a thirtieth of each training, to try that everything runs.
 
     Raises:
@@ -169,10 +168,9 @@ class Plan:
         only: Sequence[str] = (),
         lengths: Sequence[str] = (),
         options: Sequence[str] = (),
-        processes: int = 1,
         quick: bool = False,
     ) -> None:
-        self.study, self.out, self.tools, self.processes, self.quick = study, out, tools, processes, quick
+        self.study, self.out, self.tools, self.quick = study, out, tools, quick
         self.seeds, self.options = tuple(seeds) or study.seeds, tuple(options)
         parse_options(options)
         wanted = self._wanted(only, lengths)
@@ -228,7 +226,8 @@ class Plan:
         def put(text: str) -> str:
             def value(found: re.Match) -> str:
                 if found[1]:
-                    return str(dict(out=self.out, seed=seed, work_dir=work_dir)[found[1]])
+                    own = dict(out=self.out, seed=seed, work_dir=work_dir, folder=self.study.path.parent)
+                    return str(own[found[1]])
                 return str(self._left(needs[found[3]], found[2]))
 
             return _HOLE.sub(value, text)
@@ -284,7 +283,7 @@ class Plan:
             cfg = self._config(run.config, own + more)
         command = [sys.executable, str(self.tools / 'train.py'), run.config, '--work-dir', str(work_dir), '--resume']
         job = Training(run.name, [*command, '--cfg-options', *own, *more], work_dir, length, after)
-        job.by_epoch, job.parallel, job.processes = by_epoch, True, self.processes
+        job.by_epoch, job.parallel = by_epoch, True
         hooks = [type_name(hook.get('type')) for hook in cfg.get('custom_hooks') or []]
         job.pretraining = ExportBackboneHook.__name__ in hooks and not cfg.get('val_dataloader')
         return Task(run, seed, job, cfg)
@@ -379,8 +378,8 @@ def _short(number: float | None, units: str = ' kMGTPEZ') -> str:
     return f'{number:.3g}{unit}'.strip()
 
 
-def listing(plan: Plan) -> str:
-    """What will run, in which order, what it costs, and the commands.
+def listing(plan: Plan, command: Callable[[Job], list[str]]) -> str:
+    """What will run, in which order, what it costs, and the commands, which a backend makes.
 
     Operations are of the forward and backward passes, where ``tools/analysis_tools/training_cost.py`` has measured the
     config; hours are by the pace of a log of the same config, where there is one.
@@ -411,7 +410,7 @@ def listing(plan: Plan) -> str:
         if job.after:
             facts.append(f'after {", ".join(other.name for other in job.after)}')
         state = ' (finished)' if job.finished else ''
-        lines += [f'{number}. {task.run.name}{state}: {", ".join(facts) or "once"}', f'   {shlex.join(job.command)}']
+        lines += [f'{number}. {task.run.name}{state}: {", ".join(facts) or "once"}', f'   {shlex.join(command(job))}']
     trainings = sum(task.cfg is not None for task in plan.tasks)
     left = sum(not job.finished for job in plan.jobs)
     lines.append(f'{len(plan.tasks)} runs, {left} to do; {_short(totals["images"])} images')
