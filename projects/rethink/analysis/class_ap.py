@@ -22,6 +22,8 @@ from ..errors import ConfigError, some_names
 
 # Areas up to 32², up to 96² and above, in pixels, as COCO has them.
 SIZES = ('all', 'small', 'medium', 'large')
+# What is compared -> where annotations and detections have it.
+SHAPES = dict(bbox='bbox', segm='segmentation', keypoints='keypoints')
 # COCO counts so many detections of an image and class, LVIS so many of an image.
 _OF_CLASS, _OF_IMAGE = 100, 300
 
@@ -133,7 +135,7 @@ def check_kind(truth: Annotations, lvis: bool, iou_type: str) -> None:
             f'{truth.path} is an LVIS file, whose images are searched for some of the classes alone, so that COCO '
             'evaluation would count right detections as wrong; add --lvis.'
         )
-    needed = ('bbox', 'area') if iou_type == 'bbox' else ('segmentation', 'area')
+    needed = (SHAPES[iou_type], 'area')
     for one in truth.objects:
         if lacking := [key for key in needed if key not in one]:
             raise ConfigError(
@@ -149,7 +151,7 @@ def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'b
 
     Args:
         truth: what they are to be evaluated on.
-        iou_type: ``'bbox'`` or ``'segm'``.
+        iou_type: of :data:`SHAPES`.
 
     Raises:
         ConfigError: it is not there, no results file, empty, or of another data set.
@@ -163,7 +165,7 @@ def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'b
         raise ConfigError(
             f'{path} holds no detection; test a model that detects something, or with a lower score_thr in test_cfg.'
         )
-    shape = 'bbox' if iou_type == 'bbox' else 'segmentation'
+    shape = SHAPES[iou_type]
     for one in found:
         if lacking := [key for key in ('image_id', 'category_id', 'score', shape) if key not in one]:
             raise ConfigError(

@@ -162,13 +162,13 @@ def _resampled(plan: Plan, both: Sum, seed: int) -> tuple[np.ndarray | None, str
         return None, f'one seed, and of {metric} of {run} nothing is kept image by image'
     if len({annotations for annotations, _, _ in files}) > 1:
         return None, 'one seed, and the runs are of different validation images'
-    draws = _draws(tuple(dict.fromkeys(files)))
+    draws, images = _draws(tuple(dict.fromkeys(files)))
 
     def drawn(run: str, metric: str) -> np.ndarray:
         file = predictions(plan.task(run, seed), metric)
         return points(metric) * draws[file][metric]
 
-    return both(drawn), f'bootstrap, {draws.images} images'
+    return both(drawn), f'bootstrap, {images} images'
 
 
 def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
@@ -184,16 +184,12 @@ def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
     return None
 
 
-class _Draws(dict):
-    images: int
-
-
 @lru_cache(maxsize=32)
-def _draws(files: tuple[tuple[str, str, str], ...]) -> _Draws:
-    """File -> metric -> its values over draws of images that are the same for all files."""
+def _draws(files: tuple[tuple[str, str, str], ...]) -> tuple[dict, int]:
+    """File -> metric -> its values over draws of images that are the same for all files; and how many images."""
     matches = [bootstrap.read_matches(*file) for file in files]
     drawn = bootstrap.resample(matches, RESAMPLES)
-    return _Draws(zip(files, drawn, strict=True))
+    return dict(zip(files, drawn, strict=True)), len(matches[0].images)
 
 
 def judge_all(plan: Plan, numbers: dict[tuple[str, str], float]) -> Sequence[Claim]:
