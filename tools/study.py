@@ -19,7 +19,6 @@ from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.studies import answer, status, study
 from rethink.studies.backends.local import Local
-from rethink.studies.backends.slurm import Slurm
 from rethink.studies.plan import Plan, listing
 
 TOOLS = Path(__file__).resolve().parent
@@ -58,7 +57,7 @@ def open_plan(args) -> Plan:
     return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
 
 
-def open_backend(args) -> Local | Slurm:
+def open_backend(args) -> Local:
     for name in ('processes', 'side_by_side'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -66,10 +65,12 @@ def open_backend(args) -> Local | Slurm:
         return Local(args.side_by_side, args.processes, args.gpus.split(',') if args.gpus else ())
     if args.gpus or args.side_by_side or args.processes > 1:
         raise ConfigError('--gpus, --processes and --side-by-side are of this machine; say gpus=N behind --slurm.')
+    from rethink.studies.backends.slurm import Slurm  # submitit, which only this needs
+
     return Slurm(args.slurm)
 
 
-def run(args, plan: Plan, backend: Local | Slurm) -> bool:
+def run(args, plan: Plan, backend) -> bool:
     """Run what is missing and report; whether all of it is finished now."""
     plan.check()
     plan.save()
