@@ -18,8 +18,9 @@ from rethink.configs.overrides import parse_options
 from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.studies.axes import points
 from rethink.studies.backends.local import Local
-from rethink.studies.grid import Grid, points, write_medians, write_table
+from rethink.studies.grid import Grid, write_medians, write_table
 
 TOOLS = Path(__file__).resolve().parent
 

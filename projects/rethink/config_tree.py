@@ -1,4 +1,6 @@
-"""What a nested config says of its parts: their types, its batch, and whether a file is on this machine."""
+"""What a nested config says of its parts: their types, its batch, whether a file is here, and how two differ."""
+
+import json
 
 from mmengine.config import Config
 
@@ -39,3 +41,20 @@ def total_batch(cfg: Config, processes: int) -> tuple[int, int]:
     if not isinstance(batch, int):
         raise ConfigError(f'--auto-scale needs train_dataloader.batch_size to be a number of images, not {batch!r}.')
     return processes * batch, processes * batch * accumulated(cfg)
+
+
+def config_content(cfg: Config) -> dict:
+    """A config as JSON has it, without what says where and how a training is started."""
+    plain = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
+    return json.loads(json.dumps(plain, default=str))
+
+
+def first_difference(one, other, name: str = '') -> str | None:
+    """The dotted name of the first entry in which two nested configs differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            found = first_difference(one.get(key), other.get(key), f'{name}.{key}'.lstrip('.'))
+            if found:
+                return found
+        return None
+    return name if one != other else None

@@ -19,6 +19,7 @@ from rethink import config_path
 from rethink.engine.hooks.hierarchy import InitFromBaseHook
 from rethink.engine.weights import read_weights
 from rethink.studies import grid
+from rethink.studies.axes import points as points_of
 
 TARGETS = ('clipart', 'sketch')
 MOCO, MME = (config_path(f'hpt/pretrain_{name}.py') for name in ('moco_b2_domainnet_5ki', 'mme_b2_domainnet_50ki'))
@@ -106,7 +107,7 @@ def test_a_batch_is_a_quarter_of_the_source_a_quarter_labelled_and_half_unlabell
 
 def test_seven_budgets_are_seven_values_of_one_entry(domains, tmp_path, monkeypatch):
     cfg = moved(load(MME, 'clipart', monkeypatch), domains)
-    points = grid.points(cfg, {PER_CLASS: list(map(str, BUDGETS))})
+    points = points_of(cfg, {PER_CLASS: list(map(str, BUDGETS))})
     found = [grid.Grid(tmp_path, cfg).effective(point) for point in points]
     before = set()
     for budget, one in zip(BUDGETS, found, strict=True):

@@ -19,14 +19,16 @@ from mmengine.dataset import Compose
 from rethink.analysis.logs import read_run
 from rethink.errors import ConfigError
 from rethink.studies import grid
-from rethink.studies.grid import Grid, Point
+from rethink.studies.axes import Point
+from rethink.studies.axes import points as points_of
+from rethink.studies.grid import Grid
 
 RETHINK = ROOT / 'configs' / 'rethink'
 METRIC = 'coco/bbox_mAP'
 
 
 def effective(cfg: Config, folder: Path, **axes) -> Config:
-    (point,) = grid.points(cfg, axes)
+    (point,) = points_of(cfg, axes)
     return Grid(folder, cfg).effective(point)
 
 
@@ -82,7 +84,7 @@ def test_the_range_of_scales_reaches_every_pipeline_and_is_what_images_get(wrap,
 
 def test_a_grid_is_every_combination():
     cfg = Config.fromfile(RETHINK / 'pretrain_r50_gn_35k_6x.py')
-    found = grid.points(cfg, {'lr': ['0.01', '2e-2'], 'optim_wrapper.optimizer.weight_decay': ['0.0001', '0.001']})
+    found = points_of(cfg, {'lr': ['0.01', '2e-2'], 'optim_wrapper.optimizer.weight_decay': ['0.0001', '0.001']})
     assert [point.name for point in found] == [
         'lr=0.01_weight_decay=0.0001',
         'lr=0.01_weight_decay=0.001',
@@ -95,10 +97,10 @@ def test_a_grid_is_every_combination():
 def test_a_point_named_with_fewer_axes_or_written_otherwise_is_the_same_point(tmp_path):
     cfg = Config.fromfile(RETHINK / 'pretrain_r50_gn_35k_6x.py')
     search = Grid(tmp_path, cfg)
-    first = search.add(grid.points(cfg, dict(lr=['0.01', '0.04'])))
+    first = search.add(points_of(cfg, dict(lr=['0.01', '0.04'])))
     search.save()
     again = Grid(tmp_path, cfg)
-    wanted = again.add(grid.points(cfg, dict(lr=['1e-2', '0.02'], decay=['0.1', '0.02'])))
+    wanted = again.add(points_of(cfg, dict(lr=['1e-2', '0.02'], decay=['0.1', '0.02'])))
     assert wanted[0] == first[0], 'the decay of the config is 0.1'
     assert [point.name for point in again.points] == [
         'lr=0.01',
@@ -111,7 +113,7 @@ def test_a_point_named_with_fewer_axes_or_written_otherwise_is_the_same_point(tm
 
 def test_the_schedule_fits_the_batch_size(tmp_path):
     cfg = Config.fromfile(RETHINK / 'pretrain_r50_gn_35k_6x.py')
-    (point,) = grid.points(cfg, dict(lr=['0.04']))
+    (point,) = points_of(cfg, dict(lr=['0.04']))
     whole, two = Grid(tmp_path / 'a', cfg), Grid(tmp_path / 'b', cfg, scale_to=2)
     assert (whole.iterations(point), two.iterations(point)) == (540_000, 4 * 540_000)
     assert two.effective(point).optim_wrapper.optimizer.lr == 0.01
@@ -161,7 +163,7 @@ def test_an_axis_that_does_not_fit_is_one_sentence(axes, change, sentence, tmp_p
     if change:
         change(cfg)
     with pytest.raises(ConfigError) as error:
-        found = grid.points(cfg, axes)
+        found = points_of(cfg, axes)
         Grid(tmp_path, cfg).job(found[0], ['train'], [])
     assert sentence in str(error.value) and '\n' not in str(error.value)
 
@@ -178,7 +180,7 @@ def test_what_a_point_begins_with_is_looked_at_before_the_first_training(data, t
     torch.save(dict(state_dict=weights), whole)
     torch.save(dict(state_dict={key: one for key, one in weights.items() if 'layer3' not in key}), part)
     search = Grid(tmp_path / 'grid', cfg)
-    points = grid.points(cfg, {'custom_hooks.0.checkpoint': [str(whole), str(part)]})
+    points = points_of(cfg, {'custom_hooks.0.checkpoint': [str(whole), str(part)]})
     search.check(points[:1])
     with pytest.raises(ConfigError, match='part.pth .* does not fit the model'):
         search.check(points)
@@ -187,7 +189,7 @@ def test_what_a_point_begins_with_is_looked_at_before_the_first_training(data, t
 def test_a_folder_with_something_else_is_one_sentence(tmp_path):
     cfg = Config.fromfile(RETHINK / 'pretrain_r50_gn_35k_6x.py')
     search = Grid(tmp_path / 'grid', cfg)
-    search.add(grid.points(cfg, dict(lr=['0.01'])))
+    search.add(points_of(cfg, dict(lr=['0.01'])))
     search.save()
     other = Config.fromfile(RETHINK / 'scratch_r50_gn_35k_6x.py')
     with pytest.raises(ConfigError, match=r'they differ in model\.backbone\.frozen_stages; name another folder'):

@@ -16,6 +16,8 @@ from PIL import Image
 from rethink import config_path
 from rethink.errors import ConfigError
 from rethink.studies import grid
+from rethink.studies.axes import Point
+from rethink.studies.axes import points as points_of
 from rethink.studies.robustness import POLICIES
 
 MOCO = 'hpt/pretrain_moco_r50_5ki.py'
@@ -36,7 +38,7 @@ def load(name: str = MOCO) -> Config:
 
 
 def effective(cfg: Config, folder: Path, **axes) -> Config:
-    (point,) = grid.points(cfg, {axis: [value] for axis, value in axes.items()})
+    (point,) = points_of(cfg, {axis: [value] for axis, value in axes.items()})
     return grid.Grid(folder, cfg).effective(point)
 
 
@@ -169,6 +171,6 @@ def test_one_command_pre_trains_at_a_policy_and_a_share_and_ends_with_a_backbone
     folder.rename(tmp_path / 'other' / folder.name)
     opened = grid.Grid(tmp_path / 'empty', Config.fromfile(config_path('shapes/scratch_moco_r18.py')))
     opened.folder = tmp_path / 'other'
-    assert not opened.finished(grid.Point(**point))
+    assert not opened.finished(Point(**point))
     opened.cfg.train_cfg.max_iters = 1
-    assert opened.finished(grid.Point(**point))
+    assert opened.finished(Point(**point))

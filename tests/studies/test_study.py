@@ -9,7 +9,8 @@ from conftest import ROOT
 from rethink.errors import ConfigError
 from rethink.studies import results, status, study
 from rethink.studies.backends.local import Local
-from rethink.studies.plan import Command, Plan, Training, listing
+from rethink.studies.plan import Plan, listing
+from rethink.studies.trainings import Command, Training
 
 TOOLS = ROOT / 'tools'
 CONFIG = """
@@ -146,7 +147,7 @@ def test_epochs_are_followed_in_epochs(folder):
     job = plan_of(folder, only=['scratch_r50_1x'], seeds=[0]).jobs[0]
     assert job.by_epoch and job.iterations == 12
     # MMEngine's log says the epoch only where the logger counts in them.
-    assert job.command[-2] == 'default_hooks.logger.log_metric_by_epoch=True'
+    assert job.command[-1] == 'default_hooks.logger.log_metric_by_epoch=True'
     log = job.work_dir / 'day' / 'vis_data'
     log.mkdir(parents=True)
     (log / 'config.py').write_text(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..analysis.logs import Run, read_run
 from ..errors import ConfigError
 from ..trust.checkpoints import read_checkpoint
-from .grid import Point
+from .axes import Point
 from .hpt import DETECTION, FULL, WHOLE, Result, read_csv, steps_text
 
 # Of a detector, by its evaluator: the mean over IoU 0.5, 0.55, … 0.95, from 0 to 1.

@@ -21,16 +21,17 @@ from mmengine.config import Config
 
 from ..analysis.logs import read_run
 from ..checks import preflight
-from ..config_tree import type_name
+from ..config_tree import config_content, first_difference, type_name
 from ..configs.overrides import parse_options
 from ..costs import of_config
 from ..engine import launch, schedules
-from ..engine.hooks.hierarchy import ExportBackboneHook, exported
+from ..engine.hooks.hierarchy import ExportBackboneHook
 from ..errors import ConfigError, some_names
 from ..files import write_atomically
-from .grid import NAMED, config_content, first_difference
+from .axes import NAMED
 from .jobs import Job
 from .study import LEFT, Run, Study
+from .trainings import Command, Training, training
 
 # Of a training that is only tried: the part of its length.
 QUICK = 30
@@ -38,50 +39,6 @@ PREDICTIONS = 'predictions'
 # Beside a training: what it is trained with.
 RECORD = 'study.json'
 _HOLE = re.compile(r'\{(out|seed|work_dir|folder)\}|\{(' + '|'.join(LEFT) + r'):([^{}]+)\}')
-
-
-@dataclass(eq=False)
-class Training(Job):
-    """A training, in iterations or epochs; ``pretraining``: it ends with its backbone and is not evaluated."""
-
-    by_epoch: bool = False
-    pretraining: bool = False
-
-    @property
-    def finished(self) -> bool:
-        if self.pretraining:
-            return exported(self.work_dir / ExportBackboneHook.filename, self.iterations)
-        return self.iterations in read_run(self.work_dir).val
-
-    @property
-    def result(self) -> str:
-        if self.pretraining:
-            return f'a whole {ExportBackboneHook.filename}'
-        return f'an evaluation at {"epoch" if self.by_epoch else "iteration"} {self.iterations}'
-
-    @property
-    def done(self) -> float:
-        run = read_run(self.work_dir)
-        return self.cost * min(self.iterations, run.epoch if self.by_epoch else run.iteration)
-
-
-@dataclass(eq=False)
-class Command(Job):
-    """A command of ``tools/`` that is finished when it has made its file."""
-
-    makes: Path = Path()
-
-    @property
-    def finished(self) -> bool:
-        return self.makes.exists()
-
-    @property
-    def result(self) -> str:
-        return str(self.makes)
-
-    @property
-    def done(self) -> float:
-        return self.cost * self.finished
 
 
 @dataclass(eq=False)
@@ -263,30 +220,15 @@ class Plan:
             own += NAMED[key](base, value) if key in NAMED else [f'{key}={value}']
         own += [f'randomness.seed={seed or 0}', *self.options]
         cfg = self._config(run.config, own)
-        loop = cfg.get('train_cfg') or {}
-        by_epoch = not loop.get('max_iters')
-        length = loop.get('max_epochs' if by_epoch else 'max_iters')
-        if not isinstance(length, int):
-            raise ConfigError(f'{run.config} has no train_cfg.max_iters or max_epochs, so it is no training.')
-        more = []
-        if self.quick and not by_epoch:
+        own += [f'{where}.outfile_prefix={work_dir / PREDICTIONS}' for where in _coco_evaluators(cfg)]
+        length = (cfg.get('train_cfg') or {}).get('max_iters')
+        if self.quick and isinstance(length, int):
             length = max(1, length // QUICK)
-            more += [f'train_cfg.{key}={length}' for key in ('max_iters', 'val_interval')]
-            more += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
-        logger = (cfg.get('default_hooks') or {}).get('logger') or {}
-        if logger.get('log_metric_by_epoch', True) != by_epoch:
-            # So that the log says at which iteration, or epoch, a metric was measured.
-            more += [f'default_hooks.logger.type={logger.get("type", "LoggerHook")}']
-            more += [f'default_hooks.logger.log_metric_by_epoch={by_epoch}']
-        more += [f'{where}.outfile_prefix={work_dir / PREDICTIONS}' for where in _coco_evaluators(cfg)]
-        if more:
-            cfg = self._config(run.config, own + more)
-        command = [sys.executable, str(self.tools / 'train.py'), run.config, '--work-dir', str(work_dir), '--resume']
-        job = Training(run.name, [*command, '--cfg-options', *own, *more], work_dir, length, after)
-        job.by_epoch, job.parallel = by_epoch, True
-        hooks = [type_name(hook.get('type')) for hook in cfg.get('custom_hooks') or []]
-        job.pretraining = ExportBackboneHook.__name__ in hooks and not cfg.get('val_dataloader')
-        return Task(run, seed, job, cfg)
+            own += [f'train_cfg.{key}={length}' for key in ('max_iters', 'val_interval')]
+            own += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
+        cfg = self._config(run.config, own)
+        command = [sys.executable, str(self.tools / 'train.py'), run.config]
+        return Task(run, seed, training(run.name, cfg, command, own, work_dir, after), cfg)
 
     def _config(self, path: str, options: Iterable[str]) -> Config:
         key = path, tuple(sorted(os.environ.items()))

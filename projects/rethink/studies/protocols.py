@@ -24,7 +24,8 @@ from ..datasets import splits
 from ..engine import launch
 from ..errors import ConfigError
 from ..files import write_atomically, write_together
-from .grid import Grid, Point, points
+from .axes import Point, points
+from .grid import Grid
 from .jobs import Job
 
 _SEED = 'randomness.seed'

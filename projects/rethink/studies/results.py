@@ -10,10 +10,11 @@ from statistics import fmean
 
 from ..analysis.logs import read_run
 from ..analysis.published import LOGGED
+from ..config_tree import config_content
 from ..files import write_atomically
 from ..trust.yaml_files import entry, read_yaml
-from .grid import config_content
-from .plan import Plan, Task, Training
+from .plan import Plan, Task
+from .trainings import Training
 
 # The table that hpt_evaluate.py ends with.
 EVALUATED = 'results.csv'

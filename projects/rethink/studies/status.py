@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from ..analysis.logs import read_run
 from ..files import in_use
-from .plan import Plan, Task, Training
+from .plan import Plan, Task
 from .results import curve
+from .trainings import Training
 
 FAILED = 'failed.txt'
 

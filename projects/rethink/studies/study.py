@@ -53,7 +53,7 @@ class Run:
         config: path of what is trained; None for a command.
         script: of ``tools/``, with ``arguments``; None for a training.
         makes: the file that a command writes last.
-        options: overrides of the config; a name may also be one of :data:`rethink.studies.grid.NAMED`.
+        options: overrides of the config; a name may also be one of :data:`rethink.studies.axes.NAMED`.
         environment: variables that the config reads.
         metric: by which it is compared, as the log names it.
         once: for all seeds.

@@ -11,12 +11,12 @@ from mmengine.registry import DATASETS, MODELS
 
 from ...analysis.logs import read_run
 from ...checks import preflight
+from ...config_tree import config_content, first_difference
 from ...engine import launch
 from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue, exported
 from ...errors import ConfigError, say
 from ...files import write_atomically
 from ...trust.checkpoints import read_checkpoint
-from ..grid import config_content, first_difference
 from ..jobs import Job
 from .base import BN_IMAGES
 from .images import images_in, images_of
