@@ -57,7 +57,9 @@ def missing() -> str | None:
     absent = [name for name in PROGRAMS if not which(name)]
     if absent:
         return f'no {absent[0]} here; on Debian, apt-get install slurm-wlm munge'
-    return None if os.geteuid() == 0 else 'only root can start slurmd'
+    if os.geteuid() != 0:
+        return 'only root can start slurmd'
+    return None if os.access('/etc/hosts', os.W_OK) else '/etc/hosts cannot be written to'
 
 
 def which(name: str) -> str | None:
@@ -151,11 +153,22 @@ class Cluster:
 
 
 def kill_tree(pid: int) -> None:
-    found = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(pid)], capture_output=True, text=True).stdout.split()
+    children = [
+        int(process.name)
+        for process in Path('/proc').glob('[0-9]*')
+        if f'PPid:\t{pid}\n' in read_text(process / 'status')
+    ]
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    for child in found:
-        kill_tree(int(child))
+    for child in children:
+        kill_tree(child)
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # of a process that has ended
+        return ''
 
 
 def free_ports(number: int) -> list[int]:

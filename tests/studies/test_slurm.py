@@ -1,10 +1,10 @@
 """Jobs on a Slurm cluster: one of two nodes, which slurm_cluster.py starts on this host where the packages are."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,9 +91,24 @@ def test_more_jobs_than_a_user_may_submit_are_left_for_later(pretended, tmp_path
     jobs = [Job(name, ['true'], tmp_path / name, 1) for name in 'ab']
     jobs.append(Job('c', ['true'], tmp_path / 'c', 1, after=[jobs[1]]))
     failed = Slurm(OPTIONS, poll=0.05).run(jobs, tmp_path)
-    assert 'Slurm job 7' in failed[jobs[0]] and 'sbatch takes b not yet: QOSMax' in failed[jobs[1]]
+    assert '(cancelled, job 7)' in failed[jobs[0]] and 'sbatch takes b not yet: QOSMax' in failed[jobs[1]]
     assert failed[jobs[2]] == 'c was not started: what it needs failed.'
     assert json.loads((tmp_path / 'slurm.json').read_text()) == {str(tmp_path / 'a'): '7'}
+
+
+def test_a_controller_that_is_away_for_a_while_is_waited_for(pretended, tmp_path, capsys):
+    calls = tmp_path / 'calls'
+    job = Job('a', ['true'], tmp_path / 'a', 1)
+    pretended(
+        squeue=f'echo x >> {calls}; case $(wc -l < {calls}) in 1) ;; 2 | 3) echo "no answer" >&2; exit 1 ;;\n'
+        f'4) echo "7|PENDING|Priority|{tmp_path}/a/submitit/.script.sh" ;; esac',
+        sbatch='echo Submitted batch job 7',
+        scontrol='echo JobId=7 JobState=PREEMPTED',
+    )
+    failed = Slurm(OPTIONS, poll=0.05).run([job], tmp_path)
+    assert failed == {job: 'a was ended by Slurm (preempted, job 7); the same command submits it again.'}
+    assert capsys.readouterr().err.count('Slurm does not answer (no answer)') == 1
+    assert len(calls.read_text().splitlines()) == 5
 
 
 def test_the_command_of_a_task():
@@ -189,16 +204,16 @@ def in_background(jobs: list[Job], folder: Path, *options: str):
     return ThreadPoolExecutor(1).submit(backend(*options).run, jobs, folder)
 
 
-def follower(jobs: list[Job], folder: Path, script: Path) -> subprocess.Popen:
-    """A run in a process of its own."""
-    made = [f'Job({job.name!r}, {job.command!r}, Path({str(job.work_dir)!r}), {job.iterations})' for job in jobs]
-    script.write_text(
-        'from pathlib import Path\n'
-        'from rethink.studies.backends.slurm import Slurm\n'
-        'from rethink.studies.jobs import Job\n'
-        f'Slurm({OPTIONS!r}, poll=0.5).run([{", ".join(made)}], Path({str(folder)!r}))\n'
-    )
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def follower(jobs: list[Job], folder: Path, said: Path) -> multiprocessing.Process:
+    """A run in a process of its own, which writes into ``said``."""
+
+    def run() -> None:
+        sys.stdout = sys.stderr = open(said, 'a', buffering=1)  # noqa: SIM115  (until the process ends)
+        backend().run(jobs, folder)
+
+    process = multiprocessing.get_context('fork').Process(target=run)
+    process.start()
+    return process
 
 
 def id_of(job: Job) -> str:
@@ -237,7 +252,7 @@ def test_a_cancelled_job_goes_on_when_it_is_run_again(slurm, stub):
     slurm.call('scancel', id_of(first))
     failed = run.result(60)
     assert failed == {
-        first: f'first was cancelled (Slurm job {id_of(first)}); the same command submits it again.',
+        first: f'first was ended by Slurm (cancelled, job {id_of(first)}); the same command submits it again.',
         second: 'second was not started: what it needs failed.',
     }
     assert backend().run([first, second], stub.folder) == {}
@@ -283,18 +298,19 @@ def test_a_node_that_is_set_down_loses_nothing(slurm, stub):
 @on_a_cluster
 def test_a_killed_follower_leaves_the_jobs_and_the_next_follows_them(slurm, stub, tmp_path):
     job, other = stub('job', last=150, pause=0.1), stub('other', last=30, pause=0.1)
-    process = follower([job, other], stub.folder, tmp_path / 'follower.py')
+    process = follower([job, other], stub.folder, tmp_path / 'first')
     at(job, 3)
     process.kill()
-    process.wait()
+    process.join()
     before = id_of(job)
     # As if the kill had come between sbatch and the record.
     (stub.folder / 'slurm.json').unlink()
-    process = follower([job, other], stub.folder, tmp_path / 'follower.py')
-    assert process.stdout.readline().startswith('0 jobs submitted to Slurm, ')
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
-    assert f'they go on, the same command follows them, and `scancel {before}' in said, said
+    said = tmp_path / 'second'
+    process = follower([job, other], stub.folder, said)
+    until(lambda: said.exists() and '0 jobs submitted to Slurm, ' in said.read_text())
+    os.kill(process.pid, signal.SIGINT)
+    process.join(30)
+    assert f'they go on, the same command follows them, and `scancel {before}' in said.read_text()
     with ThreadPoolExecutor(2) as both:
         runs = [both.submit(backend().run, [job, other], stub.folder) for _ in range(2)]
     assert [run.result() for run in runs] == [{}, {}]

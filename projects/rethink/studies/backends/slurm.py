@@ -352,8 +352,8 @@ def _last_state(id: str) -> str:
 def _what_failed(job: Job, id: str, state: str) -> str:
     if state == 'COMPLETED':
         return f'{job.name} ended without {job.result}; its output is in {job.output}.'
-    if state == 'CANCELLED':
-        return f'{job.name} was cancelled (Slurm job {id}); the same command submits it again.'
+    if state not in ('FAILED', 'OUT_OF_MEMORY', 'gone'):
+        return f'{job.name} was ended by Slurm ({state.lower()}, job {id}); the same command submits it again.'
     outputs = [job.output, *sorted((job.work_dir / 'submitit').glob('output_*.txt'))]
     texts = [path.read_text(errors='replace').rpartition(f'Slurm job {id} ')[2] for path in outputs if path.is_file()]
     lines = [line for text in texts for line in text.splitlines()[1:] if line.strip()]
