@@ -259,6 +259,22 @@ def test_dist_train_passes_what_mmdetection_does(fake):
     assert out[-6:-1] == ['c.py', 'k.pth', '--launcher', 'pytorch', '--tta']
 
 
+@pytest.mark.long
+def test_a_master_whose_name_does_not_resolve(file, tmp_path):
+    slurm = dict(SLURM_PROCID='0', SLURM_NTASKS='2', SLURM_LOCALID='0', SLURM_NNODES='2', SLURM_NODELIST='x')
+    runs = [
+        ('train.py', (file, '--launcher', 'slurm'), slurm),
+        ('dist_train.sh', (file, 1), dict(NNODES='2', NODE_RANK='0', PORT='29517')),
+        ('dist_train.sh', (file, 1), dict(NNODES='2', NODE_RANK='1', PORT='29518')),
+    ]
+    for name, arguments, environment in runs:
+        begun = time.monotonic()
+        result = run_tool(name, *arguments, '--work-dir', tmp_path, MASTER_ADDR='nowhere.invalid', **environment)
+        (line,) = [line for line in result.stderr.splitlines() if 'error' in line]
+        assert line.startswith("error: the processes are to meet on 'nowhere.invalid'") and result.returncode == 2
+        assert time.monotonic() - begun < 60
+
+
 def test_which_python(fake):
     assert called(fake, 'dist_train.sh', 'c.py', '1', VIRTUAL_ENV='/active')[0] == str(fake / 'python')
     own = ROOT / '.venv' / 'bin' / 'python'

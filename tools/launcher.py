@@ -23,6 +23,14 @@ def end(message: str, code: int) -> None:
 
 if __name__ == '__main__':
     logging.disable(logging.ERROR)
+    if os.environ.get('NNODES', '1') != '1':
+        from rethink.engine.processes import check_master
+        from rethink.errors import ConfigError
+
+        try:
+            check_master(os.environ.get('MASTER_ADDR', '127.0.0.1'))
+        except ConfigError as error:
+            end(f'error: {error}', 2)
     try:
         main()
     except ChildFailedError as error:

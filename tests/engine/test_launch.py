@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -273,6 +274,37 @@ def test_a_group_on_cpu(file, cpu, monkeypatch):
     launch.start_processes(cfg)
     assert calls[-1][1]['timeout'] == timedelta(seconds=60)
     assert cfg.env_cfg.dist_cfg == dict(backend='gloo', timeout=60)
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+@pytest.mark.parametrize('gpus', [0, 8])
+def test_a_master_without_an_address_is_one_sentence(file, monkeypatch, launcher, gpus):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+    for module in (amp, processes):
+        monkeypatch.setattr(module, 'get_device', lambda: 'cuda' if gpus else 'cpu')
+    monkeypatch.setattr(processes, '_RESOLVES', 0.1)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda *a, **k: pytest.fail('it would wait'))
+    for name, value in zip(processes._RANK_VARIABLES[launcher], (1, 16, 1, 8), strict=True):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv('MASTER_ADDR', 'nowhere.invalid')
+    cfg = launch.load_config(str(file), launcher=launcher)
+    with pytest.raises(
+        ConfigError, match=r"meet on 'nowhere\.invalid', a name that does not resolve on .*MASTER_ADDR"
+    ):
+        launch.start_processes(cfg)
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *a: time.sleep(10))
+    monkeypatch.setattr(processes, '_RESOLVES', -4.9)
+    with pytest.raises(ConfigError, match=r'\(the name server does not answer\)'):
+        launch.start_processes(cfg)
+
+
+def test_processes_on_several_machines_are_told_where_to_meet(file, cpu, monkeypatch):
+    for name, value in zip(processes._RANK_VARIABLES['mpi'], (1, 16, 1, 8), strict=True):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv('MASTER_ADDR', raising=False)
+    with pytest.raises(ConfigError, match='16 processes .* several machines and MASTER_ADDR does not say'):
+        launch.start_processes(launch.load_config(str(file), launcher='mpi'))
 
 
 def test_a_config_of_an_installed_package_by_its_name():

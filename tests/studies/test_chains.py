@@ -36,7 +36,7 @@ import os, signal
 from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from rethink.studies import jobs
+from rethink.studies.backends.local import Local
 
 def kill(point, *pids):
     if os.environ.get('KILL_AT') == point:
@@ -55,11 +55,11 @@ def replace(source, target, replace=os.replace):
     kill(f'writing {Path(target).parent.name}/{Path(target).name}', os.getppid())
     replace(source, target)
 
-def start(job, *args, start=jobs._start):
+def start(backend, job, *args, start=Local._start):
     kill(f'before {job.work_dir.name}')
-    return start(job, *args)
+    return start(backend, job, *args)
 
-os.replace, jobs._start = replace, start
+os.replace, Local._start = replace, start
 """
 
 CONFIG = """

@@ -5,8 +5,11 @@ MMEngine starts several processes only on accelerators; here they are also start
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from datetime import timedelta
 
 import torch
@@ -30,6 +33,8 @@ _RANK_VARIABLES = {
         'OMPI_COMM_WORLD_LOCAL_SIZE',
     ),
 }
+# Seconds in which a name server answers, and knows a machine that has just started.
+_RESOLVES = 15
 
 
 def ranks(launcher: str) -> tuple[int, int, int, int]:
@@ -58,8 +63,12 @@ def set_local_rank(launcher: str, argument: int = 0) -> None:
     os.environ.setdefault('LOCAL_RANK', os.environ.get(name, str(argument)))
 
 
-def _meeting_point(launcher: str, rank: int, world: int, local: int) -> None:
-    """Fill in the variables from which ``torch.distributed`` reads where the processes meet."""
+def _meeting_point(launcher: str, rank: int, world: int, local: int, local_world: int) -> None:
+    """Fill in the variables from which ``torch.distributed`` reads where the processes meet.
+
+    Raises:
+        ConfigError: this machine does not know where that is, for which PyTorch would wait half an hour in silence.
+    """
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(local))
     os.environ.setdefault('MASTER_PORT', os.environ.get('PORT', '29500'))
     if 'MASTER_ADDR' not in os.environ and launcher == 'slurm':
@@ -67,7 +76,44 @@ def _meeting_point(launcher: str, rank: int, world: int, local: int) -> None:
             ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True, text=True, check=True
         )
         os.environ['MASTER_ADDR'] = nodes.stdout.split()[0]
-    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    if 'MASTER_ADDR' not in os.environ and world > local_world:
+        raise ConfigError(
+            f'{world} processes were started on several machines and MASTER_ADDR does not say where they meet; set it '
+            'to the name of the first machine.'
+        )
+    check_master(os.environ.setdefault('MASTER_ADDR', '127.0.0.1'))
+
+
+def check_master(address: str) -> None:
+    """The machine where the processes are to meet is known here.
+
+    Raises:
+        ConfigError: its name does not resolve.
+    """
+    found: list[str] = []
+    end = time.monotonic() + _RESOLVES
+
+    def ask() -> None:
+        while True:
+            try:
+                socket.getaddrinfo(address, None)
+            except (OSError, UnicodeError) as error:
+                if time.monotonic() > end:
+                    return found.append(str(error))
+            else:
+                return found.append('')
+            time.sleep(0.5)
+
+    # A name server that does not answer keeps a process for minutes.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_RESOLVES + 5)
+    if found != ['']:
+        raise ConfigError(
+            f'the processes are to meet on {address!r}, a name that does not resolve on {socket.gethostname()} '
+            f'({found[0] if found else "the name server does not answer"}); set MASTER_ADDR to a name or an address '
+            'of the first machine that all machines know.'
+        )
 
 
 def _mmcv_syncbn_to_bn(cfg: Config) -> None:
@@ -93,11 +139,13 @@ def start_processes(cfg: Config) -> None:
     is) and the model wrapper gets no device.
 
     Raises:
-        ConfigError: more processes than GPUs, or SyncBN with several processes on CPU.
+        ConfigError: more processes than GPUs, SyncBN with several processes on CPU, or nowhere to meet.
     """
     rank, world, local, local_world = ranks(cfg.launcher)
     if cfg.launcher == 'none':
         _mmcv_syncbn_to_bn(cfg)
+    elif world > 1 or get_device() != 'cpu':
+        _meeting_point(cfg.launcher, rank, world, local, local_world)
     if torch.cuda.is_available():
         # Slurm can show each task only its own GPU; MMEngine would still ask for number `local`.
         if max(local_world, local + 1) > torch.cuda.device_count():
@@ -127,7 +175,6 @@ def start_processes(cfg: Config) -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // local_world)
         os.environ['OMP_NUM_THREADS'] = str(threads)
         torch.set_num_threads(threads)
-    _meeting_point(cfg.launcher, rank, world, local)
     cfg.env_cfg = cfg.get('env_cfg') or ConfigDict()
     # What else the config says of the group holds here as well; options of NCCL do not.
     timeout = (cfg.env_cfg.get('dist_cfg') or {}).get('timeout')

@@ -88,7 +88,7 @@ class Progress(tqdm):
         self.pause = 0.5 if sys.stderr.isatty() else 30
         self.due = time.monotonic() + self.pause
         total = sum(job.cost * job.iterations for job in jobs)
-        form = '{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left  {postfix}'
+        form = '{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left{postfix}'
         super().__init__(total=total, initial=self._done(), desc='training', bar_format=form)
 
     def _done(self) -> float:

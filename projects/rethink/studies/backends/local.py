@@ -43,7 +43,7 @@ class Local:
             if rest or len(set(gpus)) < len(gpus):
                 raise ConfigError(
                     f'the GPUs {",".join(gpus)} cannot be shared by {self.side_by_side} jobs at a time; name each '
-                    f'once and a multiple of {self.side_by_side} of them.'
+                    f'once, and a multiple of {self.side_by_side} of them.'
                 )
             self.slots = [','.join(gpus[start : start + each]) for start in range(0, len(gpus), each)]
             self.processes = each
