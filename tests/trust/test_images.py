@@ -13,7 +13,7 @@ import pytest
 from conftest import write_coco, write_detector
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
-from rethink.checks import preflight
+from rethink import checks
 from rethink.datasets import image_statistics, subsets
 from rethink.engine import launch
 from rethink.errors import ConfigError
@@ -124,11 +124,11 @@ def test_a_fifo_is_found_before_training(own):
     folder, cfg = own
     path = replaced(folder / 'images' / '001.png')
     with pytest.raises(ConfigError, match=rf'the image {path} of train_dataloader\.dataset is a FIFO'):
-        preflight.check(cfg)
+        checks.stop_on_errors(cfg)
     path.unlink()
     path = replaced(folder / 'annotations.json')
     with pytest.raises(ConfigError, match=rf'the annotation file {path} of train_dataloader\.dataset is a FIFO'):
-        preflight.check(cfg)
+        checks.stop_on_errors(cfg)
 
 
 @pytest.mark.parametrize('workers', [0, 1])

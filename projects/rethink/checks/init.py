@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
-from ...config_tree import type_name
+from ..config_tree import type_name
 from .facts import Backbone, Facts
 from .findings import Finding, rule
 
