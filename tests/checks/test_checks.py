@@ -15,10 +15,10 @@ SCRATCH = str(MMDET / 'scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco.py')
 
 def test_every_rule_has_a_test():
     """In the file of its subject; what ends a run is known there by its sentence, other rules by their name."""
-    for name, rule in checks.RULES.items():
-        subject = rule.find.__module__.rsplit('.', 1)[-1]
+    for name, (find, ends) in checks.RULES.items():
+        subject = find.__module__.rsplit('.', 1)[-1]
         text = (Path(__file__).parent / f'test_checks_{subject}.py').read_text()
-        assert 'fails(cfg' in text if rule.ends else f"'{name}'" in text
+        assert 'fails(cfg' in text if ends else f"'{name}'" in text
 
 
 @pytest.fixture

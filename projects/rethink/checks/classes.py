@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..config_tree import is_remote, type_name
+from ..config_tree import is_remote, items, type_name
 from ..errors import some_names
 from .datasets import Dataset
 from .facts import Facts
@@ -47,11 +47,10 @@ def _of_coco(one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
         yield Finding('error', one.path, what, fix=how_to_get(path))
         return
     if one.is_a(LVISV05Dataset):  # takes classes by their ids, whatever they are called
+        has = f'{len(categories)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes'
         if len(categories) != len(names):
-            what = (
-                f'{path} has {len(categories)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes.'
-            )
-            yield Finding('error', one.path, what, fix='name the annotations of the same version of LVIS')
+            fix = 'name the annotations of the same version of LVIS'
+            yield Finding('error', one.path, f'{path} has {has}.', fix=fix)
         return
     there = {category['name'] for category in categories}
     vanish, absent = there - set(names), set(names) - there
@@ -89,8 +88,7 @@ def _of_heads(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]
 
 def head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
     """The ``num_classes`` of the heads that predict the classes of the data set."""
-    items = model.items() if isinstance(model, dict) else enumerate(model) if isinstance(model, list | tuple) else ()
-    for key, value in items:
+    for key, value in items(model):
         # Masks of all classes may be one channel; semantic and panoptic heads count other things.
         agnostic = isinstance(value, dict) and value.get('class_agnostic')
         if key in ('bbox_head', 'mask_head') and not (key == 'mask_head' and agnostic):
@@ -98,7 +96,7 @@ def head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
                 place = f'{path}.{key}[{index}]' if isinstance(value, list | tuple) else f'{path}.{key}'
                 if isinstance(head, dict) and isinstance(head.get('num_classes'), int):
                     yield f'{place}.num_classes', head['num_classes']
-        if isinstance(value, dict | list | tuple) and key not in ('bbox_head', 'mask_head'):
+        if key not in ('bbox_head', 'mask_head'):
             yield from head_classes(value, f'{path}.{key}')
 
 

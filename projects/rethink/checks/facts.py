@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from ..config_tree import total_batch, type_name
+from ..config_tree import items, total_batch, type_name
 from .datasets import AnnotationFile, Dataset, unwrapped
 
 BATCH_NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'InPlaceABN')
@@ -86,17 +86,13 @@ class Facts:
         return self.cfg.get('load_from') or (self.cfg.get('resume') and 'the resumed checkpoint') or None
 
     def _backbones(self, tree, path: str, given: str | None) -> Iterator[Backbone]:
-        if isinstance(tree, list | tuple):
-            for index, inner in enumerate(tree):
-                yield from self._backbones(inner, f'{path}[{index}]', given)
-        if not isinstance(tree, dict):
-            return
-        given = _own_weights(tree) or given
-        if path.rsplit('.', 1)[-1] == 'backbone' and 'type' in tree:
-            yield self._backbone(tree, path, given)
-            return
-        for key, inner in tree.items():
-            yield from self._backbones(inner, f'{path}.{key}', given)
+        if isinstance(tree, dict):
+            given = _own_weights(tree) or given
+            if path.rsplit('.', 1)[-1] == 'backbone' and 'type' in tree:
+                yield self._backbone(tree, path, given)
+                return
+        for key, inner in items(tree):
+            yield from self._backbones(inner, f'{path}.{key}' if isinstance(key, str) else f'{path}[{key}]', given)
 
     def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
         kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
@@ -169,11 +165,9 @@ class Facts:
         """Their metrics, with their dotted names."""
         found = []
         for part in self.parts:
-            some = self.cfg.get(f'{part}_evaluator') or []
-            if isinstance(some, list | tuple):
-                found += [(f'{part}_evaluator[{index}]', one) for index, one in enumerate(some)]
-            else:
-                found.append((f'{part}_evaluator', some))
+            some = self.cfg.get(name := f'{part}_evaluator') or []
+            several = isinstance(some, list | tuple)
+            found += [(f'{name}[{index}]', one) for index, one in enumerate(some)] if several else [(name, some)]
         return [(name, one) for name, one in found if isinstance(one, dict)]
 
     # --- batch and length ---

@@ -53,22 +53,15 @@ def _of(one: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def _look(place: str, what: str, path: str) -> Finding | None:
-    whole = os.path.expanduser(path)
-    if what == 'checkpoint':  # whether that is one is looked at when it is read
-        there = os.path.exists(path)
-        fix = 'name one that is there'
-        return None if there else Finding('missing', place, f'the {what} {path} does not exist.', fix=fix)
+    of, fix = ('', 'name one that is there') if what == 'checkpoint' else (f' of {place}', how_to_get(path))
+    whole = path if what == 'checkpoint' else os.path.expanduser(path)
     if not os.path.exists(whole):
-        what = f'the {what} {path} of {place} does not exist.'
-        return Finding('missing', place, what, fix=how_to_get(path))
-    if not os.path.isdir(whole):
-        other = other_than_file(whole)
-        return other and Finding('error', place, f'the {what} {path} of {place} {other}.', fix=how_to_get(path))
-    odd = next(odd_images(whole), None) if what == 'folder' else None
-    if odd:
-        what = f'the image {odd} of {place} {other_than_file(odd)}.'
-        return Finding('error', place, what, fix='replace it, or take it away')
-    return None
+        return Finding('missing', place, f'the {what} {path}{of} does not exist.', fix=fix)
+    if os.path.isdir(whole):
+        path = whole = next(odd_images(whole), None) if what == 'folder' else None
+        what, fix = 'image', 'replace it, or take it away'
+    other = other_than_file(whole) if whole else None
+    return other and Finding('error', place, f'the {what} {path}{of} {other}.', fix=fix)
 
 
 def how_to_get(path) -> str:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from textwrap import fill
-from typing import NamedTuple
 
 LEVELS = ('error', 'missing', 'warning', 'note')
 
@@ -39,16 +38,9 @@ class Finding:
         head = fill(f'{self.level}: {self.what} [{self.rule}]', 110, subsequent_indent='  ')
         why = f'{self.why} ({self.source})' if self.source else self.why
         rows = (('where', self.where), ('why', why), ('fix', self.fix))
-        return '\n'.join(
-            [
-                head,
-                *(
-                    fill(text, 110, initial_indent=f'  {name + ":":7}', subsequent_indent=' ' * 9)
-                    for name, text in rows
-                    if text
-                ),
-            ]
-        )
+        indents = dict(subsequent_indent=' ' * 9)
+        rest = [fill(text, 110, initial_indent=f'  {name + ":":7}', **indents) for name, text in rows if text]
+        return '\n'.join([head, *rest])
 
     def sentence(self, more: str = '') -> str:
         """All of it as the one of a :class:`~rethink.errors.ConfigError`; ``more`` stands behind what is wrong."""
@@ -58,14 +50,8 @@ class Finding:
         return f'{self.what.rstrip(".")}{more}{why}; {place}{self.fix}{way_out}.'
 
 
-class Rule(NamedTuple):
-    """A function of :class:`~rethink.checks.facts.Facts` that yields findings, and whether its errors end a run."""
-
-    find: Callable[..., Iterable[Finding]]
-    ends: bool
-
-
-RULES: dict[str, Rule] = {}
+# Name → the function that finds, and whether its errors end a run.
+RULES: dict[str, tuple[Callable[..., Iterable[Finding]], bool]] = {}
 
 
 def rule(name: str, ends: bool = False):
@@ -77,7 +63,7 @@ def rule(name: str, ends: bool = False):
     """
 
     def register(function):
-        RULES[name] = Rule(function, ends)
+        RULES[name] = function, ends
         return function
 
     return register
@@ -102,10 +88,8 @@ def text(findings: list[Finding]) -> str:
 def count(findings: list[Finding]) -> str:
     """Such as ``'1 error, 2 warnings'``."""
     numbers = [(level, sum(one.level == level for one in findings)) for level in LEVELS]
-    plural = {'missing': 'missing'}
-    return ', '.join(f'{n} {plural.get(level, f"{level}s") if n > 1 else level}' for level, n in numbers if n) or (
-        'nothing found'
-    )
+    parts = [f'{n} {level}{"s" * (n > 1 and level != "missing")}' for level, n in numbers if n]
+    return ', '.join(parts) or 'nothing found'
 
 
 def as_json(found: dict[str, list[Finding]]) -> str:

@@ -38,14 +38,10 @@ def shared_images(facts: Facts) -> Iterator[Finding]:
             if not shared and not (same and _folder(train) == _folder(val)):
                 continue
             number = f'{len(shared):,} images' if shared else 'the same annotation file'
-            yield Finding(
-                'warning',
-                val.path,
-                f'validation and training share {number} ({val.annotations}).',
-                'the accuracy that is reported is one on images that were trained on.',
-                "MMDetection's split of COCO: train2017 and val2017",
-                f'another ann_file in {val.path}',
-            )
+            what = f'validation and training share {number} ({val.annotations}).'
+            why = 'the accuracy that is reported is one on images that were trained on.'
+            source, fix = "MMDetection's split of COCO: train2017 and val2017", f'another ann_file in {val.path}'
+            yield Finding('warning', val.path, what, why, source, fix)
 
 
 def _folder(one: Dataset) -> str:

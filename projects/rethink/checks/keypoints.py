@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ..config_tree import is_remote, type_name
+from ..config_tree import type_name
 from .datasets import AnnotationFile
 from .facts import Facts
 from .findings import Finding, rule
@@ -26,10 +26,9 @@ def keypoints(facts: Facts) -> Iterator[Finding]:
             yield from found
     for place, evaluator in facts.evaluators:
         path = evaluator.get('ann_file')
-        asked = type_name(evaluator.get('type')) == 'CocoKeypointMetric' and 'keypoints' in evaluator.get(
-            'metric', 'keypoints'
-        )
-        if asked and path and path not in said and not is_remote(path) and os.path.isfile(path):
+        of_keypoints = type_name(evaluator.get('type')) == 'CocoKeypointMetric'
+        asked = of_keypoints and 'keypoints' in evaluator.get('metric', 'keypoints')
+        if asked and path and path not in said and os.path.isfile(path):
             yield from _look(place, facts.file(path), None, {})
 
 

@@ -15,23 +15,15 @@ def masks(facts: Facts) -> Iterator[Finding]:
     for one in facts.datasets['train']:
         loads = [step for step in _steps(facts, one) if type_name(step.get('type')) == 'LoadAnnotations']
         if loads and not any(step.get('with_mask') for step in loads):
-            yield Finding(
-                'error',
-                f'{one.path}.pipeline',
-                'model.roi_head has a mask_head, and the pipeline loads no masks.',
-                'training ends at its first step.',
-                'MMDetection, LoadAnnotations',
-                "dict(type='LoadAnnotations', with_bbox=True, with_mask=True)",
-            )
+            what = 'model.roi_head has a mask_head, and the pipeline loads no masks.'
+            why, source = 'training ends at its first step.', 'MMDetection, LoadAnnotations'
+            fix = "dict(type='LoadAnnotations', with_bbox=True, with_mask=True)"
+            yield Finding('error', f'{one.path}.pipeline', what, why, source, fix)
         elif one.file and one.annotations.endswith('.json') and not one.file.has('segmentation'):
-            yield Finding(
-                'error',
-                one.path,
-                f'model.roi_head has a mask_head, and {one.annotations} has no segmentation.',
-                'there is nothing to train it with.',
-                "COCO's format of annotations",
-                'a file with masks, or a detector without mask_head (Faster R-CNN)',
-            )
+            what = f'model.roi_head has a mask_head, and {one.annotations} has no segmentation.'
+            why, source = 'there is nothing to train it with.', "COCO's format of annotations"
+            fix = 'a file with masks, or a detector without mask_head (Faster R-CNN)'
+            yield Finding('error', one.path, what, why, source, fix)
 
 
 def _steps(facts: Facts, one: Dataset) -> list[dict]:

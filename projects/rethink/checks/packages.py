@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 
-from ..config_tree import type_name
+from ..config_tree import items, type_name
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -31,15 +31,11 @@ def packages(facts: Facts) -> Iterator[Finding]:
 
 
 def _types(tree, path: str) -> Iterator[tuple[str, str]]:
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if _is_list(tree) else ():
+    for key, value in items(tree):
         # `of` is the type in what wraps another module, such as FrozenBackbone.
         if key in ('type', 'of'):
             yield f'{path}.{key}', type_name(value)
         yield from _types(value, f'{path}.{key}')
-
-
-def _is_list(tree) -> bool:
-    return isinstance(tree, list | tuple)
 
 
 @rule('registered', ends=True)

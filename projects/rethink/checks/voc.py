@@ -19,9 +19,7 @@ def voc(facts: Facts) -> Iterator[Finding]:
 
     for one in facts.used:
         if one.is_a(XMLDataset) and one.local and one.file:
-            found = _look(one)
-            if found:
-                level, what, fix = found
+            for level, what, fix in filter(None, [_look(one)]):
                 yield Finding(level, one.path, what, fix=fix)
 
 

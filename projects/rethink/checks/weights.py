@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 from torch import nn
 
-from ..config_tree import is_remote, type_name
+from ..config_tree import is_remote, items, type_name
 from ..errors import ConfigError, say, some_names
 from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes
 from ..trust.soundness import check_tensors
@@ -21,11 +21,10 @@ from .resumable import check_content
 def remote_checkpoints(cfg) -> list[str]:
     """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
     found = []
-    for key, value in cfg.items() if isinstance(cfg, dict | Config) else enumerate(cfg):
+    for key, value in items(cfg):
         if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and is_remote(value):
             found.append(value)
-        elif isinstance(value, dict | list | tuple):
-            found += remote_checkpoints(value)
+        found += remote_checkpoints(value)
     return sorted(set(found))
 
 
