@@ -17,7 +17,7 @@ from pathlib import Path
 
 import rethink
 from mmengine.config import Config
-from rethink.checks import checker
+from rethink import checks
 from rethink.configs import diff as config_diff
 from rethink.configs import provenance as config_provenance
 from rethink.configs import report as config_report
@@ -62,7 +62,7 @@ def trace(paths: list[str]) -> None:
 
 def check(paths: list[str]) -> None:
     for path in paths:
-        checker.text(checker.check(launch.read_config(path), gpus=8))
+        checks.text(checks.check(launch.read_config(path), gpus=8))
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ import argparse
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import trust
-from rethink.checks import preflight, schema
+from rethink import checks, trust
+from rethink.checks import schema
 from rethink.checks.weights import check_weights
 from rethink.configs.overrides import Overrides
 from rethink.engine import launch
@@ -47,7 +47,7 @@ def main() -> None:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         schema.check(cfg, 'test')
         cfg.load_from = args.checkpoint
-        preflight.check(cfg, 'test')
+        checks.stop_on_errors(cfg, 'test')
         if args.show or args.show_dir:
             trigger_visualization_hook(cfg, args)
         if args.tta:

@@ -5,8 +5,8 @@ import contextlib
 
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import trust
-from rethink.checks import checker, preflight, schema
+from rethink import checks, trust
+from rethink.checks import schema
 from rethink.checks.weights import check_weights
 from rethink.configs.overrides import Overrides
 from rethink.engine import launch, scaling, schedules, switch
@@ -66,15 +66,15 @@ def main() -> None:
             launch.use_auto_scale_lr(cfg)
         if args.amp:
             launch.use_amp(cfg)
-        if not args.no_check:
-            checker.stop_on_errors(cfg, launch.ranks(args.launcher)[1])
+        checks.stop_on_errors(cfg, 'train', launch.ranks(args.launcher)[1], worthless=not args.no_check)
         if launch.ranks(args.launcher)[0] == 0:
             held.enter_context(exclusively(cfg.work_dir))
         launch.use_resume(cfg, args.resume)
         # One training, or, with switch_from, one after the other.
         for context.cfg in switch.phases(cfg, args.resume):
             scaling.check_resume(context.cfg)
-            preflight.check(context.cfg, 'train')
+            if context.cfg is not cfg:
+                checks.stop_on_errors(context.cfg)
             launch.start_processes(context.cfg)
             runner = launch.build_runner(context.cfg)
             check_weights(context.cfg, runner.model)

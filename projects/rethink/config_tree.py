@@ -1,17 +1,24 @@
 """What a nested config says of its parts: their types, its batch, whether a file is here, and how two differ."""
 
 import json
+from collections.abc import Iterable
 
 from mmengine.config import Config
 
 from .errors import ConfigError
 
 
+def items(tree) -> Iterable[tuple]:
+    """Keys and values of a dict or a list in a nested config; nothing of anything else."""
+    return (
+        tree.items() if isinstance(tree, dict | Config) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    )
+
+
 def find_types(tree, names: set[str], path: str = 'model') -> list[str]:
     """The dotted names of all ``type`` entries in a nested config whose value, without its scope, is in ``names``."""
     found = []
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
-    for key, value in items:
+    for key, value in items(tree):
         if key == 'type' and type_name(value) in names:
             found.append(path)
         found += find_types(value, names, f'{path}.{key}')

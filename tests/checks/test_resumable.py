@@ -12,7 +12,7 @@ import torch
 from conftest import write_detector
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from rethink.checks import resumable
+from rethink.checks import optimizer_state, resumable
 from rethink.checks.weights import check_weights
 from rethink.engine import launch
 from rethink.errors import ConfigError
@@ -292,7 +292,7 @@ def test_a_loss_scaler(good, tmp_path, capsys):
     built = runner(tmp_path)
     wrapper = built.build_optim_wrapper(built.optim_wrapper)
     state = good()['optimizer']
-    check = resumable._check_optimizer
+    check = optimizer_state.check_optimizer
     with pytest.raises(ConfigError, match='has no loss_scaler: it was trained without AMP'):
         check(Scaled(wrapper), state, 4, 'x')
     scaler = Scaled(wrapper).loss_scaler.state_dict()

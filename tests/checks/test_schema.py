@@ -7,8 +7,9 @@ import traceback
 import pytest
 from conftest import ROOT, write_detector
 from mmengine.config import Config
+from rethink import checks
 from rethink.analysis import published
-from rethink.checks import checker, preflight, schema
+from rethink.checks import schema
 from rethink.configs import comparisons
 from rethink.configs.overrides import parse_options
 from rethink.engine import launch, schedules
@@ -76,7 +77,7 @@ def test_check_config_names_an_annotation_file_that_is_none(tmp_path, data, cont
     broken.write_bytes(content)
     cfg = launch.load_config(str(write_detector(tmp_path / 'tiny.py', data)))
     cfg.train_dataloader.dataset.ann_file = str(broken)
-    (found,) = [one for one in checker.check(cfg) if one.rule == 'classes']
+    (found,) = [one for one in checks.check(cfg) if one.rule == 'classes']
     assert f'{broken} of train_dataloader.dataset has no list of categories' in found.what and found.fix
 
 
@@ -126,8 +127,8 @@ def dotted(tree, path=()):
 def test_any_value_anywhere_is_a_sentence_or_left_to_its_class(tree, file, monkeypatch):
     """Each entry of a config in turn, through what train.py, test.py and the checker do before they build."""
     steps = dict(
-        train=(lambda cfg: checker.check(cfg, 1), schedules.check_length, lambda cfg: preflight.check(cfg, 'train')),
-        test=(lambda cfg: preflight.check(cfg, 'test'),),
+        train=(schedules.check_length, lambda cfg: checks.stop_on_errors(cfg, 'train', 1, worthless=True)),
+        test=(lambda cfg: checks.stop_on_errors(cfg, 'test'),),
     )
     read = Config.fromfile(file)
     monkeypatch.setattr(schedules, 'Config', type('Read', (), dict(fromfile=staticmethod(lambda _: read))))
@@ -140,12 +141,12 @@ def test_any_value_anywhere_is_a_sentence_or_left_to_its_class(tree, file, monke
             if isinstance(owner, tuple):
                 continue
             owner[path[-1]] = copy.deepcopy(value)
-            for stage, checks in steps.items():
+            for stage, looks in steps.items():
                 cfg = Config(copy.deepcopy(changed), filename=str(file))
                 try:
                     schema.check(cfg, stage)
-                    for check in checks:
-                        check(cfg)
+                    for look in looks:
+                        look(cfg)
                 except ConfigError as error:
                     assert '\n' not in str(error)
                 except Exception as error:

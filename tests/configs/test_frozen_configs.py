@@ -19,7 +19,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from rethink.checks import preflight
+from rethink import checks
 from rethink.errors import ConfigError
 from test_rethink_configs import leaves, shortened, without
 from torch import nn
@@ -475,13 +475,13 @@ def test_weights_of_mmpretrain_give_all_of_efficientnet(tmp_path):
 def test_without_timm_one_sentence_says_so(name, monkeypatch):
     hide(monkeypatch, 'timm')
     with pytest.raises(ConfigError, match='TIMMBackbone, which needs the package timm, and that is not installed'):
-        preflight.check(load(name))
+        checks.stop_on_errors(load(name))
 
 
 def test_without_lvis_one_sentence_says_so(monkeypatch):
     hide(monkeypatch, 'lvis')
     with pytest.raises(ConfigError, match='LVISV1Dataset, which needs the package lvis, and that is not installed'):
-        preflight.check(load('freeze_effb7_nasfpn_mask_lvis_copypaste_600e'))
+        checks.stop_on_errors(load('freeze_effb7_nasfpn_mask_lvis_copypaste_600e'))
 
 
 def hide(monkeypatch, package):
@@ -547,7 +547,7 @@ def test_lvis_is_read_jittered_and_pasted(tmp_path):
     register_all_modules()
     write_lvis(tmp_path)
     cfg = lvis_config(tmp_path)
-    preflight.check(cfg)
+    checks.stop_on_errors(cfg)
     np.random.seed(0)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     assert len(dataset) == 4
@@ -567,7 +567,7 @@ def test_annotations_of_another_version_of_lvis_are_refused(tmp_path):
     pytest.importorskip('lvis')
     write_lvis(tmp_path, classes=1230)
     with pytest.raises(ConfigError, match='has 1230 categories and .*LVISV1Dataset, 1203 classes'):
-        preflight.check(lvis_config(tmp_path))
+        checks.stop_on_errors(lvis_config(tmp_path))
 
 
 def test_large_scale_jitter_gives_images_of_one_size(data):

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from official_layouts import CONFIGS, NAMES
-from rethink.checks.preflight import check
+from rethink.checks import stop_on_errors
 from rethink.datasets import splits
 from rethink.errors import ConfigError
 
@@ -114,7 +114,7 @@ def test_a_training_without_splits_is_refused_with_the_command_that_writes_them(
     with pytest.raises(
         ConfigError, match=r'data/chexpert/splits/train\.json of train_dataloader\.dataset .*make_splits'
     ):
-        check(Config.fromfile(config))
+        stop_on_errors(Config.fromfile(config))
 
 
 def test_what_the_preprocessor_makes_of_a_picture_with_these_statistics_has_mean_0_and_deviation_1(tmp_path):

@@ -15,8 +15,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw
+from rethink import checks
 from rethink.analysis.logs import read_run
-from rethink.checks import preflight
+from rethink.checks.classes import head_classes
+from rethink.checks.weights import check_weights
 from rethink.datasets import bdd
 from rethink.datasets.shapes import CLASSES, DetectionSpec, write_detection
 from rethink.datasets.shapes_voc import write_voc
@@ -88,7 +90,7 @@ def test_settings(name):
 
     assert (cfg.test_dataloader, cfg.test_evaluator) == (cfg.val_dataloader, cfg.val_evaluator)
     classes = {VOC: 20, BDD: 10}.get(name, 80)
-    assert [number for _, number in preflight._head_classes(model)] == [classes] * (2 if 'mask' in name else 1)
+    assert [number for _, number in head_classes(model)] == [classes] * (2 if 'mask' in name else 1)
 
 
 def pipelines(cfg: Config) -> list:
@@ -260,7 +262,8 @@ def test_it_trains_estimates_its_statistics_and_produces_its_metrics(name, base,
     cfg.default_hooks.checkpoint.save_last = False
     cfg.work_dir, cfg.experiment_name, cfg.launcher = str(tmp_path / name), name, 'none'
     cfg.visualizer.name = name
-    preflight.check(cfg, 'train', model=True)
+    checks.stop_on_errors(cfg)
+    check_weights(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
 

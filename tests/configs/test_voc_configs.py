@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from rethink.analysis.logs import read_run
 from rethink.analysis.published import Row
-from rethink.checks.preflight import check
+from rethink.checks import stop_on_errors
 from rethink.datasets.shapes import CLASSES, DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
 from rethink.engine import launch
@@ -160,7 +160,7 @@ def test_the_real_model_trains_and_is_evaluated_by_vocs_map(devkit, tmp_path):
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.save_last = False  # half a gigabyte
-    check(cfg, 'train')
+    stop_on_errors(cfg)
     Runner.from_cfg(cfg).train()
 
     log = read_run(tmp_path / 'voc-run')

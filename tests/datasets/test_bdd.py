@@ -9,7 +9,7 @@ from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
-from rethink.checks import preflight
+from rethink import checks
 from rethink.datasets import bdd
 from rethink.errors import ConfigError
 
@@ -211,4 +211,4 @@ def test_the_config_reads_what_is_written(root, content, tmp_path):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.data_root = f'{root}/'
     cfg.val_evaluator.ann_file = cfg.val_evaluator.ann_file.replace(folder, f'{root}/')
-    preflight.check(cfg, 'train')
+    checks.stop_on_errors(cfg)

@@ -19,7 +19,6 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from rethink.analysis.logs import read_run
-from rethink.checks import preflight
 from rethink.engine import scaling, switch
 from rethink.errors import ConfigError
 
@@ -229,7 +228,6 @@ def test_the_first_phase_resumes_in_two_processes(shapes, killed, tmp_path):
 )
 def test_another_model_or_another_iteration_is_one_sentence(wrong, message, killed, shapes, tmp_path, monkeypatch):
     cfg = config(tmp_path, **(dict(checkpoint=str(killed / 'before_switch/iter_4.pth'), iteration=4) | wrong))
-    monkeypatch.setattr(preflight, 'check', lambda *_: None)
     if 'backbone' in wrong.get('model', {}):
         cfg.model.backbone.depth = 34
     with pytest.raises(ConfigError, match=message):
@@ -238,7 +236,6 @@ def test_another_model_or_another_iteration_is_one_sentence(wrong, message, kill
 
 
 def test_a_checkpoint_without_optimiser_is_one_sentence(killed, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, 'check', lambda *_: None)
     content = load(killed / 'before_switch/iter_4.pth')
     del content['optimizer']
     torch.save(content, tmp_path / 'bare.pth')
@@ -247,7 +244,6 @@ def test_a_checkpoint_without_optimiser_is_one_sentence(killed, tmp_path, monkey
 
 
 def test_what_is_no_checkpoint_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight, 'check', lambda *_: None)
     (tmp_path / 'half.pth').write_bytes(b'PK\x03\x04 and no more')
     torch.save(dict(state_dict={}, meta=dict(iter=4), other=Path), tmp_path / 'code.pth')
     for name, message in (

@@ -10,7 +10,7 @@ import sys
 import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 import torch
 from mmdet.utils import register_all_modules
-from rethink.checks import preflight
+from rethink import checks
 from rethink.checks.weights import check_weights
 from rethink.engine import launch
 
@@ -20,7 +20,7 @@ register_all_modules(init_default_scope=False)
 def train(config: str, work_dir: str) -> None:
     cfg = launch.load_config(config, work_dir=work_dir, launcher='pytorch')
     launch.use_amp(cfg)
-    preflight.check(cfg)
+    checks.stop_on_errors(cfg)
     launch.start_processes(cfg)
     runner = launch.build_runner(cfg)
     check_weights(cfg, runner.model)

@@ -9,8 +9,9 @@ from conftest import ROOT
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.utils import register_all_modules
 from PIL import Image
+from rethink import checks
 from rethink.analysis.logs import read_run
-from rethink.checks import preflight
+from rethink.checks.weights import check_weights
 from rethink.engine import launch
 from rethink.errors import ConfigError
 
@@ -188,7 +189,8 @@ def test_wrong_input_is_found_before_training(tiny, tmp_path, monkeypatch):
         cfg = launch.load_config(str(tiny(LINEAR, 'wrong', scenes=scenes)))
         change(cfg)
         with pytest.raises(ConfigError, match=sentence) as error:
-            preflight.check(cfg, 'train', model=True)
+            checks.stop_on_errors(cfg)
+            check_weights(cfg)
         assert '\n' not in str(error.value)
 
     write_random(tmp_path / 'random.pth', tiny(LINEAR, 'right'))

@@ -13,11 +13,12 @@ import pytest
 from conftest import write_coco, write_detector
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
-from rethink.checks import preflight
+from rethink import checks
 from rethink.datasets import image_statistics, subsets
 from rethink.engine import launch
 from rethink.errors import ConfigError
-from rethink.trust.images import check_images, size_of, too_large
+from rethink.trust.images import odd_images, size_of, too_large
+from rethink.trust.soundness import other_than_file
 
 
 def bomb(path, size=60_000):
@@ -94,16 +95,15 @@ def test_a_listing_finds_what_is_no_file(tmp_path):
     (tmp_path / 'a' / 'link.jpg').symlink_to(tmp_path / 'real.jpg')
     (tmp_path / 'folder.jpg').mkdir()
     os.mkfifo(tmp_path / 'pipe')  # nobody takes it for an image
-    check_images(tmp_path, 'x')
+    assert not list(odd_images(tmp_path))
     for path in (tmp_path / 'pipe.JPG', tmp_path / 'a' / 'pipe.png'):
         os.mkfifo(path)
-        with pytest.raises(ConfigError, match=rf'the image {path} of x is a FIFO and not a file; replace it'):
-            check_images(tmp_path, 'x')
+        assert list(odd_images(tmp_path)) == [str(path)] and other_than_file(path) == 'is a FIFO and not a file'
         path.unlink()
     for target, words in (('/dev/zero', 'is a device'), (tmp_path / 'gone', 'is a symbolic link to a file that')):
         (tmp_path / 'link.png').symlink_to(target)
-        with pytest.raises(ConfigError, match=words):
-            check_images(tmp_path, 'x')
+        (odd,) = odd_images(tmp_path)
+        assert words in other_than_file(odd)
         (tmp_path / 'link.png').unlink()
 
 
@@ -123,12 +123,14 @@ def replaced(path):
 def test_a_fifo_is_found_before_training(own):
     folder, cfg = own
     path = replaced(folder / 'images' / '001.png')
-    with pytest.raises(ConfigError, match=rf'the image {path} of train_dataloader\.dataset is a FIFO'):
-        preflight.check(cfg)
+    with pytest.raises(
+        ConfigError, match=rf'the image {path} of train_dataloader\.dataset is a FIFO and not a file; replace'
+    ):
+        checks.stop_on_errors(cfg)
     path.unlink()
     path = replaced(folder / 'annotations.json')
     with pytest.raises(ConfigError, match=rf'the annotation file {path} of train_dataloader\.dataset is a FIFO'):
-        preflight.check(cfg)
+        checks.stop_on_errors(cfg)
 
 
 @pytest.mark.parametrize('workers', [0, 1])

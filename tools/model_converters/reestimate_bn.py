@@ -8,8 +8,7 @@ Weights stay as they are. The images are augmented as in training, in one view, 
 import argparse
 from pathlib import Path
 
-from rethink import trust
-from rethink.checks import preflight
+from rethink import checks, trust
 from rethink.configs.overrides import Overrides
 from rethink.engine import launch
 from rethink.studies.chains.base import BN_IMAGES, reestimate_base
@@ -28,7 +27,7 @@ def main():
         work_dir = str(Path(args.out).resolve().parent)
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, work_dir)
         cfg.custom_hooks = []
-        preflight.check(cfg, 'train')
+        checks.stop_on_errors(cfg)
         launch.start_processes(cfg)
         number = reestimate_base(cfg, args.checkpoint, args.out, args.num_images)
         print(f'{args.out}: statistics of BN on {number} images.')

@@ -9,6 +9,7 @@ from numbers import Real
 
 from mmengine.config import Config
 
+from ..config_tree import items
 from ..errors import ConfigError
 
 
@@ -65,94 +66,66 @@ SCHEDULES = (
     ),
 )
 
+HOOKS = (
+    "a dict of dicts with a 'type'",
+    lambda value: isinstance(value, dict) and all(map(_or_none(BUILT)[1], value.values())),
+)
+
 
 def _or_none(kind: tuple[str, Callable]) -> tuple[str, Callable]:
     return f'{kind[0]}, or None', lambda value: value is None or kind[1](value)
 
 
-_LOADER = {
-    '': DICT,
-    'dataset': BUILT,
-    'batch_size': COUNT,
-    'num_workers': FROM_ZERO,
-    'persistent_workers': FLAG,
-    'pin_memory': FLAG,
-    'drop_last': FLAG,
-    'sampler': _or_none(BUILT),
-    'batch_sampler': _or_none(BUILT),
-    'collate_fn': _or_none(BUILT),
-}
-_DATASET = {
-    'data_root': _or_none(TEXT),
-    'ann_file': _or_none(PATHS),
-    'data_prefix': _or_none(PREFIX),
-    'metainfo': _or_none(DICT),
-    'metainfo.classes': _or_none(TEXTS),
-    'backend_args': _or_none(DICT),
-    'filter_cfg': _or_none(DICT),
-    'pipeline': DICTS,
-    'datasets': DICTS,
-    'dataset': BUILT,
-    'test_mode': FLAG,
-    'times': COUNT,
-}
-# Dotted name → what it takes. Entries that a config does not have are not looked at.
-_ENTRIES = {
-    'model': BUILT,
-    'model.data_preprocessor': _or_none(BUILT_OR_DICT),
-    'model.backbone': _or_none(BUILT_OR_DICT),
-    'model.backbone.num_stages': COUNT,
-    'train_cfg': _or_none(DICT),
-    'train_cfg.max_iters': LENGTH,
-    'train_cfg.max_epochs': LENGTH,
-    'train_cfg.val_interval': LENGTH,
-    'train_cfg.val_begin': INDEX,
-    'train_cfg.by_epoch': FLAG,
-    'val_cfg': _or_none(DICT),
-    'test_cfg': _or_none(DICT),
-    'optim_wrapper': _or_none(DICT),
-    'optim_wrapper.optimizer': BUILT,
-    'optim_wrapper.optimizer.lr': NUMBER,
-    'optim_wrapper.accumulative_counts': COUNT,
-    'optim_wrapper.clip_grad': _or_none(DICT),
-    'optim_wrapper.paramwise_cfg': _or_none(DICT),
-    'param_scheduler': _or_none(SCHEDULES),
-    'val_evaluator': _or_none(SEVERAL),
-    'test_evaluator': _or_none(SEVERAL),
-    'default_hooks': _or_none(
-        (
-            "a dict of dicts with a 'type'",
-            lambda value: isinstance(value, dict) and all(map(_or_none(BUILT)[1], value.values())),
-        )
+def _named(*groups: tuple) -> dict[str, tuple[str, Callable]]:
+    """Dotted name → what it takes, of pairs of what some take and their names."""
+    return {name: kind for kind, names in groups for name in names.split()}
+
+
+_LOADER = {'': DICT} | _named(
+    (BUILT, 'dataset'),
+    (COUNT, 'batch_size'),
+    (FROM_ZERO, 'num_workers'),
+    (FLAG, 'persistent_workers pin_memory drop_last'),
+    (_or_none(BUILT), 'sampler batch_sampler collate_fn'),
+)
+_DATASET = _named(
+    (_or_none(TEXT), 'data_root'),
+    (_or_none(PATHS), 'ann_file'),
+    (_or_none(PREFIX), 'data_prefix'),
+    (_or_none(DICT), 'metainfo backend_args filter_cfg'),
+    (_or_none(TEXTS), 'metainfo.classes'),
+    (DICTS, 'pipeline datasets'),
+    (BUILT, 'dataset'),
+    (FLAG, 'test_mode'),
+    (COUNT, 'times'),
+)
+# Of entries within others the outer stand first. Those that a config does not have are not looked at.
+_ENTRIES = _named(
+    (BUILT, 'model'),
+    (_or_none(BUILT_OR_DICT), 'model.data_preprocessor model.backbone'),
+    (COUNT, 'model.backbone.num_stages'),
+    (
+        _or_none(DICT),
+        'train_cfg val_cfg test_cfg optim_wrapper auto_scale_lr log_processor custom_imports switch_from',
     ),
-    'custom_hooks': _or_none(DICTS),
-    'custom_imports': _or_none(DICT),
-    'auto_scale_lr': _or_none(DICT),
-    'auto_scale_lr.base_batch_size': COUNT,
-    'auto_scale_lr.enable': FLAG,
-    'env_cfg': DICT,
-    'env_cfg.mp_cfg': DICT,
-    'env_cfg.dist_cfg': DICT,
-    'env_cfg.cudnn_benchmark': FLAG,
-    'log_processor': _or_none(DICT),
-    'visualizer': _or_none(BUILT),
-    'vis_backends': _or_none(DICTS),
-    'randomness': DICT,
-    'randomness.seed': _or_none(INDEX),
-    'randomness.deterministic': FLAG,
-    'load_from': _or_none(TEXT),
-    'resume': FLAG,
-    'default_scope': _or_none(TEXT),
-    'work_dir': _or_none(TEXT),
-    'experiment_name': _or_none(TEXT),
-    'log_level': ('a text or a number', lambda value: isinstance(value, str | int) and not isinstance(value, bool)),
-    'model_wrapper_cfg': _or_none(DICT),
-    'find_unused_parameters': FLAG,
-    'sync_bn': _or_none(TEXT),
-    'tta_model': _or_none(BUILT),
-    'tta_pipeline': _or_none(DICTS),
-    'switch_from': _or_none(DICT),
-}
+    (_or_none(DICT), 'model_wrapper_cfg optim_wrapper.clip_grad optim_wrapper.paramwise_cfg'),
+    (DICT, 'env_cfg env_cfg.mp_cfg env_cfg.dist_cfg randomness'),
+    (LENGTH, 'train_cfg.max_iters train_cfg.max_epochs train_cfg.val_interval'),
+    (INDEX, 'train_cfg.val_begin'),
+    (BUILT, 'optim_wrapper.optimizer'),
+    (NUMBER, 'optim_wrapper.optimizer.lr'),
+    (COUNT, 'optim_wrapper.accumulative_counts auto_scale_lr.base_batch_size'),
+    (_or_none(SCHEDULES), 'param_scheduler'),
+    (_or_none(SEVERAL), 'val_evaluator test_evaluator'),
+    (_or_none(HOOKS), 'default_hooks'),
+    (_or_none(DICTS), 'custom_hooks vis_backends tta_pipeline'),
+    (_or_none(BUILT), 'visualizer tta_model'),
+    (FLAG, 'train_cfg.by_epoch auto_scale_lr.enable env_cfg.cudnn_benchmark randomness.deterministic resume'),
+    (FLAG, 'find_unused_parameters'),
+    (_or_none(INDEX), 'randomness.seed'),
+    (_or_none(TEXT), 'load_from default_scope work_dir experiment_name sync_bn'),
+    (('a text or a number', lambda value: TEXT[1](value) or INDEX[1](value)), 'log_level'),
+)
 # Within a scheduler or a hook: counted in iterations or epochs.
 _SCHEDULE = {
     'by_epoch': FLAG,
@@ -201,34 +174,31 @@ def _checked(cfg: Config) -> Iterator[tuple]:
         loader = cfg.get(name)
         if loader is None or _is_built(loader):
             continue
-        yield from _entries(
-            {name: loader}, '', {f'{name}{"." * bool(key)}{key}': kind for key, kind in _LOADER.items()}
-        )
+        yield from _entries(loader, name, _LOADER)
         if isinstance(loader, dict) and 'dataset' not in loader:
             yield f'{name}.dataset', None, BUILT
         yield from _dataset(loader.get('dataset') if isinstance(loader, dict) else None, f'{name}.dataset')
     schedules = cfg.get('param_scheduler') or []
     for index, one in enumerate([schedules] if isinstance(schedules, dict) else schedules):
         place = 'param_scheduler' if isinstance(schedules, dict) else f'param_scheduler.{index}'
-        yield from _entries({place: one}, place, _SCHEDULE)
+        yield from _entries(one, place, _SCHEDULE)
     for key, one in (cfg.get('default_hooks') or {}).items():
-        yield from _entries({f'default_hooks.{key}': one}, f'default_hooks.{key}', _HOOK)
+        yield from _entries(one, f'default_hooks.{key}', _HOOK)
     for name in ('val_evaluator', 'test_evaluator'):
         found = cfg.get(name)
         for index, one in enumerate(found if isinstance(found, list | tuple) else [found]):
             place = f'{name}.{index}' if isinstance(found, list | tuple) else name
-            yield from _entries({place: one}, place, {'ann_file': _or_none(TEXT)})
+            yield from _entries(one, place, {'ann_file': _or_none(TEXT)})
     yield from _types(cfg, '')
 
 
 def _entries(tree, prefix: str, kinds: dict) -> Iterator[tuple]:
     for name, kind in kinds.items():
-        value, dotted = tree, f'{prefix}.{name}' if prefix else name
-        keys = [prefix, *name.split('.')] if prefix else name.split('.')
-        for key in keys:
+        value = tree
+        for key in name.split('.') if name else ():
             value = value.get(key, _ABSENT) if isinstance(value, dict | Config) else _ABSENT
         if value is not _ABSENT:
-            yield dotted, value, kind
+            yield '.'.join(filter(None, (prefix, name))), value, kind
 
 
 _ABSENT = object()
@@ -237,7 +207,7 @@ _ABSENT = object()
 def _dataset(dataset, name: str) -> Iterator[tuple]:
     if not isinstance(dataset, dict):
         return
-    yield from _entries({name: dataset}, name, _DATASET)
+    yield from _entries(dataset, name, _DATASET)
     yield from _dataset(dataset.get('dataset'), f'{name}.dataset')
     inner = dataset.get('datasets')
     for index, one in enumerate(inner if isinstance(inner, list | tuple) else ()):
@@ -246,11 +216,11 @@ def _dataset(dataset, name: str) -> Iterator[tuple]:
 
 def _types(tree, path: str) -> Iterator[tuple]:
     """Every ``type`` of the parts that are built."""
-    for key, value in tree.items() if isinstance(tree, dict | Config) else enumerate(tree):
+    for key, value in items(tree):
         place = f'{path}.{key}' if path else str(key)
         if key == 'type' and path:
             yield place, value, _TYPE
-        elif isinstance(value, dict | list | tuple):
+        else:
             yield from _types(value, place)
 
 

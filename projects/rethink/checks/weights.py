@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 from mmengine.model import BaseModule
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, MODELS, init_default_scope
 from torch import nn
 
-from ..config_tree import is_remote, type_name
+from ..config_tree import is_remote, items, type_name
 from ..errors import ConfigError, say, some_names
 from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes
 from ..trust.soundness import check_tensors
@@ -21,11 +21,10 @@ from .resumable import check_content
 def remote_checkpoints(cfg) -> list[str]:
     """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
     found = []
-    for key, value in cfg.items() if isinstance(cfg, dict | Config) else enumerate(cfg):
+    for key, value in items(cfg):
         if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and is_remote(value):
             found.append(value)
-        elif isinstance(value, dict | list | tuple):
-            found += remote_checkpoints(value)
+        found += remote_checkpoints(value)
     return sorted(set(found))
 
 
@@ -159,7 +158,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
+def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = False) -> None:
     """The local checkpoints of a config fit its model.
 
     ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
@@ -169,11 +168,15 @@ def check_weights(cfg: Config, model: nn.Module, strict: bool = False) -> None:
     together, where the backbone is a ``FrozenBackbone``; random weights are frozen only with its ``allow_random``.
 
     Args:
-        model: the model built from ``cfg``; wrappers for distribution and test-time augmentation are looked through.
+        model: built from ``cfg``, here where it is None; wrappers for distribution and test-time augmentation are
+            looked through.
 
     Raises:
         ConfigError: a checkpoint does not exist, cannot be read, or does not fit.
     """
+    if model is None:
+        init_default_scope(cfg.get('default_scope') or 'mmengine')
+        model = MODELS.build(cfg.model)
     model = _unwrapped(model)
     strict = strict or bool(cfg.get('resume'))
     load_from = cfg.get('load_from')

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from ..checks import resumable, schema
+from ..config_tree import is_remote
 from ..errors import ConfigError, describe, say
 from ..reuse import config_path
 from ..stopping import stopped_by_a_signal
@@ -237,11 +238,16 @@ def use_resume(cfg: Config, resume: str | None) -> None:
 
     Without any, training starts from the beginning, as with MMDetection's tools: from the config's ``load_from``,
     where it has one. ``resume = True`` in a config without ``load_from`` is ``'auto'``.
+
+    Raises:
+        ConfigError: there is no such checkpoint.
     """
     if resume is None and cfg.get('resume') and not cfg.get('load_from'):
         resume = 'auto'
     if resume is None:
         return
+    if resume != 'auto' and not is_remote(resume) and not Path(resume).exists():
+        raise ConfigError(f'the checkpoint {resume} of --resume does not exist; name one that is there.')
     checkpoint = latest_checkpoint(cfg.work_dir, may_be_folder(cfg)) if resume == 'auto' else resume
     cfg.resume = checkpoint is not None
     if cfg.resume:

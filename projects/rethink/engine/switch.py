@@ -23,7 +23,6 @@ from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
-from ..checks import preflight
 from ..checks.resumable import check_content
 from ..errors import ConfigError, say
 from ..files import write_atomically
@@ -239,7 +238,6 @@ def phases(cfg: Config, resume: str | None = None) -> Iterator[Config]:
     if cfg.get('resume'):
         yield cfg
         return
-    preflight.check(cfg, 'train')
     _check_fit(cfg, first)
     iteration = cfg.switch_from.iteration
     path = cfg.switch_from.get('checkpoint')

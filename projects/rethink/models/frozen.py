@@ -24,7 +24,7 @@ class Frozen:
 
     It also knows which tensors no checkpoint has given yet. After ``init_weights`` has been called, as MMEngine's
     Runner does before it trains, the first forward pass with gradients enabled raises a :class:`ConfigError` where
-    there are some, unless ``allow_random``. What can be known before is found by :mod:`rethink.checks.preflight`.
+    there are some, unless ``allow_random``. What can be known before is found by :mod:`rethink.checks.weights`.
 
     :func:`frozen` puts it on an instance.
     """

@@ -17,7 +17,8 @@ from statistics import median
 from mmengine.config import Config
 
 from ..analysis.logs import Run, read_run
-from ..checks import preflight
+from ..checks import stop_on_errors
+from ..checks.weights import check_weights
 from ..config_tree import config_content, first_difference
 from ..configs.overrides import parse_options
 from ..engine import scaling
@@ -155,7 +156,9 @@ class Grid:
             cfg = self.effective(point)
             # Building a model takes seconds, and points hardly ever differ in it or in what it begins with.
             model = [cfg.get(key) for key in ('model', 'custom_hooks', 'load_from')]
-            preflight.check(cfg, 'train', model=model not in built)
+            stop_on_errors(cfg)
+            if model not in built:
+                check_weights(cfg)
             built.append(model)
 
 

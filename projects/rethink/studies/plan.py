@@ -20,7 +20,7 @@ import torch
 from mmengine.config import Config
 
 from ..analysis.logs import read_run
-from ..checks import preflight
+from ..checks import stop_on_errors
 from ..config_tree import config_content, first_difference, type_name
 from ..configs.overrides import parse_options
 from ..costs import of_config
@@ -256,7 +256,7 @@ class Plan:
                 content = config_content(task.cfg) | dict(randomness=None)
                 if content not in checked:
                     schedules.check_length(task.cfg)
-                    preflight.check(task.cfg, 'train')
+                    stop_on_errors(task.cfg)
                     checked.append(content)
 
     def _refuse_another(self, task: Task) -> None:

@@ -84,19 +84,6 @@ def odd_images(folder: str | os.PathLike) -> Iterator[str]:
                     yield entry.path
 
 
-def check_images(folder: str | os.PathLike, name: str) -> None:
-    """Every image in a folder is a file, as far as a listing tells.
-
-    Args:
-        name: of what has the folder, for the sentence of an error.
-
-    Raises:
-        ConfigError: one is a FIFO, a device, a socket or a link to nothing.
-    """
-    for path in odd_images(folder):
-        raise ConfigError(f'the image {path} of {name} {other_than_file(path)}; replace it, or take it away.')
-
-
 def install() -> None:
     """Put the guards in place, once."""
     if hasattr(mmcv.imfrombytes, 'guarded'):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 
 from ...analysis.logs import read_run
-from ...checks import preflight
+from ...checks import stop_on_errors
 from ...config_tree import config_content, first_difference
 from ...engine import launch
 from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue, exported
@@ -287,7 +287,7 @@ class Chains:
         self.images[role].put_into(cfg)
         # A base of a step may be written by another one.
         cfg.custom_hooks = []
-        preflight.check(cfg, 'train')
+        stop_on_errors(cfg)
         name = f'the {role} {self.images[role].name}'
         try:
             number = len(DATASETS.build(cfg.train_dataloader.dataset))

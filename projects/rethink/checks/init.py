@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
-from ...config_tree import type_name
+from ..config_tree import items, type_name
 from .facts import Backbone, Facts
 from .findings import Finding, rule
 
@@ -25,41 +25,25 @@ def frozen_random(facts: Facts) -> Iterator[Finding]:
     for one in _random(facts):
         if not one.whole and one.frozen_stages < 0:
             continue
-        part = (
-            'the whole backbone'
-            if one.whole
-            else 'stem'
-            + (
-                f' and stages 1 to {one.frozen_stages}'
-                if one.frozen_stages > 1
-                else ' and stage 1' * one.frozen_stages
-            )
-        )
-        yield Finding(
-            'error',
-            one.path if one.whole else f'{one.path}.frozen_stages',
-            f'{part} of {one.kind} {"is" if one.whole else "are" if one.frozen_stages else "is"} frozen, and no '
-            'checkpoint gives weights.',
-            'random filters stay random for the whole training.',
-            _STAGES,
-            f'{one.path}.init_cfg names weights, or {one.path}.frozen_stages=-1'
-            if not one.whole
-            else f'{one.path}.init_cfg names weights; allow_random=True if it is meant',
-        )
+        place, part, are = one.path, 'the whole backbone', 'is'
+        fix = f'{place}.init_cfg names weights; allow_random=True if it is meant'
+        if not one.whole:
+            last = one.frozen_stages
+            stages = ('', ' and stage 1')[last] if last < 2 else f' and stages 1 to {last}'
+            place, part, are = f'{one.path}.frozen_stages', f'stem{stages}', 'are' if stages else 'is'
+            fix = f'{one.path}.init_cfg names weights, or {place}=-1'
+        what = f'{part} of {one.kind} {are} frozen, and no checkpoint gives weights.'
+        yield Finding('error', place, what, 'random filters stay random for the whole training.', _STAGES, fix)
 
 
 @rule('frozen-bn-random')
 def frozen_bn_random(facts: Facts) -> Iterator[Finding]:
     for one in _random(facts):
         if one.batch_norm and one.batch_norm.get('requires_grad') is False and not one.whole:
-            yield Finding(
-                'error',
-                f'{one.path}.norm_cfg.requires_grad',
-                f"scale and shift of {one.kind}'s BN are not trained, and no checkpoint gives them.",
-                'they stay 1 and 0, as if there were none.',
-                _NORM,
-                f'{one.path}.norm_cfg = dict(type="SyncBN", requires_grad=True), or GN',
-            )
+            what = f"scale and shift of {one.kind}'s BN are not trained, and no checkpoint gives them."
+            why = 'they stay 1 and 0, as if there were none.'
+            fix = f'{one.path}.norm_cfg = dict(type="SyncBN", requires_grad=True), or GN'
+            yield Finding('error', f'{one.path}.norm_cfg.requires_grad', what, why, _NORM, fix)
 
 
 @rule('bn-eval-random')
@@ -207,5 +191,5 @@ def _without_weights(tree) -> None:
         for key in ('checkpoint_path', 'init_cfg'):
             if key in tree:
                 tree.pop(key)
-    for inner in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ():
+    for _, inner in items(tree):
         _without_weights(inner)

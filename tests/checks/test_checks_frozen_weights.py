@@ -6,7 +6,6 @@ from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
-from rethink.checks.preflight import check
 from rethink.checks.weights import check_weights
 from rethink.errors import ConfigError
 
@@ -36,7 +35,7 @@ def save(tmp_path):
 
 def fails(cfg, sentence) -> None:
     with pytest.raises(ConfigError, match=sentence) as caught:
-        check(cfg, model=True)
+        check_weights(cfg)
     assert '\n' not in str(caught.value) and str(caught.value).endswith('.')
 
 
@@ -48,7 +47,7 @@ def without(weights, *keys) -> dict:
 def test_no_weights(cfg):
     fails(cfg, r'model\.backbone is frozen and no checkpoint gives its weights; name one in model\.backbone\.init_cfg')
     cfg.model.backbone.allow_random = True
-    check(cfg, model=True)
+    check_weights(cfg)
 
 
 def test_weights_of_timm(cfg, tmp_path):
@@ -66,21 +65,21 @@ def test_weights_of_timm(cfg, tmp_path):
 def test_load_from(cfg, weights, save):
     """The whole of a fine-tuned detector, or no more than its backbone."""
     cfg.load_from = save(weights)
-    check(cfg, model=True)
+    check_weights(cfg)
     cfg.load_from = save({key: one for key, one in weights.items() if key.startswith('backbone.')})
-    check(cfg, model=True)
+    check_weights(cfg)
     cfg.load_from = save(without(weights, 'backbone.layer1.0.bn1.running_mean'))
     fails(cfg, r"the frozen model\.backbone gets 74 of 75 tensors from .*a\.pth.*\('layer1\.0\.bn1\.running_mean'\)")
     cfg.model.backbone.allow_random = True
-    check(cfg, model=True)
+    check_weights(cfg)
 
 
 def test_init_cfg(cfg, weights, save):
     init_cfg = dict(type='Pretrained', checkpoint=save(weights), prefix='backbone')
     cfg.model.backbone.init_cfg = init_cfg
-    check(cfg, model=True)
+    check_weights(cfg)
     init_cfg['prefix'] = 'backbone.'
-    check(cfg, model=True)
+    check_weights(cfg)
     missing = without(weights, 'backbone.bn1.running_var')
     cfg.model.backbone.init_cfg.checkpoint = save(missing, 'b.pth')
     fails(cfg, r"frozen model\.backbone gets 74 of 75 .*b\.pth.*\('bn1\.running_var'\) would stay random")
@@ -94,7 +93,7 @@ def test_init_cfg(cfg, weights, save):
 
 def test_init_cfg_of_the_detector(cfg, weights, save):
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=save(weights))
-    check(cfg, model=True)
+    check_weights(cfg)
     cfg.model.init_cfg.checkpoint = save(without(weights, 'backbone.bn1.weight'), 'b.pth')
     fails(cfg, r"frozen model\.backbone gets 74 of 75 .*b\.pth.*\('bn1\.weight'\)")
 
@@ -103,14 +102,14 @@ def test_two_that_give_it_together(cfg, weights, save):
     cfg.load_from = save({key: one for key, one in weights.items() if 'bn1.' in key}, 'b.pth')
     rest = {key: one for key, one in weights.items() if 'bn1.' not in key}
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=save(rest), prefix='backbone')
-    check(cfg, model=True)
+    check_weights(cfg)
     cfg.load_from = save({key: one for key, one in weights.items() if '.bn1.weight' in key}, 'b.pth')
     fails(cfg, r'from .*b\.pth and .*a\.pth, and the others')
 
 
 def test_a_base(cfg, weights, save):
     cfg.custom_hooks = [dict(type='InitFromBaseHook', checkpoint=save(weights))]
-    check(cfg, model=True)
+    check_weights(cfg)
     missing = without(weights, 'backbone.bn1.running_var')
     cfg.custom_hooks[0].checkpoint = save(missing, 'b.pth')
     fails(cfg, r"b\.pth .*does not fit the model: .* 1 are missing \('bn1\.running_var'\)")
@@ -118,7 +117,7 @@ def test_a_base(cfg, weights, save):
 
 def test_what_is_remote_is_left_to_the_backbone(cfg):
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
-    check(cfg, model=True)
+    check_weights(cfg)
 
 
 def test_a_test_loads_everything(cfg, weights, save):

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from ...config_tree import is_remote, total_batch, type_name
-from ..preflight import _join, coco_list, datasets
+from ..config_tree import items, total_batch, type_name
+from .datasets import AnnotationFile, Dataset, unwrapped
 
-# train2017, where its annotations are not at hand.
-COCO_IMAGES = 118_287
 BATCH_NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'InPlaceABN')
 # Keys of a detector; a model with none of them classifies or is self-supervised.
 _HEADS = ('bbox_head', 'roi_head', 'rpn_head', 'mask_head', 'panoptic_head', 'panoptic_fusion_head', 'decoder')
@@ -57,52 +55,19 @@ class Backbone:
         return bool(self.args.get('norm_eval'))
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set of a config, out of its wrappers.
-
-    Args:
-        path: its dotted name.
-        cfg: its config.
-        annotations: its annotation file; None where it has none.
-        images: their number, where the file is there and COCO's; else None.
-    """
-
-    path: str
-    cfg: dict
-    annotations: str | None
-
-    @property
-    def there(self) -> bool:
-        return bool(self.annotations) and not is_remote(self.annotations) and os.path.isfile(self.annotations)
-
-    @functools.cached_property
-    def records(self) -> list[dict] | None:
-        """COCO's list of images; None where the file is not there, or not one of COCO."""
-        return (
-            coco_list(self.annotations, 'images', 'file_name')
-            if self.there and self.annotations.endswith('.json')
-            else None
-        )
-
-    @property
-    def images(self) -> int | None:
-        if self.records is not None:
-            return len(self.records)
-        return COCO_IMAGES if str(self.annotations).endswith('instances_train2017.json') else None
-
-
 class Facts:
     """A config, seen by the rules.
 
     Args:
         cfg: resolved.
         gpus: processes that train; None: as many as make the batch that the config's learning rate is for.
+        stage: ``'train'`` or ``'test'``.
     """
 
-    def __init__(self, cfg: Config, gpus: int | None = None) -> None:
-        self.cfg, self.gpus = cfg, gpus
+    def __init__(self, cfg: Config, gpus: int | None = None, stage: str = 'train') -> None:
+        self.cfg, self.gpus, self.stage = cfg, gpus, stage
         self.model = cfg.get('model') or {}
+        self._annotations: dict[str, AnnotationFile] = {}
         self.scope = cfg.get('default_scope') or 'mmdet'
         init_default_scope(self.scope)
 
@@ -121,17 +86,13 @@ class Facts:
         return self.cfg.get('load_from') or (self.cfg.get('resume') and 'the resumed checkpoint') or None
 
     def _backbones(self, tree, path: str, given: str | None) -> Iterator[Backbone]:
-        if isinstance(tree, list | tuple):
-            for index, inner in enumerate(tree):
-                yield from self._backbones(inner, f'{path}[{index}]', given)
-        if not isinstance(tree, dict):
-            return
-        given = _own_weights(tree) or given
-        if path.rsplit('.', 1)[-1] == 'backbone' and 'type' in tree:
-            yield self._backbone(tree, path, given)
-            return
-        for key, inner in tree.items():
-            yield from self._backbones(inner, f'{path}.{key}', given)
+        if isinstance(tree, dict):
+            given = _own_weights(tree) or given
+            if path.rsplit('.', 1)[-1] == 'backbone' and 'type' in tree:
+                yield self._backbone(tree, path, given)
+                return
+        for key, inner in items(tree):
+            yield from self._backbones(inner, f'{path}.{key}' if isinstance(key, str) else f'{path}[{key}]', given)
 
     def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
         kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
@@ -162,6 +123,53 @@ class Facts:
         one = self.backbone
         return one if self.detector and one is not None and one.weights is None else None
 
+    # --- data ---
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Whose data a run of this stage reads."""
+        if self.stage == 'test':
+            return ('test',)
+        also_test = type_name((self.cfg.get('val_cfg') or {}).get('type')) == 'ValAndTestLoop'
+        return ('train', 'val', 'test') if also_test else ('train', 'val')
+
+    @functools.cached_property
+    def datasets(self) -> dict[str, list[Dataset]]:
+        """``'train'``, ``'val'``, ``'test'`` → its data sets."""
+        found = {}
+        for part in ('train', 'val', 'test'):
+            whole = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
+            inner = unwrapped(whole, f'{part}_dataloader.dataset') if isinstance(whole, dict) else ()
+            found[part] = [self._dataset(name, one) for name, one in inner if isinstance(one, dict)]
+        return found
+
+    def _dataset(self, name: str, cfg: dict) -> Dataset:
+        kind = cfg.get('type')
+        if isinstance(kind, str):
+            scope = cfg.get('_scope_') or self.cfg.get('default_scope') or 'mmengine'
+            kind = DATASETS.get(kind if '.' in kind else f'{scope}.{kind}')
+        path = Dataset(name, cfg, kind).annotations
+        return Dataset(name, cfg, kind, self.file(path) if path and os.path.isfile(path) else None)
+
+    def file(self, path: str) -> AnnotationFile:
+        """The same for all who ask, so that it is read once."""
+        return self._annotations.setdefault(os.path.normpath(path), AnnotationFile(path))
+
+    @property
+    def used(self) -> list[Dataset]:
+        """The data sets of a run of this stage."""
+        return [one for part in self.parts for one in self.datasets[part]]
+
+    @property
+    def evaluators(self) -> list[tuple[str, dict]]:
+        """Their metrics, with their dotted names."""
+        found = []
+        for part in self.parts:
+            some = self.cfg.get(name := f'{part}_evaluator') or []
+            several = isinstance(some, list | tuple)
+            found += [(f'{name}[{index}]', one) for index, one in enumerate(some)] if several else [(name, some)]
+        return [(name, one) for name, one in found if isinstance(one, dict)]
+
     # --- batch and length ---
 
     @property
@@ -181,20 +189,6 @@ class Facts:
         if self.gpus is None or self.batch is None:
             return self.base_batch
         return total_batch(self.cfg, self.gpus)[1]
-
-    @functools.cached_property
-    def datasets(self) -> dict[str, list[Dataset]]:
-        """``'train'``, ``'val'``, ``'test'`` → its data sets."""
-        found = {}
-        for part in ('train', 'val', 'test'):
-            whole = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
-            inner = datasets(whole, f'{part}_dataloader.dataset') if isinstance(whole, dict) else ()
-            found[part] = [
-                Dataset(name, one, _join(one.get('data_root'), one['ann_file']) if one.get('ann_file') else None)
-                for name, one in inner
-                if isinstance(one, dict) and isinstance(one.get('ann_file') or '', str)
-            ]
-        return found
 
     @property
     def train_images(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ...config_tree import type_name
+from ..config_tree import type_name
 from .facts import Facts
 from .findings import Finding, rule
 

@@ -1,0 +1,138 @@
+"""Rule of classes: annotations, data set and head have the same."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config_tree import is_remote, items, type_name
+from ..errors import some_names
+from .datasets import Dataset
+from .facts import Facts
+from .files import how_to_get
+from .findings import Finding, rule
+
+_DROPPED = (
+    'MMDetection drops the boxes of classes that a config lacks, trains nothing for those that a file lacks, and says '
+    'neither.'
+)
+
+
+@rule('classes', ends=True)
+def classes(facts: Facts) -> Iterator[Finding]:
+    outputs = (facts.model.get('head') or {}).get('num_classes')
+    said = set()
+    for one in facts.used:
+        names = one.classes
+        if names is not None:
+            of_file = list(_of_coco(one, names, bool(facts.cfg.get('allow_class_subset'))))
+            yield from of_file
+            # A number that fits wrong names says nothing, and one that does not may fit the right ones.
+            if not of_file and len(names) not in said:
+                said.add(len(names))
+                yield from _of_heads(facts, one, names)
+        if isinstance(outputs, int):
+            yield from _of_folders(one, outputs)
+            yield from _of_labels(one, outputs)
+
+
+def _of_coco(one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
+    from mmdet.datasets import CocoDataset, LVISV05Dataset
+
+    if not one.is_a(CocoDataset) or not one.file:
+        return
+    path, categories = one.annotations, one.file.categories
+    if categories is None:
+        what = f'{path} of {one.path} has no list of categories, so it is not a COCO annotation file.'
+        yield Finding('error', one.path, what, fix=how_to_get(path))
+        return
+    if one.is_a(LVISV05Dataset):  # takes classes by their ids, whatever they are called
+        has = f'{len(categories)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes'
+        if len(categories) != len(names):
+            fix = 'name the annotations of the same version of LVIS'
+            yield Finding('error', one.path, f'{path} has {has}.', fix=fix)
+        return
+    there = {category['name'] for category in categories}
+    vanish, absent = there - set(names), set(names) - there
+    if absent:
+        what = (
+            f'{path} has no category for {len(absent)} of the {len(names)} classes of {one.path} '
+            f'({some_names(absent)}; the file has {some_names(there)}).'
+        )
+        fix = 'set metainfo = dict(classes=…) of the data set to the names in the file'
+        yield Finding('error', one.path, what, _DROPPED, fix=fix)
+    elif vanish and not subset:
+        what = (
+            f'{path} has {len(vanish)} categories that are not among the classes of {one.path} ({some_names(vanish)}) '
+            'and whose boxes would be dropped.'
+        )
+        fix = 'add them to metainfo.classes, or allow it with allow_class_subset = True in the config'
+        yield Finding('error', one.path, what, fix=fix)
+
+
+def _of_heads(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]:
+    from mmdet.datasets import BaseVideoDataset
+
+    # Classes are words in the one, and num_classes the longest sentence; the detector of a tracker finds some of those
+    # that its videos have.
+    if 'language_model' in facts.model or one.is_a(BaseVideoDataset):
+        return
+    # Of a panoptic data set, boxes and masks are of things alone.
+    names = getattr(one.kind, 'METAINFO', {}).get('thing_classes') or names
+    for place, number in head_classes(facts.model):
+        if number != len(names):
+            what = f'{place} is {number}, but {one.path} has {len(names)} classes.'
+            fix = f'set it to {len(names)} or correct metainfo.classes of the data set'
+            yield Finding('error', place, what, fix=fix)
+
+
+def head_classes(model, path: str = 'model') -> Iterator[tuple[str, int]]:
+    """The ``num_classes`` of the heads that predict the classes of the data set."""
+    for key, value in items(model):
+        # Masks of all classes may be one channel; semantic and panoptic heads count other things.
+        agnostic = isinstance(value, dict) and value.get('class_agnostic')
+        if key in ('bbox_head', 'mask_head') and not (key == 'mask_head' and agnostic):
+            for index, head in enumerate(value if isinstance(value, list | tuple) else [value]):
+                place = f'{path}.{key}[{index}]' if isinstance(value, list | tuple) else f'{path}.{key}'
+                if isinstance(head, dict) and isinstance(head.get('num_classes'), int):
+                    yield f'{place}.num_classes', head['num_classes']
+        if key not in ('bbox_head', 'mask_head'):
+            yield from head_classes(value, f'{path}.{key}')
+
+
+# --- of a classifier -------------------------------------------------------------------------------------------------
+
+
+def _of_folders(one: Dataset, outputs: int) -> Iterator[Finding]:
+    """Each folder is a class."""
+    if type_name(one.cfg.get('type')) != 'CustomDataset' or one.cfg.get('ann_file'):
+        return
+    prefix = one.cfg.get('data_prefix') or ''
+    folder = one.join(prefix.get('img_path', '') if isinstance(prefix, dict) else prefix)
+    if is_remote(folder) or one.cfg.get('with_label') is False or (one.cfg.get('metainfo') or {}).get('classes'):
+        return
+    found = sum(entry.is_dir() for entry in os.scandir(folder)) if os.path.isdir(folder) else outputs
+    if found != outputs:
+        what = f'model.head.num_classes is {outputs}, but {folder} of {one.path} has {found} folders, each a class.'
+        yield Finding('error', one.path, what, fix=f'set it to {found} or correct the folder')
+
+
+def _of_labels(one: Dataset, outputs: int) -> Iterator[Finding]:
+    """MMPretrain's data sets have a file of classes, or a JSON file with classes and labels."""
+    names, where = one.cfg.get('classes'), one.annotations
+    if not where or not one.local:
+        return
+    if isinstance(names, str):
+        where = names
+        names = Path(where).read_text(encoding='utf-8').splitlines() if os.path.isfile(where) else None
+    elif names is None and where.endswith('.json') and one.file:
+        try:
+            content = json.loads(Path(where).read_text(encoding='utf-8'))
+        except ValueError:
+            what = f'{where} of {one.path} is not JSON, it may be half-written.'
+            yield Finding('error', one.path, what, fix='write it again')
+            return
+        names = (content.get('metainfo') or {}).get('classes')
+    if names is not None and len(names) != outputs:
+        what = f'model.head.num_classes is {outputs}, but {where} of {one.path} has {len(names)} classes.'
+        yield Finding('error', one.path, what, fix=f'set it to {len(names)} or correct the data set')

@@ -1,0 +1,86 @@
+"""Classes of annotations, data set and head: those that differ are found before training."""
+
+import pytest
+from checked import OURS, annotations, data_of, fails, found
+from conftest import write_coco, write_detector
+from mmengine.config import Config
+from rethink.checks import stop_on_errors
+
+
+@pytest.fixture
+def cfg(tmp_path, data):
+    return Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+
+
+def test_classes_that_are_not_in_the_file(cfg):
+    cfg.train_dataloader.dataset.metainfo = dict(classes=('square', 'bars'))
+    fails(
+        cfg, r"no category for 1 of the 2 classes of train_dataloader\.dataset \('bars'; the file has 'bar', 'square'"
+    )
+
+
+def test_default_classes_on_other_annotations(cfg):
+    cfg.train_dataloader.dataset.pop('metainfo')
+    fails(cfg, 'no category for 80 of the 80 classes .* and 76 more')
+
+
+def test_categories_that_would_vanish(cfg, tmp_path):
+    write_coco(tmp_path / 'more', 2, classes=('square', 'bar', 'star'))
+    cfg.train_dataloader.dataset.data_root = str(tmp_path / 'more')
+    fails(cfg, r"1 categories that are not among the classes .*\('star'\).*allow_class_subset")
+    cfg.allow_class_subset = True
+    stop_on_errors(cfg)
+
+
+@pytest.mark.parametrize(
+    'model',
+    [
+        dict(bbox_head=dict(num_classes=3)),
+        dict(roi_head=dict(bbox_head=[dict(num_classes=2), dict(num_classes=3)])),
+        dict(roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=3))),
+        dict(detector=dict(roi_head=dict(bbox_head=dict(num_classes=3)))),
+    ],
+)
+def test_number_of_classes(cfg, model):
+    cfg.model = model
+    fails(cfg, r'head.*\.num_classes is 3, but train_dataloader\.dataset has 2 classes')
+
+
+def test_numbers_that_count_something_else(cfg):
+    cfg.model = dict(
+        rpn_head=dict(num_classes=1),
+        roi_head=dict(
+            bbox_head=dict(num_classes=2),
+            mask_head=dict(num_classes=1, class_agnostic=True),
+            semantic_head=dict(num_classes=183),
+        ),
+    )
+    stop_on_errors(cfg)
+
+
+def test_folders_of_a_classifier(tmp_path):
+    for name in ('a', 'b', 'c'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+    loader = dict(dataset=dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='train'))
+    cfg = Config(dict(default_scope='mmpretrain', train_dataloader=loader, model=dict(head=dict(num_classes=3))))
+    stop_on_errors(cfg)
+    cfg.model.head.num_classes = 4
+    fails(cfg, 'num_classes is 4, but .*/train of .* has 3 folders')
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"categories": 3}', '{"categories": [{"id": 1, "na'])
+def test_files_without_categories(cfg, tmp_path, text):
+    (tmp_path / 'a.json').write_text(text)
+    cfg.train_dataloader.dataset.ann_file = str(tmp_path / 'a.json')
+    fails(cfg, 'no list of categories')
+
+
+def test_classes_of_file_config_and_head(tmp_path):
+    two = ('person', 'kite')
+    path = annotations(tmp_path / 'two.json', 4, classes=two, segmentation=[])
+    assert 'classes' not in found(OURS, data_of(path, classes=two))
+    wrong = found(OURS, {**data_of(path, classes=two), 'model.roi_head.bbox_head.num_classes': 80})['classes']
+    assert wrong.level == 'error' and 'num_classes is 80' in wrong.what
+    assert "'kites'" in found(OURS, data_of(path, classes=('person', 'kites')))['classes'].what
+    # Without the file, head and metainfo are still compared.
+    assert 'classes' in found(OURS, {'model.roi_head.bbox_head.num_classes': 79})

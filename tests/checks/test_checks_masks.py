@@ -1,0 +1,12 @@
+"""Masks of the pipeline and of the file, for a head that needs them."""
+
+from checked import OURS, annotations, data_of, found
+
+
+def test_masks_of_the_pipeline_and_of_the_file(tmp_path):
+    assert 'masks' not in found(OURS)
+    pipeline = {'train_dataloader.dataset.pipeline.1.with_mask': False}
+    assert 'pipeline loads no masks' in found(OURS, pipeline)['masks'].what
+    without, having = annotations(tmp_path / 'a.json', 4), annotations(tmp_path / 'b.json', 4, segmentation=[])
+    assert 'has no segmentation' in found(OURS, data_of(without))['masks'].what
+    assert 'masks' not in found(OURS, data_of(having))

@@ -1,0 +1,112 @@
+"""Checkpoints that do not fit a model are found before training, in one sentence."""
+
+import pytest
+import torch
+from checked import fails
+from conftest import write_detector
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from rethink.checks.weights import check_weights, remote_checkpoints
+from rethink.errors import ConfigError
+
+
+@pytest.fixture
+def cfg(tmp_path, data):
+    return Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+
+
+@pytest.fixture
+def model(cfg):
+    init_default_scope('mmdet')
+    return MODELS.build(cfg.model)
+
+
+@pytest.fixture
+def whole(model, tmp_path):
+    path = tmp_path / 'whole.pth'
+    torch.save(dict(meta={}, state_dict=model.state_dict()), path)
+    return path
+
+
+def weights_fail(cfg, model, sentence, **kwargs):
+    with pytest.raises(ConfigError, match=sentence):
+        check_weights(cfg, model, **kwargs)
+
+
+def test_a_checkpoint_that_fits(cfg, model, whole, capsys):
+    cfg.load_from = str(whole)
+    check_weights(cfg, model, strict=True)
+    total = sum(not key.endswith('num_batches_tracked') for key in model.state_dict())
+    assert f'load_from: {total} of {total} tensors' in capsys.readouterr().out
+
+
+def test_a_test_checkpoint_of_another_model(cfg, model, whole, tmp_path):
+    weights = model.state_dict()
+    weights['bbox_head.conv_cls.weight'] = torch.zeros(80, 16, 3, 3)
+    del weights['neck.lateral_convs.0.conv.weight']
+    torch.save(weights, tmp_path / 'other.pth')
+    cfg.load_from = str(tmp_path / 'other.pth')
+    sentence = (
+        r'1 are missing and 1 have another shape \(bbox_head.conv_cls.weight is \(80, 16, 3, 3\) in the file and'
+    )
+    weights_fail(cfg, model, sentence, strict=True)
+    cfg.resume = True
+    weights_fail(cfg, model, sentence)
+    cfg.resume = False
+    check_weights(cfg, model)  # fine-tuning from other classes is what load_from is for
+
+
+def test_load_from_that_gives_nothing(cfg, model, tmp_path):
+    torch.save({'encoder.weight': torch.zeros(3)}, tmp_path / 'nothing.pth')
+    cfg.load_from = str(tmp_path / 'nothing.pth')
+    weights_fail(cfg, model, 'gives the model nothing: 0 of .* begins with encoder.weight and the model with')
+
+
+def test_init_cfg(cfg, whole, tmp_path, capsys):
+    """With its prefix the backbone of a checkpoint fits, without it nothing does, and both are found before."""
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(whole), prefix='backbone.')
+    check_weights(cfg)
+    assert 'init_cfg of model.backbone' in capsys.readouterr().out
+    for wrong in (dict(prefix='encoder'), dict(prefix=None)):
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(whole), **wrong)
+        weights_fail(cfg, None, 'init_cfg of model.backbone.* gives the model nothing')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'absent.pth'))
+    weights_fail(cfg, None, r'absent\.pth \(init_cfg of model\.backbone\) does not exist')
+
+
+def test_init_cfg_of_another_width(cfg, whole):
+    """MMEngine loads what fits and leaves the rest random; a wider stem must not pass for pre-training."""
+    cfg.model.backbone.update(
+        init_cfg=dict(type='Pretrained', checkpoint=str(whole), prefix='backbone.'), stem_channels=16
+    )
+    weights_fail(cfg, None, r'does not fit: .* have another shape \(conv1\.weight is .* would stay random')
+
+
+def test_init_cfg_that_would_freeze_random_weights(cfg, whole, tmp_path):
+    weights = torch.load(whole, weights_only=False)
+    weights = weights.get('state_dict', weights)
+    partial = {key: value for key, value in weights.items() if not key.startswith('backbone.layer1.')}
+    torch.save(dict(state_dict=partial), tmp_path / 'partial.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'partial.pth'), prefix='backbone.')
+    cfg.model.backbone.update(init_cfg=init_cfg, frozen_stages=1)
+    weights_fail(cfg, None, r'lacks \d+ of the frozen tensors \(layer1\..*freeze random weights')
+    cfg.model.backbone.frozen_stages = -1
+    check_weights(cfg)
+
+
+def test_remote_checkpoints_are_left_to_mmengine(cfg):
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
+    check_weights(cfg)
+    assert remote_checkpoints(cfg) == ['torchvision://resnet18']
+
+
+def test_checkpoints_that_are_none(cfg, model, whole, tmp_path):
+    broken = tmp_path / 'broken.pth'
+    cfg.load_from = str(broken)
+    fails(cfg, r'the checkpoint .*broken\.pth does not exist')
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    weights_fail(cfg, model, 'half-written')
+    broken.write_text('a text, not a pickle')
+    weights_fail(cfg, model, 'broken.pth .* is not a PyTorch checkpoint|half-written')
+    torch.save([1, 2], broken)
+    weights_fail(cfg, model, 'holds a list')
