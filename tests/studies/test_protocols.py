@@ -10,7 +10,6 @@ import torch
 from conftest import ROOT
 from rethink.errors import ConfigError
 from rethink.studies import protocols
-from rethink.studies.hpt import read_csv
 
 HPT = ROOT / 'configs' / 'hpt'
 SEMI = [HPT / f'finetune_r50_bn_semi_{length}.py' for length in ('2.5ki', '90e')]
@@ -111,10 +110,11 @@ def test_validation_chooses_iteration_and_learning_rate_and_the_test_is_reported
     assert '| single-label/recall |  | **51.50 ± 3.54** |' in text
     assert (tmp_path / 'table.md').read_text() == text + '\n'
     assert len(list(csv.reader((tmp_path / 'table.csv').open()))) == 7
-    found = read_csv(tmp_path / 'results.csv')
-    assert [(row.chain, row.steps, row.protocol, row.rerun, row.value, row.val) for row in found] == [
-        ('B+T', 5000, 'linear', '0', 50.0, 71.0),
-        ('B+T', 5000, 'linear', '1', 55.0, 69.0),
+    with open(tmp_path / 'results.csv', newline='') as file:
+        found = [tuple(row.values()) for row in csv.DictReader(file)]
+    assert found == [
+        ('resisc45', 'B+T', '5000', 'linear', 'accuracy/top1', '0', '50', '71'),
+        ('resisc45', 'B+T', '5000', 'linear', 'accuracy/top1', '1', '55', '69'),
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from rethink.errors import ConfigError
-from rethink.studies import results, status, study
+from rethink.studies import figures, results, status, study
 from rethink.studies.backends.local import Local
 from rethink.studies.plan import Plan, listing
 from rethink.studies.trainings import Command, Training
@@ -274,3 +274,28 @@ def test_our_studies_plan_every_training_in_seconds(path, monkeypatch):
     assert len(plan.tasks) >= 6 and listing(plan, Local(2).command)
     for job in plan.jobs:
         assert (TOOLS / job.command[1]).is_file()
+
+
+def test_results_are_drawn_against_a_number(folder):
+    declare(folder, USERS + 'figures: [{x: length, panel: init}]\n')
+    plan = plan_of(folder)
+    (asked,) = plan.study.figures
+    assert figures.draw(plan, asked) == ''
+    for task, value in zip(plan.tasks, (0.4, 0.41, 0.3, 0.35, 0.5, 0.51, 0.1, 0.13), strict=True):
+        write_log(task.job, [{'coco/bbox_mAP': value, 'step': task.job.iterations}])
+    found = figures.lines(plan, asked)
+    assert list(found) == ['scratch', 'pretrain']
+    ((x, mean, spread), last) = found['scratch']['coco/bbox_mAP']
+    assert (x, last[0]) == (1.0, 6.0) and mean == pytest.approx(40) and spread == pytest.approx(14.142, abs=1e-3)
+    picture = figures.draw(plan, asked)
+    assert picture.startswith('<svg') and 'scratch' in picture and 'length' in picture
+    for wrong, sentence in (('[{y: length}]', 'dicts with an x'), ('[{x: width}]', 'no run has the factor width')):
+        with pytest.raises(ConfigError, match=sentence):
+            declare(folder, USERS + f'figures: {wrong}\n')
+
+
+@pytest.mark.parametrize(
+    'text, value', [('6x', 6), ('35k', 35_000), ('60ki', 60_000), ('0.1', 0.1), ('72e', 72), ('r50', None)]
+)
+def test_a_value_of_a_factor_may_be_a_number(text, value):
+    assert figures.number(text) == value

@@ -383,7 +383,6 @@ def test_a_work_directory_runs_nothing(ran, tmp_path, run_in_process, text):
     for tool in (
         ('analysis_tools/learning_curves.py', work_dir, '--out', tmp_path / 'curve'),
         ('misc/print_config.py', work_dir),
-        ('analysis_tools/hpt_figures.py', tmp_path, '--out', tmp_path / 'figures'),
     ):
         code, _ = run_in_process(*tool)
         assert code in (0, 2), tool

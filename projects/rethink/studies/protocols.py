@@ -272,7 +272,7 @@ _COLUMNS = ('dataset', 'chain', 'steps', 'protocol', 'metric', 'rerun', 'value',
 
 
 def results(all_arms: Sequence[Arm], dataset: str, chain: str, steps: str) -> list[list[str]]:
-    """The reruns of the chosen arms, a row each: a table of results as :mod:`rethink.studies.hpt` reads it."""
+    """The reruns of the chosen arms, a row each, which :mod:`rethink.studies.results` reads."""
     lines = [list(_COLUMNS)]
     for protocol, arm in chosen(all_arms).items():
         for one in arm.reruns:

@@ -21,7 +21,7 @@ inherited and computed is in the configs. ``comparisons`` and ``alone`` are read
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from ..trust.yaml_files import entry, read_yaml
 
 _KEYS = dict(
     title=str, question=str, about=str, metric=str, seeds=list, factors=dict, options=dict, runs=dict, claims=dict,
-    comparisons=list, alone=dict, gains=list, costs=list,
+    comparisons=list, alone=dict, gains=list, costs=list, figures=list,
 )  # fmt: skip
 _OF_A_RUN = dict(
     config=str, script=str, arguments=list, makes=str, options=dict, environment=dict, metric=str, once=bool,
@@ -81,6 +81,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A picture of results against a number.
+
+    Args:
+        x: the factors along the axis, whose values are numbers with or without a unit: 6x, 72e, 35k, 0.1.
+        panel: the factor of the panels; every other factor makes a line.
+        metric: another than that of the runs.
+    """
+
+    x: tuple[str, ...]
+    panel: str = ''
+    metric: str = ''
+
+
+@dataclass(frozen=True)
 class Study:
     """What a file declares; the arguments are its entries.
 
@@ -90,6 +105,7 @@ class Study:
         claims: sentence -> expression, see :mod:`rethink.studies.claims`.
         gains: pairs of runs whose AP is compared class by class.
         costs: runs of which a training step is measured.
+        figures: results against a number.
     """
 
     path: Path
@@ -102,6 +118,7 @@ class Study:
     claims: Mapping[str, str]
     gains: tuple[tuple[str, str], ...] = ()
     costs: tuple[str, ...] = ()
+    figures: tuple[Asked, ...] = ()
 
     @property
     def name(self) -> str:
@@ -166,6 +183,7 @@ def read(path: str | os.PathLike) -> Study:
         claims=_claims(content.get('claims', {}), factors, path),
         gains=tuple(_pairs_of_gains(content.get('gains', []), factors, path)),
         costs=tuple(name for text in content.get('costs', []) for name in _expanded(str(text), factors)),
+        figures=tuple(_figures(content.get('figures', []), runs.values(), path)),
     )
     for name in [*study.costs, *(name for pair in study.gains for name in pair)]:
         study.run(name)
@@ -181,7 +199,11 @@ def _check_keys(content: dict, known: dict, where: str) -> None:
         if key not in known:
             raise ConfigError(f'{where} has {key!r}, which means nothing there; entries are {", ".join(known)}.')
         if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
-            raise ConfigError(f'{where}: {key} is {value!r:.60}, and should be of the kind {known[key].__name__}.')
+            raise ConfigError(f'{where}: {key} is {value!r:.60}, and should be of the kind {_kind(known[key])}.')
+
+
+def _kind(kinds: type | tuple[type, ...]) -> str:
+    return ' or '.join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
 
 
 def _text(value) -> str:
@@ -285,3 +307,16 @@ def _pairs_of_gains(declared: list, factors: dict, path: Path) -> Iterator[tuple
             raise ConfigError(f'{path}: gains has {pair!r:.60}, and is a list of pairs of runs.')
         for chosen in _chosen([str(one) for one in pair], factors):
             yield tuple(_put(str(one), chosen) for one in pair)
+
+
+def _figures(declared: list, runs: Iterable[Run], path: Path) -> Iterator[Asked]:
+    known = {name for run in runs for name in run.factors}
+    for spec in declared:
+        if not isinstance(spec, dict) or not spec.get('x'):
+            raise ConfigError(f'{path}: figures has {spec!r:.60}, and is a list of dicts with an x.')
+        _check_keys(spec, dict(x=(str, list), panel=str, metric=str), f'{path}, figures')
+        x = tuple(map(str, spec['x'])) if isinstance(spec['x'], list) else (spec['x'],)
+        for name in (*x, spec.get('panel') or x[0]):
+            if name not in known:
+                raise ConfigError(f'{path}, figures: no run has the factor {name}; factors are {some_names(known)}.')
+        yield Asked(**spec | dict(x=x))
