@@ -286,7 +286,7 @@ def test_results_are_drawn_against_a_number(folder):
     found = figures.lines(plan, asked)
     assert list(found) == ['scratch', 'pretrain']
     ((x, mean, spread), last) = found['scratch']['coco/bbox_mAP']
-    assert (x, last[0]) == (1.0, 6.0) and mean == pytest.approx(40) and spread == pytest.approx(14.142, abs=1e-3)
+    assert (x, last[0]) == (1.0, 6.0) and mean == pytest.approx(20) and spread == pytest.approx(14.142, abs=1e-3)
     picture = figures.draw(plan, asked)
     assert picture.startswith('<svg') and 'scratch' in picture and 'length' in picture
     for wrong, sentence in (('[{y: length}]', 'dicts with an x'), ('[{x: width}]', 'no run has the factor width')):
