@@ -19,6 +19,7 @@ from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.studies import answer, status, study
 from rethink.studies.backends.local import Local
+from rethink.studies.backends.slurm import Slurm
 from rethink.studies.plan import Plan, listing
 
 TOOLS = Path(__file__).resolve().parent
@@ -57,7 +58,7 @@ def open_plan(args) -> Plan:
     return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
 
 
-def open_backend(args) -> Local:
+def open_backend(args) -> Local | Slurm:
     for name in ('processes', 'side_by_side'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -65,8 +66,6 @@ def open_backend(args) -> Local:
         return Local(args.side_by_side, args.processes, args.gpus.split(',') if args.gpus else ())
     if args.gpus or args.side_by_side or args.processes > 1:
         raise ConfigError('--gpus, --processes and --side-by-side are of this machine; say gpus=N behind --slurm.')
-    from rethink.studies.backends.slurm import Slurm  # submitit, which only this needs
-
     return Slurm(args.slurm)
 
 

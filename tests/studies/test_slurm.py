@@ -58,7 +58,7 @@ def test_a_wrong_option_is_one_sentence(words, sentence):
 def test_without_slurm_that_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(ConfigError, match='there is no sbatch here'):
-        Slurm(OPTIONS)
+        Slurm(OPTIONS).run([Job('a', ['true'], tmp_path / 'a', 1)], tmp_path)
 
 
 @pytest.fixture
@@ -128,10 +128,7 @@ def test_the_command_of_a_task():
 
 
 def launched(options: list[str], job: Job) -> list[str]:
-    made = Slurm.__new__(Slurm)
-    made.options = dict(nodes=1) | read_options(['time=1', *options])
-    made.options.setdefault('ntasks_per_node', int(made.options.get('gpus_per_node', 1)))
-    return made.command(job)
+    return Slurm(['time=1', *options]).command(job)
 
 
 # --- on a cluster ----------------------------------------------------------------------------------------------------
@@ -267,7 +264,7 @@ def test_a_requeued_job_goes_on_by_itself(slurm, stub):
     slurm.call('scontrol', 'requeue', id_of(job))
     assert run.result(90) == {}
     assert trained_once(job) and len(journal(job)) == 3
-    assert re.findall(r'Slurm job (\d+) on \S+, started (\d)', job.output.read_text()) == [
+    assert re.findall(r'Slurm job (\d+) on rethink-node\d, started (\d)', job.output.read_text()) == [
         (id_of(job), '1'),
         (id_of(job), '2'),
     ]

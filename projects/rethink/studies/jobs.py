@@ -86,7 +86,7 @@ class Progress(tqdm):
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs, self.complete = jobs, {}
         self.pause = 0.5 if sys.stderr.isatty() else 30
-        self.due = time.monotonic() + self.pause
+        self.due = 0.0
         total = sum(job.cost * job.iterations for job in jobs)
         form = '{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left{postfix}'
         super().__init__(total=total, initial=self._done(), desc='training', bar_format=form)

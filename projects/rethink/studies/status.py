@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..analysis.logs import read_run
+from ..errors import ConfigError
 from ..files import in_use
+from .backends import slurm
 from .plan import Plan, Task
 from .results import curve
 from .trainings import Training
@@ -14,7 +16,7 @@ FAILED = 'failed.txt'
 
 @dataclass(frozen=True)
 class Standing:
-    """Of a run: ``state`` is ``'finished'``, ``'running'``, ``'failed'``, ``'stopped'`` or ``'waiting'``.
+    """Of a run: ``state`` is 'finished', 'running', 'queued', 'failed', 'stopped' or 'waiting'.
 
     Args:
         done: iterations or epochs of ``length``.
@@ -32,8 +34,8 @@ class Standing:
     error: str = ''
 
 
-def of(task: Task) -> Standing:
-    """Of one run with a seed."""
+def of(task: Task, on_slurm: str = '') -> Standing:
+    """Of one run with a seed; ``on_slurm`` is what Slurm does with it."""
     job = task.job
     failed = job.work_dir / FAILED
     error = failed.read_text(errors='replace') if failed.is_file() else ''
@@ -45,8 +47,8 @@ def of(task: Task) -> Standing:
             seconds = task.seconds * (job.iterations - min(run.iteration, job.iterations))
     if job.finished:
         state, seconds, error = 'finished', None, ''
-    elif in_use(job.work_dir):
-        state, error = 'running', ''
+    elif in_use(job.work_dir) or on_slurm:
+        state, error = 'queued' if on_slurm.startswith('pending') else 'running', on_slurm
     elif error:
         state = 'failed'
     else:
@@ -57,7 +59,11 @@ def of(task: Task) -> Standing:
 
 def table(plan: Plan) -> str:
     """A line for each run, and one that counts; for a terminal."""
-    found = [of(task) for task in plan.tasks]
+    try:
+        queue, unknown = slurm.states(plan.out), ''
+    except ConfigError as error:
+        queue, unknown = {}, f'\nWhat is queued is not known: {error}'
+    found = [of(task, queue.get(task.job.work_dir.absolute(), '')) for task in plan.tasks]
     width = max(len(one.task.run.name) for one in found)
     lines = []
     for one in found:
@@ -70,4 +76,4 @@ def table(plan: Plan) -> str:
         lines.append(cells.rstrip() + (f'\n{"":{width}}  {one.error.strip()}' if one.error else ''))
     states = [one.state for one in found]
     counted = [f'{states.count(state)} {state}' for state in dict.fromkeys(states)]
-    return '\n'.join([*lines, f'{len(found)} runs: {", ".join(counted)}.'])
+    return '\n'.join([*lines, f'{len(found)} runs: {", ".join(counted)}.']) + unknown

@@ -15,12 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
-
-import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.helpers import FunctionSequence, clean_env, environment_variables
 
 from ...errors import ConfigError, describe
 from ...files import exclusively, write_atomically
@@ -47,7 +44,7 @@ export MASTER_PORT=$((10000 + SLURM_JOB_ID % 20000))
 [ "$SLURM_PROCID" = 0 ] && output=$1/output.txt || output=$1/submitit/output_$SLURM_PROCID.txt
 shift
 exec >> "$output" 2>&1
-echo "Slurm job $SLURM_JOB_ID on $(hostname), started $((${SLURM_RESTART_COUNT:-0} + 1)) time(s)"
+echo "Slurm job $SLURM_JOB_ID on $SLURMD_NODENAME, started $((${SLURM_RESTART_COUNT:-0} + 1)) time(s)"
 exec "$@"
 """
 # Seconds in which a file server shows what a job on another machine has written last.
@@ -109,14 +106,11 @@ class Slurm:
         poll: seconds between looks at the queue and the logs.
 
     Raises:
-        ConfigError: an option is wrong, or this machine has no Slurm.
+        ConfigError: an option is wrong.
     """
 
     def __init__(self, options: list[str], poll: float = 30.0) -> None:
         self.options, self.poll = read_options(options), poll
-        missing = [name for name in ('sbatch', 'srun', 'squeue', 'scontrol', 'scancel') if not shutil.which(name)]
-        if missing:
-            raise ConfigError(f'there is no {missing[0]} here; run with --slurm on a machine of the cluster.')
         gpus = str(self.options.get('gpus_per_node', '')).rpartition(':')[2]
         self.options.setdefault('ntasks_per_node', int(gpus or 1))
         self.options.setdefault('nodes', 1)
@@ -142,8 +136,14 @@ class Slurm:
             Jobs that failed or were cancelled, or that need one that did, each with a sentence.
 
         Raises:
-            ConfigError: Slurm does not answer, or refuses a job (then none that was submitted here is left).
+            ConfigError: there is no Slurm or no submitit here; Slurm does not answer; or it refuses a job, and then
+                none that was submitted by this call is left.
         """
+        missing = [name for name in ('sbatch', 'srun', 'squeue', 'scontrol', 'scancel') if not shutil.which(name)]
+        if missing:
+            raise ConfigError(f'there is no {missing[0]} here; run with --slurm on a machine of the cluster.')
+        if find_spec('submitit') is None:
+            raise ConfigError('--slurm needs submitit, which is not installed; pip install submitit.')
         jobs = in_order(jobs)
         ids: dict[Job, str] = {}
         failed: dict[Job, str] = {}
@@ -182,13 +182,14 @@ class Slurm:
                 continue
             try:
                 ids[job] = self._submit(job, needs)
-            except (FailedJobError, FailedSubmissionError, OSError) as error:
-                why = ' '.join(re.sub('sbatch: |error: ', '', str(error)).split()).rstrip('.')
-                if submitted and 'MaxSubmitJob' in why:
-                    failed[job] = f'sbatch takes {job.name} not yet: {why}; the same command submits it later.'
+            except ConfigError as error:
+                if submitted and 'MaxSubmitJob' in str(error):
+                    failed[job] = f'sbatch takes {job.name} not yet: {error}; the same command submits it later.'
                     continue
                 _cancel(*submitted)
-                raise ConfigError(f'sbatch refuses {job.name}: {why}; nothing of this run is in the queue.') from error
+                raise ConfigError(
+                    f'sbatch refuses {job.name}: {error}; nothing of it was left in the queue.'
+                ) from error
             submitted.append(ids[job])
             record = _read_record(folder) | {str(job.work_dir.absolute()): ids[job]}
             write_atomically(folder / 'slurm.json', json.dumps(record, indent=1).encode())
@@ -200,12 +201,22 @@ class Slurm:
             )
 
     def _submit(self, job: Job, needs: list[str]) -> str:
+        """The id of a new Slurm job.
+
+        Raises:
+            ConfigError: with what sbatch has against it.
+        """
+        # Here, so that a study is planned and looked at without it.
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+        from submitit.helpers import FunctionSequence
+
         options = dict(self.options)
         if not job.parallel:
             kind = str(options.get('gpus_per_node', '')).rpartition(':')[0]
             options |= dict(nodes=1, ntasks_per_node=1)
             options |= {'gpus_per_node': f'{kind}:1' if kind else 1} if 'gpus_per_node' in options else {}
-        executor = submitit.SlurmExecutor(_folder(job), max_num_timeout=options.pop('max_num_timeout', 100))
+        executor = SlurmExecutor(_folder(job), max_num_timeout=options.pop('max_num_timeout', 100))
         mine = {key: options.pop(key) for key in (*_NUMBERS, 'time', 'gpus_per_node') if key in options}
         executor.update_parameters(
             **mine,
@@ -219,8 +230,12 @@ class Slurm:
         task = FunctionSequence()
         command = ['bash', '-c', _TASK, 'bash', str(job.work_dir.absolute()), *self.command(job)]
         task.add(subprocess.check_call, command)
-        with _outside_of_a_job():
-            return executor.submit(task).job_id
+        try:
+            with _outside_of_a_job():
+                return executor.submit(task).job_id
+        except (FailedJobError, FailedSubmissionError, OSError) as error:
+            words = re.sub('sbatch: |error: ', '', str(error)).split()
+            raise ConfigError(' '.join(words).rstrip('.')) from error
 
     # --- following ---
 
@@ -230,14 +245,14 @@ class Slurm:
         with Progress(jobs) as bar:
             for sentence in failed.values():
                 bar.tell(sentence)
-            while ids:
-                time.sleep(self.poll)
+            while True:
                 try:
                     queue = {one.id: one for one in _queue().values()}
                 except ConfigError as error:
                     if not silent:
                         bar.tell(f'{str(error).rstrip(".")}; the jobs go on, and are followed when it does.')
                     silent = True
+                    time.sleep(self.poll)
                     continue
                 silent = False
                 for job in [job for job in ids if ids[job] not in queue]:
@@ -257,10 +272,13 @@ class Slurm:
                 reasons = {queue[one].reason for one in ids.values() if one in queue and queue[one].state == 'PENDING'}
                 waiting = len(ids) - len(running)
                 bar.show(running, f'{waiting} queued ({", ".join(sorted(reasons))})' if waiting else '')
+                if not ids:
+                    return
+                time.sleep(self.poll)
 
 
 def states(folder: Path) -> dict[Path, str]:
-    """Work directory -> what Slurm does with it, as far as it was submitted from ``folder`` and is in the queue.
+    """Absolute work directory -> what Slurm does with it, of what is in the queue and was submitted from ``folder``.
 
     Raises:
         ConfigError: Slurm does not answer.
@@ -290,6 +308,8 @@ def _outside_of_a_job() -> Iterator[None]:
     if 'SLURM_JOB_ID' not in os.environ:
         yield
         return
+    from submitit.helpers import clean_env, environment_variables
+
     where = {name: os.environ[name] for name in ('SLURM_CONF',) if name in os.environ}
     with clean_env(), environment_variables(**where):
         yield
