@@ -11,7 +11,10 @@ from mmengine.config import Config
 from ..errors import ConfigError, say
 
 # They register their rules, which are asked in this order.
-from . import classes, files, images, init, keypoints, masks, packages, pretraining, schedule, voc  # noqa: F401
+# isort: off
+from . import packages, files, voc, classes, keypoints, masks, images, init, schedule, pretraining  # noqa: F401
+
+# isort: on
 from .facts import Facts
 from .findings import LEVELS, RULES, Finding, as_json, count, run, text
 
