@@ -27,6 +27,7 @@ from conftest import ROOT
 from datasets.test_bdd import labels_of
 from datasets.test_bdd import write as write_bdd
 from everything_random import assert_bit_equal, log, weights, write_everything, write_masks
+from mmengine.config import Config
 from PIL import Image
 from rethink.datasets import bdd
 from test_chains import CONFIG as MOCO
@@ -310,6 +311,26 @@ def test_grid(tmp_path, masks):
     )
 
 
+def test_study(tmp_path, masks):
+    """Two arms with two seeds, side by side; the second arm begins with the checkpoint of the first."""
+    config = write_everything(tmp_path / 'one.py', masks, 10)
+    (tmp_path / 'two.py').write_text(config.read_text())
+    (tmp_path / 'study.yml').write_text(
+        'question: Is it lost?\nmetric: coco/bbox_mAP\nseeds: [0, 1]\n'
+        "runs:\n  one: {}\n  two: {options: {load_from: '{checkpoint:one}'}}\nclaims: {it is not: two > one}\n"
+    )
+
+    def command(folder: Path) -> list:
+        return ['tools/study.py', 'run', tmp_path, '--out', folder, '--side-by-side', 2]
+
+    def same(whole: Path, folder: Path) -> None:
+        one, other = ((path / 'results.csv').read_text().splitlines() for path in (whole, folder))
+        # Seconds are those of the machine.
+        assert [line.rsplit(',', 1)[0] for line in one] == [line.rsplit(',', 1)[0] for line in other]
+
+    check(Case('study.py', command, 5, same=same), tmp_path)
+
+
 def test_evaluation(tmp_path, tiny):  # noqa: F811
     config = tiny(LINEAR, 'evaluated', iters=20, interval=5, augment=FLIP)
     config.write_text(
@@ -419,6 +440,31 @@ def test_bdd_to_coco(tmp_path):
         return ['tools/dataset_converters/bdd_to_coco.py', folder, '--val', 400]
 
     check(Case('bdd_to_coco.py', command, 4, same=same_files), tmp_path)
+
+
+def test_make_splits(tmp_path):
+    """All files or none, with every image decoded before."""
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.jpg')
+    (tmp_path / 'config.py').write_text(f"_base_ = '{ROOT}/configs/_base_/datasets/hpt_ucmerced.py'\n")
+    layout = Config.fromfile(tmp_path / 'config.py')
+
+    def command(folder: Path) -> list:
+        for label in range(layout.num_classes):
+            place = folder / layout.layout.images / f'class{label:02d}'
+            if not place.exists():
+                place.mkdir(parents=True)
+                for index in range(layout.num_images // layout.num_classes):
+                    os.link(tmp_path / 'image.jpg', place / f'{index}.jpg')
+        return [
+            'tools/dataset_converters/make_splits.py', tmp_path / 'config.py', '--data-root', folder, '--corrupt',
+            'refuse', '--workers', 2,
+        ]  # fmt: skip
+
+    def same(whole: Path, folder: Path) -> None:
+        same_files(whole / 'splits', folder / 'splits')
+
+    check(Case('make_splits.py', command, 4, alone=True, same=same), tmp_path)
 
 
 def test_enough_were_killed():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 import torch
-from conftest import ROOT, write_detector
+from conftest import ROOT, run_tool, write_detector
 from rethink.analysis.logs import read_run
 from rethink.errors import ConfigError
 from rethink.files import exclusively
@@ -365,3 +365,27 @@ def test_two_nodes_train_what_two_processes_do_and_survive_the_loss_of_one(slurm
     )
     assert found.keys() == expected.keys()
     assert all(torch.equal(expected[name], value) for name, value in found.items())
+
+
+@pytest.mark.long
+def test_a_study_gives_the_same_on_the_cluster(slurm, tmp_path, data):
+    """By its tool: a dependency, two arms; the same weights as on this machine, and a second run trains nothing."""
+    for name, rate in (('start', 0.01), ('small', 0.001), ('large', 0.01)):
+        write_detector(tmp_path / f'{name}.py', data, f'optim_wrapper["optimizer"]["lr"] = {rate}\n')
+    (tmp_path / 'study.yml').write_text(
+        'question: Is it the same?\nmetric: coco/bbox_mAP\nfactors: {rate: [small, large]}\n'
+        "runs:\n  start: {}\n  '{rate}': {options: {load_from: '{checkpoint:start}'}}\n"
+        'claims: {it is: large > small}\n'
+    )
+    options = ['--slurm', *OPTIONS]
+    for out, more in (('here', ['--side-by-side', '2']), ('there', options)):
+        done = run_tool('study.py', 'run', tmp_path, '--out', tmp_path / out, *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    names = sorted(path.relative_to(tmp_path / 'here') for path in (tmp_path / 'here').rglob('iter_8.pth'))
+    assert len(names) == 3
+    for name in names:
+        one, other = (torch.load(tmp_path / out / name, weights_only=True)['state_dict'] for out in ('here', 'there'))
+        assert all(torch.equal(one[key], value) for key, value in other.items())
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'there').rglob('*.pth')}
+    again = run_tool('study.py', 'run', tmp_path, '--out', tmp_path / 'there', *options)
+    assert again.returncode == 0 and before == {path: path.stat().st_mtime_ns for path in before}
