@@ -107,8 +107,11 @@ def test_resume(file, tmp_path):
     assert 'resume' not in cfg
     launch.use_resume(cfg, 'auto')
     assert cfg.resume is False and cfg.get('load_from') is None
-    launch.use_resume(cfg, 'some.pth')
-    assert cfg.resume is True and cfg.load_from == 'some.pth'
+    with pytest.raises(ConfigError, match=r'the checkpoint some\.pth of --resume does not exist; name one'):
+        launch.use_resume(cfg, 'some.pth')
+    for there in (str(tmp_path), 's3://bucket/some.pth'):  # a folder is one of DeepSpeed
+        launch.use_resume(cfg, there)
+        assert cfg.resume is True and cfg.load_from == there
 
 
 def test_without_a_checkpoint_to_resume_from_it_begins_with_load_from(file, tmp_path):
