@@ -343,3 +343,60 @@ def test_accuracy_is_scipys_bootstrap():
     ).confidence_interval
     np.testing.assert_allclose(found[1:], [theirs.low, theirs.high], atol=0.3)
     assert 'of which 400 are in both' in refused([Accuracy(one), Accuracy(np.append(other, True))])
+
+
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def simulation():
+    if not BENCHMARK.is_file():
+        pytest.skip('benchmarks/ does not lie beside these tests')
+    spec = importlib.util.spec_from_file_location('benchmark_of_bootstrap', BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_part_of_the_images_is_a_draw_without_the_others(simulation):
+    """What stands for a validation set in the simulation is evaluated as one."""
+    arm, _ = simulation.matches_of(*simulation.simulate(40, 3, 3, 3, (0.0, 0.5), seed=1), [])
+    weights = np.repeat([0, 1, 2, 0], 10)
+    part = simulation.select(arm, np.flatnonzero(weights)).metrics(weights[weights > 0])
+    np.testing.assert_array_equal(part.all, arm.metrics(weights).all)
+    np.testing.assert_array_equal(part.classes, arm.metrics(weights).classes)
+
+
+def test_intervals_have_the_width_of_the_noise(simulation):
+    """Of 40 sets of 100 images; 0.95 of 40 are 38, and with half the width it would be 27."""
+    arms = simulation.matches_of(*simulation.simulate(600, 2, 3, 2, (0.0, 0.3)), [])
+    found = simulation.cover(arms, images=100, sets=40, resamples=80)['percentile', 'coco/bbox_mAP']
+    assert found['sets'] == 40 and found['covered'] >= 0.85
+    assert 0.7 < found['width'] / found['spread'] < 1.4
+
+
+@pytest.mark.long
+def test_intervals_cover_the_true_difference(simulation):
+    """Of 400 sets 0.95 with a standard error of 0.011."""
+    arms = simulation.matches_of(*simulation.simulate(10_000, 4, 4, 4, (0.0, 0.2)), [])
+    true = [arm.metrics().all[0] for arm in arms]
+    assert 0.01 < true[1] - true[0] < 0.08
+    for images, least in ((50, 0.9), (200, 0.92), (1000, 0.92)):
+        found = simulation.cover(arms, images, sets=400 if images < 1000 else 200, resamples=400)
+        of = found['percentile', 'coco/bbox_mAP']
+        assert least <= of['covered'] <= 0.985, (images, of)
+        assert 0.85 < of['width'] / of['spread'] < 1.25, (images, of)
+
+
+def test_intervals_of_accuracy_cover_the_true_difference():
+    """Two classifiers of 0.7 and 0.75 that err on much the same of 300 images."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(200):
+        hard = rng.random(300)
+        one, other = hard + rng.normal(size=300) / 10 < 0.7, hard + rng.normal(size=300) / 10 < 0.75
+        values = resample([Accuracy(one), Accuracy(other)], 200).all
+        low, high = interval(values[1, :, 0] - values[0, :, 0])[1:]
+        covered.append(low <= 100 * 0.05 <= high)
+    # A standard error of 0.015.
+    assert 0.9 <= np.mean(covered) <= 0.985

@@ -202,35 +202,34 @@ class Matches:
     def _precisions(self, draws: np.ndarray, sums: list[tuple], copies: int) -> np.ndarray:
         """Precision of R draws as pycocotools has it, -1 without an object.
 
-        (R, sizes, thresholds, recalls, classes) float64.
+        (classes, sizes, thresholds, R, recalls) float64.
         """
         weights = np.ascontiguousarray(draws.T)
         objects = (self.objects @ weights).reshape(len(self.classes), len(self.sizes), -1)
         columns = np.concatenate([weights, *(weights >= 1 + copy for copy in range(copies))])
-        table = np.zeros((len(draws), len(self.sizes), _THRESHOLDS, len(_RECALLS), len(self.classes)))
-        table.transpose(4, 1, 0, 2, 3)[objects == 0] = -1
+        table = np.zeros((*objects.shape[:2], _THRESHOLDS, len(draws), len(_RECALLS)))
         for category, size, threshold, right, since in sums:
-            of = objects[category, size]
-            there = of > 0
-            found = _precision(columns[right], since @ columns, np.maximum(of, 1))
-            table[there, size, threshold, :, category] = found[there]
+            of = np.maximum(objects[category, size], 1)
+            _precision(columns[right], since @ columns, of, table[category, size, threshold])
+        table.swapaxes(2, 3)[objects == 0] = -1
         return table
 
     def _means(self, table: np.ndarray) -> Values:
         of_all, of_classes = [], []
         for _, size, thresholds, members in self._parts:
             part = table[:, size, thresholds]
-            there = (part[:, 0, 0] > -1) & members
+            there = (part[:, 0, :, 0].T > -1) & members
             # Sums in pycocotools' order, so that the bits are the same.
-            chosen = [one[..., row].ravel() for one, row in zip(part, there, strict=True)]
-            of_all.append([one.mean() if one.size else np.nan for one in chosen])
-            by_class = np.ascontiguousarray(part.reshape(len(part), -1, part.shape[-1]).transpose(0, 2, 1))
+            by_recall = np.ascontiguousarray(part.transpose(2, 1, 3, 0))
+            by_class = np.ascontiguousarray(part.transpose(2, 0, 1, 3)).reshape(*there.shape, -1)
+            chosen = [one if row.all() else one[..., row] for one, row in zip(by_recall, there, strict=True)]
+            of_all.append([one.ravel().mean() if one.size else np.nan for one in chosen])
             of_classes.append(np.where(there, by_class.mean(-1), np.nan))
         return Values(np.array(of_all).T, np.stack(of_classes, -1))
 
 
-def _precision(right: np.ndarray, since: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Precision of R draws at each recall, (R, recalls).
+def _precision(right: np.ndarray, since: np.ndarray, objects: np.ndarray, out: np.ndarray) -> None:
+    """Precision of R draws at each recall.
 
     A detection that comes twice changes nothing but the sums: recall grows at right ones alone, and precision between
     two of these is below that at the first.
@@ -239,6 +238,7 @@ def _precision(right: np.ndarray, since: np.ndarray, objects: np.ndarray) -> np.
         right: how often each of n right detections comes, the highest score first, (n, R) int32.
         since: detections that count, from the right one before, which is left out, up to it, (n, R) int32.
         objects: to be found, (R,).
+        out: gets the precisions, (R, recalls) float64.
     """
     found = right.cumsum(0, dtype=float)
     highest = np.zeros((len(found) + 1, len(objects)))  # at this recall or above; 0 at one that is not reached
@@ -251,7 +251,8 @@ def _precision(right: np.ndarray, since: np.ndarray, objects: np.ndarray) -> np.
     # The first detection to reach a recall has so many before it that do not.
     bins, draws = len(_RECALLS) + 1, np.arange(len(objects))
     counts = np.bincount((reached + bins * draws).ravel(), minlength=bins * len(draws)).reshape(-1, bins)
-    return highest[counts[:, :-1].cumsum(1), draws[:, None]]
+    first = counts[:, :-1].cumsum(1)
+    np.take(highest, first * len(draws) + draws[:, None], out=out, mode='clip')  # which needs no copy; all are inside
 
 
 def _checked(weights: np.ndarray | None, images: int) -> np.ndarray:
