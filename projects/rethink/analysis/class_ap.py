@@ -1,8 +1,8 @@
 """AP of each class, by object size, from results files in COCO's format: on COCO by pycocotools, on LVIS federated.
 
-Results files are what MMDetection writes for ``outfile_prefix`` of ``CocoMetric`` and ``LVISMetric``:
-``<prefix>.bbox.json`` and ``<prefix>.segm.json``, a list of detections. Boxes are (x, y, width, height) in pixels, x
-to the right, y down.
+Results files are what MMDetection writes for ``outfile_prefix`` of ``CocoMetric`` and ``LVISMetric``, and rethink's
+``CocoKeypointMetric``: ``<prefix>.bbox.json``, ``.segm.json`` and ``.keypoints.json``, a list of detections. Boxes are
+(x, y, width, height) in pixels, x to the right, y down.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import math
 import os
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,7 @@ from ..errors import ConfigError, some_names
 
 # Areas up to 32², up to 96² and above, in pixels, as COCO has them.
 SIZES = ('all', 'small', 'medium', 'large')
-# What is compared -> where annotations and detections have it.
-SHAPES = dict(bbox='bbox', segm='segmentation', keypoints='keypoints')
-# COCO counts so many detections of an image and class, LVIS so many of an image.
-_OF_CLASS, _OF_IMAGE = 100, 300
+_OF_IMAGE = 300  # detections of an image that LVIS counts
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,12 @@ def _read_json(path: str, what: str, **options):
 
 _HOW_TO_WRITE = (
     'write it with `python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=PREFIX`, which '
-    'gives PREFIX.bbox.json and, with masks, PREFIX.segm.json'
+    'gives PREFIX.bbox.json and, with masks or keypoints, PREFIX.segm.json or PREFIX.keypoints.json'
 )
+# What evaluation reads of an annotation, beside its area, and of a detection, beside its score.
+_OF_OBJECT = dict(bbox=['bbox'], segm=['segmentation'], keypoints=['keypoints', 'num_keypoints', 'bbox'])
+_OF_DETECTION = dict(bbox='bbox', segm='segmentation', keypoints='keypoints')
+_KEYPOINTS = 17 * 3  # of COCO, each x, y and how it is seen
 
 
 def _without_mask(entry: dict) -> dict:
@@ -135,12 +137,17 @@ def check_kind(truth: Annotations, lvis: bool, iou_type: str) -> None:
             f'{truth.path} is an LVIS file, whose images are searched for some of the classes alone, so that COCO '
             'evaluation would count right detections as wrong; add --lvis.'
         )
-    needed = (SHAPES[iou_type], 'area')
     for one in truth.objects:
-        if lacking := [key for key in needed if key not in one]:
+        if lacking := [key for key in (*_OF_OBJECT[iou_type], 'area') if key not in one]:
             raise ConfigError(
                 f'{truth.path} has an annotation without {lacking[0]} (image {one["image_id"]}), which {iou_type} AP '
-                'needs; name a file that has it' + ('.' if lacking[0] == 'area' else ', or another --iou-type.')
+                'needs; name a file that has it' + ('.' if lacking[0] == 'area' else ', or ask for another AP.')
+            )
+        if iou_type == 'keypoints' and len(one['keypoints']) != _KEYPOINTS:
+            raise ConfigError(
+                f'{truth.path} has an annotation with {len(one["keypoints"]) // 3} keypoints (image '
+                f"{one['image_id']}), and the similarity of keypoints is known for COCO's 17 alone; name a "
+                'person_keypoints_*.json.'
             )
     if not any(not one.get('iscrowd') for one in truth.objects):
         raise ConfigError(f'{truth.path} has no annotated object, so nothing can be measured on it.')
@@ -151,7 +158,7 @@ def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'b
 
     Args:
         truth: what they are to be evaluated on.
-        iou_type: of :data:`SHAPES`.
+        iou_type: ``'bbox'``, ``'segm'`` or ``'keypoints'``.
 
     Raises:
         ConfigError: it is not there, no results file, empty, or of another data set.
@@ -165,16 +172,17 @@ def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'b
         raise ConfigError(
             f'{path} holds no detection; test a model that detects something, or with a lower score_thr in test_cfg.'
         )
-    shape = SHAPES[iou_type]
+    shape = _OF_DETECTION[iou_type]
+    length = dict(bbox=4, keypoints=_KEYPOINTS).get(shape)
     for one in found:
         if lacking := [key for key in ('image_id', 'category_id', 'score', shape) if key not in one]:
             raise ConfigError(
                 f'{path} has a detection without {lacking[0]}, so it has no {iou_type} results; {_HOW_TO_WRITE}.'
             )
-        if not _finite(one['score']) or (shape == 'bbox' and not _is_box(one['bbox'])):
+        if not _finite(one['score']) or (length and not _are_finite(one[shape], length)):
             raise ConfigError(
                 f'{path} has a detection in image {one["image_id"]} with score {one["score"]} and {shape} '
-                f'{one["bbox"] if shape == "bbox" else "…"}, which are no finite numbers; did the training diverge?'
+                f'{one[shape] if length else "…"}, which are not so many finite numbers; did the training diverge?'
             )
     _check_ids(path, found, truth)
     if shape == 'bbox' and not any(_inside(one['bbox'], truth.images[one['image_id']]) for one in found):
@@ -189,8 +197,8 @@ def _finite(value) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _is_box(value) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_finite, value))
+def _are_finite(value, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(map(_finite, value))
 
 
 def _check_ids(path: str, found: list[dict], truth: Annotations) -> None:
@@ -259,22 +267,44 @@ def class_ap(
     Raises:
         ConfigError: the package is missing.
     """
-    api = evaluator(lvis)
+    table = np.full((len(truth.categories), len(SIZES)), np.nan)
+    rows = {category: row for row, category in enumerate(truth.categories)}
+    for category, evaluated in evaluations(truth, found, iou_type, evaluator(lvis), what):
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluated.accumulate()
+        # (IoU thresholds, recall thresholds, 1 class, sizes, 1 number of detections), -1 without an object.
+        precision = np.asarray(evaluated.eval['precision'])[:, :, 0, :, 0]
+        for column, size in enumerate(precision.transpose(2, 0, 1)):
+            if (size > -1).any():
+                table[rows[category], column] = 100 * size[size > -1].mean()
+    return table
+
+
+def evaluations(truth: Annotations, found: list[dict], iou_type: str, api: tuple, what: str = '') -> Iterator[tuple]:
+    """Category id and evaluation, matched and not yet accumulated, of each class with an object; shows progress.
+
+    Args:
+        truth: federated ones (LVIS) leave out detections that do not count in these.
+        api: as from :func:`evaluator`.
+        what: a name for the progress bar.
+    """
     objects, detections = defaultdict(list), defaultdict(list)
     for one in truth.objects:
         objects[one['category_id']].append(one)
-    for one in _verified(truth, _best(found), objects) if lvis else found:
+    for one in _verified(truth, _best(found), objects) if truth.federated else found:
         detections[one['category_id']].append(one)
-    table = np.full((len(truth.categories), len(SIZES)), np.nan)
     work = sum(len(one) for one in (*objects.values(), *(detections[category] for category in objects)))
-    # A class may take a thousand times as long as another, so detections are counted and not classes.
-    every = 0.5 if sys.stderr.isatty() else 30  # seconds; in a file, a line every half minute is enough
-    with tqdm(total=work, desc=what, unit=' boxes', unit_scale=True, mininterval=every, delay=2, leave=False) as bar:
-        for row, category in enumerate(truth.categories):
+    with progress(work, what, ' boxes') as bar:
+        for category in truth.categories:
             if category in objects:
-                table[row] = _one_class(truth, objects[category], detections[category], category, iou_type, api)
+                yield category, _one_class(truth, objects[category], detections[category], category, iou_type, api)
                 bar.update(len(objects[category]) + len(detections[category]))
-    return table
+
+
+def progress(total: int, what: str, unit: str) -> tqdm:
+    """A bar of work that may take minutes, with the time left."""
+    every = 0.5 if sys.stderr.isatty() else 30  # seconds; in a file, a line every half minute is enough
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=True, mininterval=every, delay=2, leave=False)
 
 
 def _best(found: list[dict]) -> list[dict]:
@@ -300,8 +330,8 @@ def _verified(truth: Annotations, found: list[dict], objects: dict[int, list[dic
 
 def _one_class(
     truth: Annotations, objects: list[dict], detections: list[dict], category: int, iou_type: str, api: tuple
-) -> np.ndarray:
-    """AP of one class at each size, (4,)."""
+):
+    """The evaluation of one class, matched, on the images that have something of it."""
     coco, evaluation, options = api
     images = {one['image_id']: truth.images[one['image_id']] for one in (*objects, *detections)}
     # Numbered anew: a file that counts from 0 would lose its first object, as 0 is "no match" in pycocotools.
@@ -317,20 +347,20 @@ def _one_class(
             side.createIndex()
             sides.append(side)
         evaluated = evaluation(*sides, iou_type, **options)
-        evaluated.params.maxDets = [_OF_IMAGE if options else _OF_CLASS]
+        # Of an image and class pycocotools counts the best 100, or 20 people by their keypoints.
+        evaluated.params.maxDets = [_OF_IMAGE if truth.federated else evaluated.params.maxDets[-1]]
         evaluated.evaluate()
-        evaluated.accumulate()
-    # (IoU thresholds, recall thresholds, 1 class, sizes, 1 number of detections), -1 without an object.
-    precision = np.asarray(evaluated.eval['precision'])[:, :, 0, :, 0]
-    return np.array(
-        [100 * size[size > -1].mean() if (size > -1).any() else np.nan for size in precision.transpose(2, 0, 1)]
-    )
+    return evaluated
 
 
 def _detection(one: dict, number: int, iou_type: str) -> dict:
-    shared = dict(id=number, iscrowd=0, **{key: one[key] for key in ('image_id', 'category_id', 'score')})
+    """A detection with the area that pycocotools' ``loadRes`` would give it."""
+    shape = _OF_DETECTION[iou_type]
+    shared = dict(id=number, iscrowd=0, **{key: one[key] for key in ('image_id', 'category_id', 'score', shape)})
     if iou_type == 'bbox':
-        return dict(shared, bbox=one['bbox'], area=one['bbox'][2] * one['bbox'][3])
+        return dict(shared, area=one['bbox'][2] * one['bbox'][3])
+    if iou_type == 'keypoints':
+        return dict(shared, area=np.ptp(one['keypoints'][0::3]) * np.ptp(one['keypoints'][1::3]))
     from pycocotools import mask
 
-    return dict(shared, segmentation=one['segmentation'], area=float(mask.area(one['segmentation'])))
+    return dict(shared, area=float(mask.area(one['segmentation'])))

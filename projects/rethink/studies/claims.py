@@ -25,7 +25,7 @@ from .study import Study
 RESAMPLES = 1000
 SHOWN, CONTRADICTED, OPEN = 'shown', 'contradicted', 'not decided'
 _TERM = re.compile(r'([^\s\[\]*]+)(?:\[([^\[\]]+)\])?')
-_LOGGED = re.compile(r'coco/(bbox|segm|keypoints)_mAP(_50|_75|_s|_m|_l)?')
+_LOGGED = re.compile(r'(?:coco/(\w+)_mAP(?:_50|_75|_s|_m|_l)?|lvis/(\w+)_AP\w*)')
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,14 @@ def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> C
     value = float(np.mean(values))
     if len(values) > 1:
         what = 'seeds' if len({seed for seed, _ in repeated}) > 1 else 'reruns'
-        (low, high), how = bootstrap.student(values), f"Student's, {len(values)} {what}"
+        found, how = bootstrap.student(values), f"Student's, {len(values)} {what}"
     else:
-        found, how = _resampled(plan, both, repeated[0][0])
-        if found is None:
+        drawn, how = _resampled(plan, both, repeated[0][0])
+        if drawn is None:
             return Claim(sentence, text, OPEN, value, how=how, published=published)
-        low, high = bootstrap.interval(found)
-    verdict = SHOWN if low > 0 else CONTRADICTED if high < 0 else OPEN
-    return Claim(sentence, text, verdict, value, float(low), float(high), how, published)
+        found = bootstrap.interval(drawn)
+    verdict = {1: SHOWN, -1: CONTRADICTED, 0: OPEN}[found.sign]
+    return Claim(sentence, text, verdict, value, found.low, found.high, how, published)
 
 
 def _repeated(plan: Plan, both: Sum, seed: int) -> list[dict[tuple[str, str], float]]:
@@ -178,9 +178,11 @@ def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
         return None
     evaluators = task.cfg.get('val_evaluator') or []
     for one in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        results = Path(f'{one.get("outfile_prefix") or task.job.work_dir / PREDICTIONS}.{found[1]}.json')
-        if one.get('ann_file') and results.is_file():
-            return str(one.ann_file), str(results), found[1]
+        kind = found[1] or found[2]
+        results = Path(f'{one.get("outfile_prefix") or task.job.work_dir / PREDICTIONS}.{kind}.json')
+        # One without a detection, '[]', has nothing to match.
+        if one.get('ann_file') and results.is_file() and results.stat().st_size > 8:
+            return str(one.ann_file), str(results), kind
     return None
 
 
@@ -188,8 +190,9 @@ def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
 def _draws(files: tuple[tuple[str, str, str], ...]) -> tuple[dict, int]:
     """File -> metric -> its values over draws of images that are the same for all files; and how many images."""
     matches = [bootstrap.read_matches(*file) for file in files]
-    drawn = bootstrap.resample(matches, RESAMPLES)
-    return dict(zip(files, drawn, strict=True)), len(matches[0].images)
+    drawn = bootstrap.resample(matches, RESAMPLES).all
+    by_name = [dict(zip(arm.names, values.T, strict=True)) for arm, values in zip(matches, drawn, strict=True)]
+    return dict(zip(files, by_name, strict=True)), len(matches[0].images)
 
 
 def judge_all(plan: Plan, numbers: dict[tuple[str, str], float]) -> Sequence[Claim]:
