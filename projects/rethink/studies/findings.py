@@ -9,13 +9,12 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean, stdev
 
 from tqdm import tqdm
 
 from ..analysis import class_gains
-from ..checks.preflight import datasets
+from ..checks.datasets import Dataset, unwrapped
 from ..config_tree import type_name
 from ..configs.diff import changes, diff
 from ..configs.overrides import parse_options
@@ -310,9 +309,9 @@ def _gained(plan: Plan, runs: tuple[str, str]) -> Gained:
             return Gained(runs, why=f'{name} has no predictions of a finished training.')
         arms.append([file for _, file, _ in files])
         truth |= {annotations for annotations, _, _ in files}
-        inner = [one for _, one in datasets(tasks[0].cfg.train_dataloader.dataset, '')]
-        train |= {str(Path(one.get('data_root') or '', one.get('ann_file') or '')) for one in inner}
-        lvis |= 'LVIS' in str(type_name(inner[0].get('type')))
+        inner = [Dataset(*one, None) for one in unwrapped(tasks[0].cfg.train_dataloader.dataset, '')]
+        train |= {str(one.annotations) for one in inner}
+        lvis |= 'LVIS' in type_name(inner[0].cfg.get('type'))
     if len(truth) > 1 or len(train) > 1:
         return Gained(runs, why='They are of several annotation files.')
     try:

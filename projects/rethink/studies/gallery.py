@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask
 
 from ..analysis.class_ap import Annotations, read_annotations, read_results
-from ..checks.preflight import datasets
+from ..checks.datasets import Dataset, unwrapped
 from ..errors import ConfigError
 from .claims import parse, predictions
 from .plan import Plan, Task
@@ -154,11 +154,11 @@ def _looks(objects: list[dict], detections: list[dict], right: list, found: list
 
 
 def _path(task: Task, image: dict) -> Path:
-    inner = [one for _, one in datasets(task.cfg.val_dataloader.dataset, '')]
-    folder = (inner[0].get('data_prefix') or {}).get('img') or ''
+    inner = Dataset(*next(unwrapped(task.cfg.val_dataloader.dataset, '')), None)
+    folder = (inner.cfg.get('data_prefix') or {}).get('img') or ''
     # LVIS names the images of COCO by their address.
     name = image.get('file_name') or '/'.join(str(image.get('coco_url', '')).split('/')[-2:])
-    return Path(inner[0].get('data_root') or '', folder, name)
+    return Path(inner.join(str(Path(folder, name))))
 
 
 def draw(pixels: Image.Image, truth: Annotations, boxes: list[tuple[dict, str]]) -> bytes:

@@ -14,6 +14,7 @@ from bokeh.embed import components
 from bokeh.models import HoverTool, Legend, LegendItem
 from bokeh.plotting import figure
 from bokeh.resources import Resources
+from bokeh.themes import Theme
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -30,6 +31,33 @@ COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 # Between black and white, to be read on both: a canvas knows no currentColor.
 GREY = '#7a7a7a'
 DASHES = ('solid', 'dashed', 'dotted', 'dashdot', [2, 6])
+THEME = Theme(
+    json=dict(
+        attrs=dict(
+            Plot=dict(background_fill_color=None, border_fill_color=None, outline_line_color=None),
+            Axis=dict(
+                axis_label_text_color=GREY,
+                axis_label_text_font_style='normal',
+                major_label_text_color=GREY,
+                major_label_text_font_size='12px',
+                axis_line_color=GREY,
+                major_tick_line_color=GREY,
+                minor_tick_line_color=None,
+            ),
+            Grid=dict(grid_line_color=GREY, grid_line_alpha=0.25),
+            Legend=dict(
+                click_policy='hide',
+                background_fill_color=None,
+                border_line_color=None,
+                label_text_color=GREY,
+                label_text_font_size='13px',
+                glyph_width=34,
+                spacing=1,
+                margin=0,
+            ),
+        )
+    )
+)
 # Curves in one plot.
 MOST = len(COLOURS) * len(DASHES)
 
@@ -41,7 +69,7 @@ def write(found: Findings) -> str:
     )
     template.filters['jpeg'] = lambda picture: f'data:image/jpeg;base64,{base64.b64encode(picture).decode()}'
     charts = [_chart(curves) for curves in _together(found)]
-    script, divisions = components([live for _, live, _ in charts]) if charts else ('', ())
+    script, divisions = components([live for _, live, _ in charts], theme=THEME) if charts else ('', ())
     library = Resources(mode='inline', components=['bokeh']).render_js() if charts else ''
     return template.from_string(Path(__file__).with_name('page.html').read_text()).render(
         found=found,
@@ -99,9 +127,6 @@ def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figu
         sizing_mode='stretch_width',
         tools='xwheel_zoom,xpan,reset',
         toolbar_location='above',
-        background_fill_color=None,
-        border_fill_color=None,
-        outline_line_color=None,
     )
     plot.toolbar.logo = None
     lines: dict[str, list] = {name: [] for name in names}
@@ -118,29 +143,8 @@ def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figu
     tips = [('run', '@run'), ('seed', '@seed'), (unit, '@at'), (metric, '@value{0.0}')]
     plot.add_tools(HoverTool(renderers=dots, tooltips=tips))
     legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
-    legend.update(
-        click_policy='hide',
-        background_fill_color=None,
-        border_line_color=None,
-        label_text_color=GREY,
-        label_text_font_size='13px',
-        glyph_width=34,
-        spacing=1,
-        margin=0,
-    )
     plot.add_layout(legend, 'below')
-    for axis, label in ((plot.xaxis, unit), (plot.yaxis, metric)):
-        axis.update(
-            axis_label=label,
-            axis_label_text_color=GREY,
-            axis_label_text_font_style='normal',
-            major_label_text_color=GREY,
-            major_label_text_font_size='12px',
-            axis_line_color=GREY,
-            major_tick_line_color=GREY,
-            minor_tick_line_color=None,
-        )
-    plot.grid.update(grid_line_color=GREY, grid_line_alpha=0.25)
+    plot.xaxis.axis_label, plot.yaxis.axis_label = unit, metric
     return plot
 
 
