@@ -21,18 +21,8 @@ def write(plan: Plan) -> str:
     path = plan.out / 'report.html'
     texts = {'report.html': page.write(found), 'report.md': markdown(found), 'results.csv': results.table(plan)}
     write_together({plan.out / name: text.encode() for name, text in texts.items()})
-    return '\n\n'.join(
-        [
-            found.answer,
-            *_of(found.claims, _aligned, tables.of_claims(found)),
-            *_of(found.results, _aligned, tables.of_results(found)),
-            str(path),
-        ]
-    )
-
-
-def _of(there: list, writer, table: tables.Table) -> list[str]:
-    return [writer(table)] if there else []
+    shown = [table for table in (tables.of_claims(found), tables.of_results(found)) if table.rows]
+    return '\n\n'.join([found.answer, *map(_aligned, shown), str(path)])
 
 
 def _aligned(table: tables.Table) -> str:
@@ -64,7 +54,7 @@ def _parts(found: Findings) -> Iterator[str]:
     if found.pairs:
         yield '## What the arms differ in'
     for pair in found.pairs:
-        one, other = map(_text, pair.runs)
+        one, other = map(html.escape, pair.runs)
         listed = markdown_tables(pair.differences, 2)
         yield f'<details><summary>{one} (A) and {other} (B): {tables.counted(pair)}</summary>\n{listed}\n\n</details>'
     if found.costs:

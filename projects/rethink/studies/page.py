@@ -47,6 +47,7 @@ THEME = Theme(
             Grid=dict(grid_line_color=GREY, grid_line_alpha=0.25),
             Legend=dict(
                 click_policy='hide',
+                location='top_left',
                 background_fill_color=None,
                 border_line_color=None,
                 label_text_color=GREY,
@@ -125,10 +126,11 @@ def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figu
     plot = figure(
         height=300 + 24 * len(names),
         sizing_mode='stretch_width',
-        tools='xwheel_zoom,xpan,reset',
+        tools='xpan,xwheel_zoom,reset',
         toolbar_location='above',
     )
-    plot.toolbar.logo = None
+    # A finger on it scrolls the page until a tool is chosen.
+    plot.toolbar.logo = plot.toolbar.active_drag = None
     lines: dict[str, list] = {name: [] for name in names}
     for one in curves:
         colour, dash = _look(names, one.run)

@@ -37,23 +37,21 @@ def interval(claim: Claim) -> str:
 
 def of_claims(found: Findings) -> Table:
     head = ['', 'claim', 'verdict', 'ahead by', '95 % interval', 'from', 'published']
-    rows = [
-        [
-            str(at),
-            one.sentence,
-            one.verdict,
-            number(one.value, '+.1f'),
-            interval(one),
-            one.how,
-            number(one.published, '+.1f'),
-        ]
-        for at, one in enumerate(found.claims, 1)
-    ]
-    return Table(head, rows)
+    rows = []
+    for at, one in enumerate(found.claims, 1):
+        cells = [str(at), one.sentence, one.verdict, number(one.value, '+.1f'), interval(one), one.how]
+        rows.append([*cells, '' if one.published is None else number(one.published, '+.1f')])
+    return _filled(head, rows)
+
+
+def _filled(head: list[str], rows: list[list[str]]) -> Table:
+    """Without the columns that are empty."""
+    kept = [at for at in range(len(head)) if any(row[at] for row in rows)]
+    return Table([head[at] for at in kept], [[row[at] for at in kept] for row in rows])
 
 
 def of_results(found: Findings) -> Table:
-    """A row for each metric of a run; columns that would be empty are left away."""
+    """A row for each metric of a run."""
     head = ['run', 'metric', 'mean ± over seeds', 'each seed', 'published', 'measured less published', 'not finished']
     rows = []
     for one in found.results:
@@ -61,10 +59,9 @@ def of_results(found: Findings) -> Table:
         several = ', '.join(number(value) for value in one.values.values()) if len(one.values) > 1 else ''
         published = ['', ''] if one.published is None else [number(one.published), number(difference, '+.1f')]
         rows.append([one.run, one.metric, mean(one), several, *published, one.state])
-    kept = [at for at in range(len(head)) if any(row[at] for row in rows)]
     if len(found.seeds) == 1:
         head[2] = 'measured'
-    return Table([head[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    return _filled(head, rows)
 
 
 def mean(one: Result) -> str:
@@ -72,7 +69,7 @@ def mean(one: Result) -> str:
 
 
 def of_costs(found: Findings) -> Table:
-    head = ['run', found.metric, 'GFLOP of a step', 'MiB kept', 'M parameters', 'trained', '']
+    head = ['run', found.metric, 'GFLOP of a step', 'MiB kept', 'M parameters', 'trained', 'missing']
     rows = []
     for one in found.costs:
         cells = [''] * 4
@@ -84,7 +81,7 @@ def of_costs(found: Findings) -> Table:
                 f'{100 * one.cost.trainable / max(one.cost.parameters, 1):.0f} %',
             ]
         rows.append([one.run, number(one.ap), *cells, one.why])
-    return Table(head, rows) if any(row[-1] for row in rows) else Table(head[:-1], [row[:-1] for row in rows])
+    return _filled(head, rows)
 
 
 def of_classes(gains: class_gains.Gains) -> Table:
