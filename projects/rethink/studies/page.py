@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 from bokeh.embed import components
 from bokeh.models import HoverTool, Legend, LegendItem
 from bokeh.plotting import figure
@@ -114,7 +116,8 @@ def _chart(curves: list[Curve]) -> tuple[str, figure, Markup]:
     """Title, the plot that can be hovered, and one that stands still, for paper."""
     metric, unit = curves[0].metric, 'epoch' if curves[0].by_epoch else 'iteration'
     names = list(dict.fromkeys(one.run for one in curves))
-    return metric, _live(curves, names, metric, unit), svg(lambda axes: _still(axes, curves, names, metric, unit), 3.2)
+    still = svg(lambda axes: _still(axes, curves, names, metric, unit), 2.5 + 0.19 * len(names))
+    return metric, _live(curves, names, metric, unit), still
 
 
 def _look(names: Sequence[str], name: str) -> tuple[str, int]:
@@ -131,29 +134,36 @@ def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figu
     )
     # A finger on it scrolls the page until a tool is chosen.
     plot.toolbar.logo = plot.toolbar.active_drag = None
-    lines: dict[str, list] = {name: [] for name in names}
-    for one in curves:
-        colour, dash = _look(names, one.run)
-        at, value = zip(*one.points, strict=True)
-        data = dict(
-            at=at, value=value, run=[one.run] * len(at), seed=['–' if one.seed is None else str(one.seed)] * len(at)
-        )
-        line = plot.line('at', 'value', source=data, color=colour, line_width=2, line_dash=DASHES[dash])
-        dots = plot.scatter('at', 'value', source=line.data_source, color=colour, size=5)
-        lines[one.run] += [line, dots]
-    dots = [one for both in lines.values() for one in both[1::2]]
-    tips = [('run', '@run'), ('seed', '@seed'), (unit, '@at'), (metric, '@value{0.0}')]
-    plot.add_tools(HoverTool(renderers=dots, tooltips=tips))
+    lines: dict[str, list] = {}
+    for name in names:
+        colour, dash = _look(names, name)
+        line = plot.line('at', 'value', source=_source(curves, name), color=colour, line_width=2)
+        line.glyph.line_dash = DASHES[dash]
+        lines[name] = [line, plot.scatter('at', 'value', source=line.data_source, color=colour, size=5, name=name)]
+    tips = [('run', '$name'), ('seed', '@seed'), (unit, '@at{0}'), ('value', '@value{0.0}')]
+    plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
     legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
     plot.add_layout(legend, 'below')
     plot.xaxis.axis_label, plot.yaxis.axis_label = unit, metric
     return plot
 
 
+def _source(curves: list[Curve], name: str) -> dict[str, np.ndarray]:
+    """The points of a run, its seeds one after the other with a gap between."""
+    found = [
+        (at, value, -1 if one.seed is None else one.seed)
+        for one in curves
+        if one.run == name
+        for at, value in [*one.points, (one.points[-1][0], math.nan)]
+    ]
+    at, value, seed = zip(*found, strict=True)
+    return dict(at=np.array(at, np.int32), value=np.array(value, np.float32), seed=np.array(seed, np.int16))
+
+
 def _still(axes: Axes, curves: list[Curve], names: list[str], metric: str, unit: str) -> None:
     for one in curves:
         colour, dash = _look(names, one.run)
-        look = dict(color=colour, linestyle=STYLES[dash], marker='o', markersize=3)
+        look = dict(color=colour, linestyle=STYLES[dash], marker='o' if len(one.points) < 20 else '', markersize=3)
         axes.plot(*zip(*one.points, strict=True), label=one.run, **look)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
@@ -183,6 +193,8 @@ def svg(draw: Callable[[Axes], None], height: float) -> Markup:
     found = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r'\1', re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1', found, count=1), count=1
     )
+    # Tenths of a point are enough.
+    found = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d)\d+', r'\1', path[0]), found)
     found = re.sub(r'#000000|\bblack\b', 'currentColor', found)
     own = f'p{next(_numbers)}-'
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{own}', found))
