@@ -198,7 +198,7 @@ def test_results_are_one_tidy_table(folder):
     plan = plan_of(folder, seeds=[0])
     write_log(plan.jobs[0], [dict(loss=1.0, time=2.0, step=60), {'coco/bbox_mAP': 0.123, 'step': 60}, dict(step=180)])
     plan.save()
-    rows = results.write(plan).read_text().splitlines()
+    rows = results.table(plan).splitlines()
     assert rows[0].split(',') == list(results.COLUMNS)
     assert rows[1].startswith(
         f'{plan.study.name},scratch_r50_6x,length=6x init=scratch,0,iteration,60,coco/bbox_mAP,12.3,'

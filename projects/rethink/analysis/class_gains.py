@@ -519,11 +519,11 @@ def draw(gains: Gains, path: str | Path) -> None:
         path: file to write, without suffix; becomes a PNG and an SVG.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.4), layout='constrained', width_ratios=(3, 2))
-    _draw_classes(left, gains)
+    draw_classes(left, gains)
     _draw_sizes(right, gains)
+    right.grid(alpha=0.25, axis='y')
     for axes in (left, right):
         axes.axhline(0, color='black', linewidth=0.8)
-        axes.grid(alpha=0.25, axis='both' if axes is left else 'y')
         axes.set_axisbelow(True)
         axes.spines[['top', 'right']].set_visible(False)
     base, other = gains.arms
@@ -535,7 +535,8 @@ def draw(gains: Gains, path: str | Path) -> None:
     plt.close(figure)
 
 
-def _draw_classes(axes: Axes, gains: Gains) -> None:
+def draw_classes(axes: Axes, gains: Gains) -> None:
+    """Δ of each class against its training annotations."""
     many = len(gains.names) > 100
     for group in GROUPS:
         members = gains.members(group)
@@ -564,6 +565,7 @@ def _draw_classes(axes: Axes, gains: Gains) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f'{count:g}'))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.25)
     axes.set(xlabel='training annotations of the class', ylabel='Δ AP, points')
 
 

@@ -273,14 +273,20 @@ def _also(names: Sequence[str]) -> str:
 
 def markdown(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
     """A table for each group."""
+    listed = each(found, configs)
+    heads = [f'- {letter(number)}: `{config.name}`' for number, config in enumerate(configs)]
+    return '\n'.join([*heads, markdown_tables(listed, len(configs)), '', *_ending(found, listed), ''])
+
+
+def markdown_tables(listed: Rows, configs: int) -> str:
+    """A table for each group, of so many configs."""
 
     def cell(text: str) -> str:
         return text.replace('|', '\\|')
 
-    listed = each(found, configs)
-    lines = [f'- {letter(number)}: `{config.name}`' for number, config in enumerate(configs)]
+    lines = []
     for group, inside in listed.groups:
-        heads = [group, *map(letter, range(len(configs)))]
+        heads = [group, *map(letter, range(configs))]
         lines += ['', f'| {" | ".join(heads)} |', f'|{" --- |" * len(heads)}']
         for row in inside:
             first = f'`{row.name}`' + ''.join(f'<br>also `{name}`' for name in row.also)
@@ -289,7 +295,7 @@ def markdown(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
                 for value, place in zip(row.values, row.places, strict=True)
             ]
             lines.append('| ' + ' | '.join(map(cell, [first, *values])) + ' |')
-    return '\n'.join([*lines, '', *_ending(found, listed), ''])
+    return '\n'.join(lines)
 
 
 _STYLE = """
@@ -325,7 +331,16 @@ def page(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Differences of configs</title>',
         f'<style>{_STYLE}</style></head><body><h1>Differences of configs</h1><p>{html.escape(ending)}</p>',
         f'<table class="heads"><tr><th></th>{heads}</tr></table>',
+        page_tables(listed),
+        '</body></html>',
+        '',
     ]
+    return '\n'.join(parts)
+
+
+def page_tables(listed: Rows) -> str:
+    """A table of HTML for each group, which can be closed."""
+    parts = []
     for group, inside in listed.groups:
         parts.append(f'<details open><summary>{group} <span>{len(inside)}</span></summary><table>')
         for row in inside:
@@ -336,7 +351,7 @@ def page(found: Sequence[Change], configs: Sequence[ResolvedConfig]) -> str:
                 cells.append(f'<td{kind}><code>{html.escape(value)}</code><small>{_breakable(place)}</small></td>')
             parts.append(f'<tr>{"".join(cells)}</tr>')
         parts.append('</table></details>')
-    return '\n'.join([*parts, '</body></html>', ''])
+    return '\n'.join(parts)
 
 
 def to_json(differences: Sequence[Difference], configs: Sequence[ResolvedConfig]) -> str:

@@ -164,10 +164,11 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
     height = 4.5 if aps else 1.6 + 0.32 * len(costs)
     figure, axes = plt.subplots(figsize=(7, height), layout='constrained')
     if aps:
-        _draw_ap(axes, [cost for cost in costs if cost.name in aps], aps, axis)
+        draw_ap(axes, [cost for cost in costs if cost.name in aps], aps, axis)
     else:
         _draw_bars(axes, costs, axis)
-    axes.set(title=title, xlabel=_label(costs, axis))
+        axes.set(xlabel=_label(costs, axis))
+    axes.set(title=title)
     axes.spines[['top', 'right']].set_visible(False)
     for suffix in ('.png', '.svg'):
         # Not with_suffix, which would cut a name such as 3.5k.
@@ -183,7 +184,8 @@ def _parts(name: str) -> tuple[str, str]:
     return (ADAPTERS, detector.replace('_adapter', '')) if '_adapter' in name else (init, detector)
 
 
-def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> None:
+def draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str = 'flops') -> None:
+    """AP of each config against its cost, as in :func:`draw`."""
     detectors: dict[str, list[Cost]] = {}
     for cost in costs:
         detectors.setdefault(_parts(cost.name)[1], []).append(cost)
@@ -197,7 +199,7 @@ def _draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str) -> No
             look = dict(color=colour, linestyle='', markersize=7, **_MARKS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
         axes.annotate(detector, places[0], xytext=(-4, 9), textcoords='offset points', fontsize=8)
-    axes.set(ylabel='box AP')
+    axes.set(ylabel='box AP', xlabel=_label(costs, axis))
     axes.margins(0.15)
     axes.grid(alpha=0.25)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

@@ -1,15 +1,98 @@
-"""The answer of a study: what its results are, what they say of its claims, written as a table and a page."""
+"""The answer of a study, written as a table, as Markdown and as a page, and printed in short."""
 
-from . import results
-from .claims import judge_all
+import html
+from collections.abc import Iterator
+
+from ..analysis import class_gains
+from ..configs.report import markdown_tables
+from ..files import write_together
+from . import page, results, tables
+from .findings import Findings, gather
 from .plan import Plan
 
 
 def write(plan: Plan) -> str:
-    table = results.write(plan)
-    found = judge_all(plan, results.published(plan))
-    lines = [
-        f'* {one.sentence}: {one.verdict} ({one.value}, {one.low} to {one.high}; {one.how}; published {one.published})'
-        for one in found
-    ]
-    return '\n'.join([*lines, str(table)])
+    """Write ``report.html``, ``report.md`` and ``results.csv`` of what there is so far; the answer in short.
+
+    Raises:
+        ConfigError: a claim cannot be read, or what it is judged by cannot be.
+    """
+    found = gather(plan)
+    path = plan.out / 'report.html'
+    texts = {'report.html': page.write(found), 'report.md': markdown(found), 'results.csv': results.table(plan)}
+    write_together({plan.out / name: text.encode() for name, text in texts.items()})
+    shown = [table for table in (tables.of_claims(found), tables.of_results(found)) if table.rows]
+    return '\n\n'.join([found.answer, *map(_aligned, shown), str(path)])
+
+
+def _aligned(table: tables.Table) -> str:
+    """For a terminal."""
+    rows = [table.head, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def markdown(found: Findings) -> str:
+    """All but the pictures."""
+    return '\n\n'.join(_parts(found)) + '\n'
+
+
+def _parts(found: Findings) -> Iterator[str]:
+    yield f'# {_text(found.title)}'
+    if found.question != found.title:
+        yield _text(found.question)
+    yield f'**{_text(found.answer)}**'
+    if found.about:
+        yield _text(found.about)
+    if found.claims:
+        yield f'## Claims\n\n{_table(tables.of_claims(found))}\n\n{tables.OF_CLAIMS}'
+    yield '## Results'
+    yield _table(tables.of_results(found)) if found.results else 'No run is evaluated.'
+    yield 'Learning curves are in `report.html`, their numbers in `results.csv`.'
+    if found.failed:
+        yield '## Failed\n\n' + '\n'.join(f'* {_text(name)}: {_text(error)}' for name, error in found.failed)
+    if found.pairs:
+        yield '## What the arms differ in'
+    for pair in found.pairs:
+        one, other = map(html.escape, pair.runs)
+        listed = markdown_tables(pair.differences, 2)
+        yield f'<details><summary>{one} (A) and {other} (B): {tables.counted(pair)}</summary>\n{listed}\n\n</details>'
+    if found.costs:
+        yield f'## Cost against {_text(found.metric)}\n\n{_table(tables.of_costs(found))}\n\n{tables.OF_COSTS}'
+    if found.gains:
+        yield '## Class by class'
+    for one in found.gains:
+        yield f'### {_text(one.runs[1])} less {_text(one.runs[0])}'
+        if one.gains is None:
+            yield _text(one.why)
+            continue
+        yield _text(class_gains.verdict(one.gains))
+        yield _table(tables.of_groups(one.gains))
+        yield _table(tables.of_classes(one.gains))
+    if found.gallery:
+        yield '## Where detections differ most'
+        yield from map(_text, tables.about_gallery(found.gallery))
+        if found.gallery.pictures:
+            rows = [[one.name, *map(tables.number, one.f1)] for one in found.gallery.pictures]
+            yield _table(tables.Table(['image', *(f'F1 of {name}' for name in found.gallery.runs)], rows))
+    yield '## Versions and commands'
+    yield from (f'* {_text(version)}: {number} trainings' for version, number in found.versions.items())
+    yield f'```\n{tables.command(found)}\n```'
+    yield (
+        '<details><summary>Each run</summary>\n\n```\n'
+        + '\n'.join(line for _, line in found.commands)
+        + '\n```\n\n</details>'
+    )
+
+
+def _text(text: str) -> str:
+    """Of a file or a name, in which nothing is to be markup."""
+    text = ' '.join(html.escape(text, quote=False).split())
+    for sign in '\\`*_|[]':
+        text = text.replace(sign, f'\\{sign}')
+    return text
+
+
+def _table(table: tables.Table) -> str:
+    lines = [table.head, ['---'] * len(table.head), *([_text(cell) for cell in row] for row in table.rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

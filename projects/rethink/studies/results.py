@@ -11,7 +11,6 @@ from statistics import fmean
 from ..analysis.logs import read_run
 from ..analysis.published import LOGGED
 from ..config_tree import config_content
-from ..files import write_atomically
 from ..trust.yaml_files import entry, read_yaml
 from .plan import Plan, Task
 from .trainings import Training
@@ -106,12 +105,10 @@ def rows(plan: Plan) -> Iterator[list]:
                     yield [*start, at, metric, written, digest, task.versions, seconds]
 
 
-def write(plan: Plan) -> Path:
-    """Write ``results.csv`` of what there is so far."""
+def table(plan: Plan) -> str:
+    """``results.csv``, of what there is so far."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
     writer.writerows(rows(plan))
-    path = plan.out / 'results.csv'
-    write_atomically(path, text.getvalue().encode())
-    return path
+    return text.getvalue()

@@ -1,0 +1,253 @@
+"""The report as one HTML page that needs nothing else: no network, on paper and a phone, dark and light."""
+
+import base64
+import io
+import itertools
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jinja2
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from bokeh.embed import components
+from bokeh.models import HoverTool, Legend, LegendItem
+from bokeh.plotting import figure
+from bokeh.resources import Resources
+from bokeh.themes import Theme
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from ..analysis import class_gains
+from ..analysis.curves import STYLES
+from ..configs.report import page_tables
+from ..costs.report import AP, draw_ap
+from . import tables
+from .findings import Curve, Findings
+from .gallery import MISSED, RIGHT, WRONG
+
+# Of Okabe and Ito, that can be told apart with any sight; those that are read on white and on black.
+COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
+# Between black and white, to be read on both: a canvas knows no currentColor.
+GREY = '#7a7a7a'
+DASHES = ('solid', 'dashed', 'dotted', 'dashdot', [2, 6])
+THEME = Theme(
+    json=dict(
+        attrs=dict(
+            Plot=dict(background_fill_color=None, border_fill_color=None, outline_line_color=None),
+            Axis=dict(
+                axis_label_text_color=GREY,
+                axis_label_text_font_style='normal',
+                major_label_text_color=GREY,
+                major_label_text_font_size='12px',
+                axis_line_color=GREY,
+                major_tick_line_color=GREY,
+                minor_tick_line_color=None,
+            ),
+            Grid=dict(grid_line_color=GREY, grid_line_alpha=0.25),
+            Legend=dict(
+                click_policy='hide',
+                location='top_left',
+                background_fill_color=None,
+                border_line_color=None,
+                label_text_color=GREY,
+                label_text_font_size='13px',
+                glyph_width=34,
+                spacing=1,
+                margin=0,
+            ),
+        )
+    )
+)
+# Curves in one plot.
+MOST = len(COLOURS) * len(DASHES)
+
+
+def write(found: Findings) -> str:
+    """The page."""
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template.filters['jpeg'] = lambda picture: f'data:image/jpeg;base64,{base64.b64encode(picture).decode()}'
+    charts = [_chart(curves) for curves in _together(found)]
+    script, divisions = components([live for _, live, _ in charts], theme=THEME) if charts else ('', ())
+    library = Resources(mode='inline', components=['bokeh']).render_js() if charts else ''
+    return template.from_string(Path(__file__).with_name('page.html').read_text()).render(
+        found=found,
+        tables=tables,
+        library=Markup(library),
+        script=Markup(script),
+        charts=[
+            (title, Markup(division), still) for (title, _, still), division in zip(charts, divisions, strict=True)
+        ],
+        forest=_forest(found),
+        cost=_cost(found),
+        gains=[
+            (one, _classes(one.gains), class_gains.verdict(one.gains)) if one.gains else (one, '', one.why)
+            for one in found.gains
+        ],
+        differences=[(pair, Markup(page_tables(pair.differences))) for pair in found.pairs],
+        colours=dict(right=RIGHT, wrong=WRONG, missed=MISSED),
+    )
+
+
+# --- learning curves -------------------------------------------------------------------------------------------------
+
+
+def _together(found: Findings) -> list[list[Curve]]:
+    """The curves of each plot: of one metric and unit, and where they are many those that claims connect."""
+    plots = []
+    for _, group in itertools.groupby(sorted(found.curves, key=_kind), _kind):
+        curves = list(group)
+        names = list(dict.fromkeys(one.run for one in curves))
+        for start in range(0, len(names), MOST):
+            part = names[start : start + MOST]
+            plots.append([one for one in curves if one.run in part])
+    return sorted(plots, key=lambda curves: curves[0].metric != found.metric)
+
+
+def _kind(curve: Curve) -> tuple[str, bool]:
+    return curve.metric, curve.by_epoch
+
+
+def _chart(curves: list[Curve]) -> tuple[str, figure, Markup]:
+    """Title, the plot that can be hovered, and one that stands still, for paper."""
+    metric, unit = curves[0].metric, 'epoch' if curves[0].by_epoch else 'iteration'
+    names = list(dict.fromkeys(one.run for one in curves))
+    still = svg(lambda axes: _still(axes, curves, names, metric, unit), 2.5 + 0.19 * len(names))
+    return metric, _live(curves, names, metric, unit), still
+
+
+def _look(names: Sequence[str], name: str) -> tuple[str, int]:
+    at = names.index(name)
+    return COLOURS[at % len(COLOURS)], at // len(COLOURS) % len(DASHES)
+
+
+def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figure:
+    plot = figure(
+        height=300 + 24 * len(names),
+        sizing_mode='stretch_width',
+        tools='xpan,xwheel_zoom,reset',
+        toolbar_location='above',
+    )
+    # A finger on it scrolls the page until a tool is chosen.
+    plot.toolbar.logo = plot.toolbar.active_drag = None
+    lines: dict[str, list] = {}
+    for name in names:
+        colour, dash = _look(names, name)
+        line = plot.line('at', 'value', source=_source(curves, name), color=colour, line_width=2)
+        line.glyph.line_dash = DASHES[dash]
+        lines[name] = [line, plot.scatter('at', 'value', source=line.data_source, color=colour, size=5, name=name)]
+    tips = [('run', '$name'), ('seed', '@seed'), (unit, '@at{0}'), ('value', '@value{0.0}')]
+    plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
+    legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
+    plot.add_layout(legend, 'below')
+    plot.xaxis.axis_label, plot.yaxis.axis_label = unit, metric
+    return plot
+
+
+def _source(curves: list[Curve], name: str) -> dict[str, np.ndarray]:
+    """The points of a run, its seeds one after the other with a gap between."""
+    found = [
+        (at, value, -1 if one.seed is None else one.seed)
+        for one in curves
+        if one.run == name
+        for at, value in [*one.points, (one.points[-1][0], math.nan)]
+    ]
+    at, value, seed = zip(*found, strict=True)
+    return dict(at=np.array(at, np.int32), value=np.array(value, np.float32), seed=np.array(seed, np.int16))
+
+
+def _still(axes: Axes, curves: list[Curve], names: list[str], metric: str, unit: str) -> None:
+    for one in curves:
+        colour, dash = _look(names, one.run)
+        look = dict(color=colour, linestyle=STYLES[dash], marker='o' if len(one.points) < 20 else '', markersize=3)
+        axes.plot(*zip(*one.points, strict=True), label=one.run, **look)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
+    axes.grid(alpha=0.25)
+    axes.set(xlabel=unit, ylabel=metric)
+
+
+# --- plots that stand still ------------------------------------------------------------------------------------------
+
+
+def svg(draw: Callable[[Axes], None], height: float) -> Markup:
+    """What ``draw`` draws, as part of a page: black is the colour of its text, and ids are its own.
+
+    Args:
+        height: in inches; it is 4.6 wide, so that text can be read on a phone.
+    """
+    names = {'svg.fonttype': 'none', 'svg.hashsalt': 'page', 'text.parse_math': False, 'font.size': 9}
+    with matplotlib.rc_context(names):
+        drawing, axes = plt.subplots(figsize=(4.6, height), layout='constrained')
+        draw(axes)
+        axes.spines[['top', 'right']].set_visible(False)
+        text = io.StringIO()
+        drawing.savefig(text, format='svg', transparent=True)
+        plt.close(drawing)
+    found = text.getvalue()
+    found = re.sub(r'<metadata>.*?</metadata>', '', found[found.index('<svg') :], flags=re.DOTALL)
+    found = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r'\1', re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1', found, count=1), count=1
+    )
+    # Tenths of a point are enough.
+    found = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d)\d+', r'\1', path[0]), found)
+    found = re.sub(r'#000000|\bblack\b', 'currentColor', found)
+    own = f'p{next(_numbers)}-'
+    return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{own}', found))
+
+
+_numbers = itertools.count()
+
+
+def _forest(found: Findings) -> Markup:
+    """Each claim's interval, by its number, with what was published."""
+    known = [(at, one) for at, one in enumerate(found.claims, 1) if one.value is not None]
+    if not known:
+        return Markup()
+
+    def draw(axes: Axes) -> None:
+        colours = dict(shown=COLOURS[2], contradicted=COLOURS[1])
+        for at, one in enumerate(found.claims, 1):
+            look = dict(color=colours.get(one.verdict, GREY))
+            if one.low is not None:
+                axes.plot((one.low, one.high), (at, at), linewidth=2.5, solid_capstyle='butt', **look)
+            if one.value is not None:
+                axes.plot(one.value, at, marker='o', linestyle='', label='measured', **look)
+            if one.published is not None:
+                axes.plot(one.published, at, 'D', color='black', fillstyle='none', label='published')
+        axes.axvline(0, color='black', linewidth=0.8)
+        axes.set_yticks(range(1, len(found.claims) + 1))
+        axes.set_ylim(len(found.claims) + 0.6, 0.4)
+        axes.grid(alpha=0.25, axis='x')
+        axes.set(xlabel='ahead by, points, and 95 % interval', ylabel='claim')
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        if 'published' in handles:
+            axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center', ncols=2)
+
+    return svg(draw, 1.1 + 0.25 * len(found.claims))
+
+
+def _cost(found: Findings) -> Markup:
+    costs = [one.cost for one in found.costs if one.cost]
+    if not costs:
+        return Markup()
+    aps = {one.run: AP(one.ap, 'measured') for one in found.costs if one.cost}
+
+    def draw(axes: Axes) -> None:
+        draw_ap(axes, costs, aps)
+        axes.set(ylabel=found.metric, xlabel='operations of a training step (GFLOP)')
+
+    return svg(draw, 3.4)
+
+
+def _classes(gains: class_gains.Gains) -> Markup:
+    def draw(axes: Axes) -> None:
+        class_gains.draw_classes(axes, gains)
+        axes.axhline(0, color='black', linewidth=0.8)
+        axes.figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=2)
+
+    return svg(draw, 3.4)
