@@ -85,6 +85,7 @@ def filled(evil: str = '', runs: int = 2, seeds: int = 1, points: int = 4, jpeg:
         failed=[(f'run{evil}', f'error{evil}')],
         versions={f'torch{evil}': 2},
         commands=[(names[0], f'python{evil}')],
+        figures=[(f'length{evil}', AP, {f'panel{evil}': {f'line{evil}': [(1.0, 10.0, 0.0), (6.0, 20.0, 1.0)]}})],
     )
 
 

@@ -280,15 +280,13 @@ def test_results_are_drawn_against_a_number(folder):
     declare(folder, USERS + 'figures: [{x: length, panel: init}]\n')
     plan = plan_of(folder)
     (asked,) = plan.study.figures
-    assert figures.draw(plan, asked) == ''
+    assert figures.lines(plan, asked) == {}
     for task, value in zip(plan.tasks, (0.4, 0.41, 0.3, 0.35, 0.5, 0.51, 0.1, 0.13), strict=True):
         write_log(task.job, [{'coco/bbox_mAP': value, 'step': task.job.iterations}])
     found = figures.lines(plan, asked)
     assert list(found) == ['scratch', 'pretrain']
     ((x, mean, spread), last) = found['scratch']['coco/bbox_mAP']
     assert (x, last[0]) == (1.0, 6.0) and mean == pytest.approx(20) and spread == pytest.approx(14.142, abs=1e-3)
-    picture = figures.draw(plan, asked)
-    assert picture.startswith('<svg') and 'scratch' in picture and 'length' in picture
     for wrong, sentence in (('[{y: length}]', 'dicts with an x'), ('[{x: width}]', 'no run has the factor width')):
         with pytest.raises(ConfigError, match=sentence):
             declare(folder, USERS + f'figures: {wrong}\n')

@@ -4,15 +4,9 @@ A study asks for it with ``figures``: every run that has the factor ``x`` is a p
 factors a line, every value of the factor ``panel`` a panel.
 """
 
-import io
 import re
 from collections.abc import Mapping
 from statistics import fmean, stdev
-
-import matplotlib
-
-matplotlib.use('Agg')
-import matplotlib.pyplot as plt
 
 from .plan import Plan
 from .results import measured
@@ -47,32 +41,3 @@ def lines(plan: Plan, asked: Asked) -> dict[str, dict[str, Line]]:
         }
         for panel, by_line in found.items()
     }
-
-
-def draw(plan: Plan, asked: Asked) -> str:
-    """The picture as SVG whose text has the colour of the page; '' where there is nothing to draw."""
-    panels = lines(plan, asked)
-    if not panels:
-        return ''
-    across = min(4, len(panels))
-    down = -(-len(panels) // across)
-    size = (max(5.0, 3.2 * across), 3.2 * down)
-    with plt.rc_context({'svg.fonttype': 'none', 'text.color': 'C7', 'axes.labelcolor': 'C7', 'axes.edgecolor': 'C7'}):
-        figure, axes = plt.subplots(down, across, squeeze=False, figsize=size, layout='constrained')
-        for place, (name, by_line) in zip(axes.flat, panels.items(), strict=False):
-            for label, points in by_line.items():
-                x, mean, spread = zip(*points, strict=True)
-                place.errorbar(x, mean, yerr=spread if any(spread) else None, marker='o', markersize=4, label=label)
-            place.set(xlabel=asked.x[0], ylabel=asked.metric or plan.study.metric, title=name)
-            if max(place.get_xlim()) > 50 * max(1e-9, min(one[0] for line in by_line.values() for one in line)):
-                place.set_xscale('log')
-            place.tick_params(colors='C7')
-            place.grid(alpha=0.25)
-            place.spines[['top', 'right']].set_visible(False)
-        for place in list(axes.flat)[len(panels) :]:
-            place.set_visible(False)
-        axes[0][0].legend(frameon=False, fontsize=8, labelcolor='C7')
-        text = io.StringIO()
-        figure.savefig(text, format='svg', transparent=True)
-        plt.close(figure)
-    return text.getvalue()[text.getvalue().index('<svg') :]

@@ -24,6 +24,7 @@ from ..costs.of_config import Cost, Setting, measure_once
 from ..errors import ConfigError
 from . import gallery, results, status
 from .claims import CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
+from .figures import Line, lines
 from .plan import Plan, Task
 from .trainings import Training
 
@@ -113,6 +114,7 @@ class Findings:
         curves: of runs that are evaluated while they train.
         versions: of the packages, with the number of trainings that were started with them.
         failed: (run and seed, what it said last).
+        figures: results against a number: (factor, metric, panel -> line -> points).
         commands: (run and seed, command).
     """
 
@@ -135,6 +137,7 @@ class Findings:
     failed: list[tuple[str, str]]
     versions: dict[str, int]
     commands: list[tuple[str, str]]
+    figures: list[tuple[str, str, dict[str, dict[str, Line]]]]
 
     @property
     def answer(self) -> str:
@@ -182,6 +185,7 @@ def gather(plan: Plan) -> Findings:
         gallery=gallery.differing(plan),
         failed=[(_name(one.task), one.error.strip()) for one in standings if one.state == 'failed'],
         versions={version: begun.count(version) for version in dict.fromkeys(begun)},
+        figures=[(one.x[0], one.metric or plan.study.metric, lines(plan, one)) for one in plan.study.figures],
         commands=[(_name(task), shlex.join(task.job.shell_command(task.job.command))) for task in plan.tasks],
     )
 

@@ -25,6 +25,7 @@ from ..analysis.curves import STYLES
 from ..configs.report import page_tables
 from ..costs.report import AP, draw_ap
 from . import tables
+from .figures import Line
 from .findings import Curve, Findings
 from .gallery import MISSED, RIGHT, WRONG
 
@@ -83,6 +84,11 @@ def write(found: Findings) -> str:
             (title, Markup(division), still) for (title, _, still), division in zip(charts, divisions, strict=True)
         ],
         forest=_forest(found),
+        figures=[
+            (f'{metric} against {x}', [(name, _against(x, metric, lines)) for name, lines in panels.items()])
+            for x, metric, panels in found.figures
+            if panels
+        ],
         cost=_cost(found),
         gains=[
             (one, _classes(one.gains), class_gains.verdict(one.gains)) if one.gains else (one, '', one.why)
@@ -229,6 +235,26 @@ def _forest(found: Findings) -> Markup:
             axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center', ncols=2)
 
     return svg(draw, 1.1 + 0.25 * len(found.claims))
+
+
+def _against(x: str, metric: str, lines: dict[str, Line]) -> Markup:
+    """Results against a number; whiskers are standard deviations over seeds and reruns."""
+    names = list(lines)
+
+    def draw(axes: Axes) -> None:
+        for name, points in lines.items():
+            at, mean, spread = zip(*points, strict=True)
+            colour, dash = _look(names, name)
+            look = dict(color=colour, linestyle=STYLES[dash], marker='o', markersize=3, label=name)
+            axes.errorbar(at, mean, yerr=spread if any(spread) else None, **look)
+        every = [one[0] for points in lines.values() for one in points]
+        if min(every) > 0 and max(every) >= 50 * min(every):
+            axes.set_xscale('log')
+        axes.grid(alpha=0.25)
+        axes.set(xlabel=x, ylabel=metric)
+        axes.figure.legend(frameon=False, loc='outside lower center')
+
+    return svg(draw, 2.5 + 0.19 * len(names))
 
 
 def _cost(found: Findings) -> Markup:
