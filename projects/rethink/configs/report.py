@@ -291,7 +291,7 @@ def markdown_tables(listed: Rows, configs: int) -> str:
         for row in inside:
             first = f'`{row.name}`' + ''.join(f'<br>also `{name}`' for name in row.also)
             values = [
-                f'`{value}`' + f'<br>{place}' * bool(place)
+                f'`{value}`' + f'<br>{html.escape(place, quote=False)}' * bool(place)
                 for value, place in zip(row.values, row.places, strict=True)
             ]
             lines.append('| ' + ' | '.join(map(cell, [first, *values])) + ' |')

@@ -94,5 +94,6 @@ def _text(text: str) -> str:
 
 
 def _table(table: tables.Table) -> str:
-    lines = [table.head, ['---'] * len(table.head), *([_text(cell) for cell in row] for row in table.rows)]
+    cells = [[_text(cell) for cell in row] for row in (table.head, *table.rows)]
+    lines = [cells[0], ['---'] * len(table.head), *cells[1:]]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

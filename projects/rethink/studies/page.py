@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -34,6 +35,7 @@ COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 # Between black and white, to be read on both: a canvas knows no currentColor.
 GREY = '#7a7a7a'
 DASHES = ('solid', 'dashed', 'dotted', 'dashdot', [2, 6])
+LIMIT = 2_000_000  # bytes
 THEME = Theme(
     json=dict(
         attrs=dict(
@@ -67,7 +69,20 @@ MOST = len(COLOURS) * len(DASHES)
 
 
 def write(found: Findings) -> str:
-    """The page."""
+    """The page, with fewer pictures where it would be larger than 2 MB."""
+    text = _page(found)
+    left = list(found.gallery.pictures) if found.gallery else []
+    over = len(text.encode()) - LIMIT
+    while over > 0 and left:
+        last = left.pop()
+        over -= sum(4 * len(one) // 3 for one in (last.truth, *last.detections))
+    if found.gallery and len(left) < len(found.gallery.pictures):
+        why = 'Pictures are left away so that this page stays below 2 MB.'
+        text = _page(replace(found, gallery=replace(found.gallery, pictures=left, why=why)))
+    return text
+
+
+def _page(found: Findings) -> str:
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -201,6 +216,7 @@ def svg(draw: Callable[[Axes], None], height: float) -> Markup:
     )
     # Tenths of a point are enough.
     found = re.sub(r' d="[^"]*"', lambda path: re.sub(r'(\.\d)\d+', r'\1', path[0]), found)
+    found = re.sub('#696969|#d3d3d3', GREY, found)  # dimgrey and lightgrey
     found = re.sub(r'#000000|\bblack\b', 'currentColor', found)
     own = f'p{next(_numbers)}-'
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{own}', found))
@@ -265,6 +281,9 @@ def _cost(found: Findings) -> Markup:
 
     def draw(axes: Axes) -> None:
         draw_ap(axes, costs, aps)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.get_legend().remove()
+        axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
         axes.set(ylabel=found.metric, xlabel='operations of a training step (GFLOP)')
 
     return svg(draw, 3.4)
