@@ -203,6 +203,15 @@ def test_images_that_have_nothing_count(tmp_path):
             matches.metrics(weights)
 
 
+@pytest.mark.parametrize('metric', GIVEN)
+def test_a_detector_that_finds_nothing_has_an_ap_of_0(tmp_path, metric):
+    content, found = GIVEN[metric](5, images=8)
+    values = read_matches(*write(tmp_path, content, []), metric).metrics()
+    wanted = read_matches(*write(tmp_path, content, found), metric).metrics()
+    for own, other in zip(values, wanted, strict=True):
+        np.testing.assert_array_equal(own, np.where(np.isnan(other), np.nan, 0))
+
+
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
 

@@ -277,10 +277,11 @@ def _cores() -> int:
 
 
 def read_matches(annotations: str | os.PathLike, results: str | os.PathLike, metric: str = 'bbox') -> Matches:
-    """Match the detections of a results file, by pycocotools; of all images of the annotation file.
+    """Match the detections of a results file, by pycocotools; all images of the annotation file count.
 
-    Of an image and class the 100 best detections count (20 by keypoints); of an image of LVIS the 300 best, as in
-    :func:`.class_ap.class_ap`. A mask's size is its own, that of a person found by keypoints their extent.
+    A file without a detection has an AP of 0. Of an image and class the 100 best detections count (20 by keypoints),
+    of an image of LVIS the 300 best, as in :func:`.class_ap.class_ap`. A mask's size is its own, that of a person found
+    by keypoints their extent.
 
     Args:
         annotations: of COCO, or of LVIS.
@@ -294,7 +295,7 @@ def read_matches(annotations: str | os.PathLike, results: str | os.PathLike, met
     api = evaluator(lvis=False)
     truth = read_annotations(annotations, masks=metric == 'segm')
     check_kind(truth, truth.federated, metric)
-    found = read_results(results, truth, metric)
+    found = read_results(results, truth, metric, may_be_empty=True)
     images = {image: at for at, image in enumerate(sorted(truth.images))}
     categories = sorted(truth.categories)
     ranked, objects = {}, []
