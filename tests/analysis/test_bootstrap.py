@@ -203,6 +203,15 @@ def test_images_that_have_nothing_count(tmp_path):
             matches.metrics(weights)
 
 
+@pytest.mark.parametrize('metric', GIVEN)
+def test_a_detector_that_finds_nothing_has_an_ap_of_0(tmp_path, metric):
+    content, found = GIVEN[metric](5, images=8)
+    values = read_matches(*write(tmp_path, content, []), metric).metrics()
+    wanted = read_matches(*write(tmp_path, content, found), metric).metrics()
+    for own, other in zip(values, wanted, strict=True):
+        np.testing.assert_array_equal(own, np.where(np.isnan(other), np.nan, 0))
+
+
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +266,7 @@ def refused(arms) -> str:
 
 def test_arms_that_cannot_be_paired(tmp_path, pair):
     truth, one, _ = pair
-    content, found = json.loads(truth.read_text()), json.loads(one.read_text())
+    content = json.loads(truth.read_text())
     arm = read_matches(truth, one)
 
     def other(**changes):
@@ -265,14 +274,25 @@ def test_arms_that_cannot_be_paired(tmp_path, pair):
         return read_matches(tmp_path / 'other_truth.json', one)
 
     more = other(images=[*content['images'], dict(id=1, width=256, height=256)])
-    assert 'results 2 and 1 ' in refused([arm, more]) and '31 and 30, of which 30 are in both' in refused([arm, more])
-    names = other(categories=[dict(one, name=one['name'] + '!' * (one['id'] == 2)) for one in content['categories']])
-    sentence = refused([arm, arm, names])
+    assert 'results 2 and 1 ' in refused([arm, more])
+    assert 'other images (31 and 30, of which 30 are in both)' in refused([arm, more])
+    names = [dict(one, name=one['name'] + '!' * (one['id'] == 2)) for one in content['categories']]
+    sentence = refused([arm, arm, other(categories=names)])
     assert 'results 3 and 1 cannot' in sentence and "other classes (only one of the two has 'class 0'" in sentence
-    assert 'the objects in their images differ' in refused([arm, other(annotations=content['annotations'][1:])])
-    assert 'other metrics' in refused([arm, read_matches(truth, one, 'segm')])
-    assert 'other metrics' in refused([arm, Accuracy(np.ones(30, bool))])
-    assert found
+    swapped = [dict(one, id=7 - one['id'] if one['id'] in (2, 5) else one['id']) for one in content['categories']]
+    assert 'other ids of the same classes' in refused([arm, other(categories=swapped)])
+    assert 'other objects in the same images' in refused([arm, other(annotations=content['annotations'][1:])])
+    assert "other metrics ('accuracy/top1', 'coco/bbox_mAP'" in refused([arm, Accuracy(np.ones(30, bool))])
+
+
+def test_boxes_and_masks_of_the_same_draws(pair):
+    """Such as that masks gain more than boxes."""
+    truth, one, other = pair
+    arms = [read_matches(truth, file, metric) for metric in ('bbox', 'segm') for file in (one, other)]
+    values = resample(arms, 100).all[..., 0]
+    for arm, own in zip(arms, values, strict=True):
+        np.testing.assert_array_equal(own, resample([arm], 100).all[0, :, 0])
+    assert isinstance(interval(values[3] - values[2] - (values[1] - values[0])), Interval)
 
 
 def test_wrong_files_are_told_in_a_sentence(tmp_path):

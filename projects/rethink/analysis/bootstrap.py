@@ -277,10 +277,11 @@ def _cores() -> int:
 
 
 def read_matches(annotations: str | os.PathLike, results: str | os.PathLike, metric: str = 'bbox') -> Matches:
-    """Match the detections of a results file, by pycocotools; of all images of the annotation file.
+    """Match the detections of a results file, by pycocotools; all images of the annotation file count.
 
-    Of an image and class the 100 best detections count (20 by keypoints); of an image of LVIS the 300 best, as in
-    :func:`.class_ap.class_ap`. A mask's size is its own, that of a person found by keypoints their extent.
+    A file without a detection has an AP of 0. Of an image and class the 100 best detections count (20 by keypoints),
+    of an image of LVIS the 300 best, as in :func:`.class_ap.class_ap`. A mask's size is its own, that of a person
+    found by keypoints their extent.
 
     Args:
         annotations: of COCO, or of LVIS.
@@ -294,7 +295,7 @@ def read_matches(annotations: str | os.PathLike, results: str | os.PathLike, met
     api = evaluator(lvis=False)
     truth = read_annotations(annotations, masks=metric == 'segm')
     check_kind(truth, truth.federated, metric)
-    found = read_results(results, truth, metric)
+    found = read_results(results, truth, metric, may_be_empty=True)
     images = {image: at for at, image in enumerate(sorted(truth.images))}
     categories = sorted(truth.categories)
     ranked, objects = {}, []
@@ -354,7 +355,7 @@ def resample(arms: Sequence[Matches | Accuracy], resamples: int = 1000, seed: in
     """Metrics of all images, and of draws of them that are the same for all arms; shows progress.
 
     Args:
-        arms: what was measured on the same images.
+        arms: what was measured on the same images, by the same metrics, or some by boxes and some by masks.
 
     Returns:
         ``all`` of (arms, 1 + resamples, metrics) and ``classes`` of (arms, 1 + resamples, classes, metrics). The first
@@ -362,7 +363,7 @@ def resample(arms: Sequence[Matches | Accuracy], resamples: int = 1000, seed: in
         measured value in front, as :func:`interval` wants it.
 
     Raises:
-        ConfigError: the arms were not measured on the same images, classes and objects, or by other metrics.
+        ConfigError: the arms are of other images, classes or objects, or have another number of metrics.
     """
     for number, arm in enumerate(arms[1:], 2):
         _check_pair(arms[0], arm, number)
@@ -375,22 +376,21 @@ def resample(arms: Sequence[Matches | Accuracy], resamples: int = 1000, seed: in
 
 
 def _check_pair(one: Matches | Accuracy, other: Matches | Accuracy, number: int) -> None:
-    for what in ('names', 'classes', 'images'):
-        own, theirs = (list(getattr(arm, what)) for arm in (one, other))
-        if own != theirs:
-            alone = set(own) ^ set(theirs)
-            detail = f'only one of the two has {some_names(alone)}' if alone else 'in another order'
-            if what == 'images':
-                detail = f'{len(theirs)} and {len(own)}, of which {len(set(own) & set(theirs))} are in both'
-            what = 'metrics' if what == 'names' else what
-            raise ConfigError(
-                f'results {number} and 1 cannot be compared draw by draw, as they have other {what} ({detail}); '
-                'evaluate both on the same annotations.'
-            )
-    if (one.objects != other.objects).nnz:
+    differ = None
+    if len(one.names) != len(other.names):
+        differ = f'metrics ({some_names(set(one.names) ^ set(other.names))})'
+    elif one.classes != other.classes:
+        alone = set(one.classes) ^ set(other.classes)
+        differ = f'classes (only one of the two has {some_names(alone)})' if alone else 'ids of the same classes'
+    elif not np.array_equal(one.images, other.images):
+        common = len(set(one.images.tolist()) & set(other.images.tolist()))
+        differ = f'images ({len(other.images)} and {len(one.images)}, of which {common} are in both)'
+    elif (one.objects != other.objects).nnz:
+        differ = 'objects in the same images'
+    if differ:
         raise ConfigError(
-            f'results {number} and 1 cannot be compared draw by draw, as the objects in their images differ; evaluate '
-            'both on the same annotations.'
+            f'results {number} and 1 cannot be compared draw by draw, as they are of other {differ}; evaluate both on '
+            'the same annotations.'
         )
 
 

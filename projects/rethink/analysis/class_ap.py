@@ -153,7 +153,9 @@ def check_kind(truth: Annotations, lvis: bool, iou_type: str) -> None:
         raise ConfigError(f'{truth.path} has no annotated object, so nothing can be measured on it.')
 
 
-def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'bbox') -> list[dict]:
+def read_results(
+    path: str | os.PathLike, truth: Annotations, iou_type: str = 'bbox', may_be_empty: bool = False
+) -> list[dict]:
     """The detections in a results file, after a look whether they can be of these annotations.
 
     Args:
@@ -168,6 +170,8 @@ def read_results(path: str | os.PathLike, truth: Annotations, iou_type: str = 'b
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found[:1]):
         kind = 'an annotation file' if isinstance(found, dict) and 'annotations' in found else 'no list of detections'
         raise ConfigError(f'{path} is {kind}, not a results file; {_HOW_TO_WRITE}.')
+    if not found and may_be_empty:
+        return found
     if not found:
         raise ConfigError(
             f'{path} holds no detection; test a model that detects something, or with a lower score_thr in test_cfg.'
