@@ -10,11 +10,11 @@ from mmengine.config import Config
 from rethink import checks
 from rethink.analysis import published
 from rethink.checks import schema
-from rethink.configs import comparisons
 from rethink.configs.overrides import parse_options
 from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.stopping import interruptible
+from rethink.studies import study
 
 # What configs were seen to have in the place of what they should.
 WRONG = (None, [], {}, 'x', -1, 3.5, True)
@@ -238,7 +238,7 @@ def test_a_metafile_that_is_none(tmp_path, name, run_in_process, monkeypatch):
     assert not (tmp_path / 'ran').exists()
     (tmp_path / 'study.yml').write_bytes(content)
     with pytest.raises(ConfigError, match='study.yml'):
-        comparisons.load(tmp_path)
+        study.read(tmp_path)
 
 
 def test_a_metafile_that_is_not_there_or_a_folder(tmp_path):

@@ -181,9 +181,14 @@ def predictions(task: Task, metric: str) -> tuple[str, str, str] | None:
         kind = found[1] or found[2]
         results = Path(f'{one.get("outfile_prefix") or task.job.work_dir / PREDICTIONS}.{kind}.json')
         # One without a detection, '[]', has nothing to match.
-        if one.get('ann_file') and results.is_file() and results.stat().st_size > 8:
+        if one.get('ann_file') and results.is_file() and not _is_empty(results):
             return str(one.ann_file), str(results), kind
     return None
+
+
+def _is_empty(results: Path) -> bool:
+    with open(results, 'rb') as file:
+        return file.read(8).strip() == b'[]'
 
 
 @lru_cache(maxsize=32)
