@@ -14,7 +14,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from bokeh.embed import components
-from bokeh.models import HoverTool, Legend, LegendItem
+from bokeh.models import HoverTool, Legend, LegendItem, PlainText
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 from bokeh.themes import Theme
@@ -165,7 +165,8 @@ def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figu
     plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
     legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
     plot.add_layout(legend, 'below')
-    plot.xaxis.axis_label, plot.yaxis.axis_label = unit, metric
+    # Not as text that may hold formulas, for which Bokeh would fetch MathJax.
+    plot.xaxis.axis_label, plot.yaxis.axis_label = PlainText(unit), PlainText(metric)
     return plot
 
 
