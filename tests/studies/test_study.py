@@ -212,6 +212,10 @@ def test_results_are_one_tidy_table(folder):
 def test_a_folder_keeps_to_its_config(folder):
     plan = plan_of(folder)
     plan.save()
+    # Nothing is trained yet: a config that was mended since is taken.
+    plan_of(folder, options=['train_dataloader.batch_size=8'])._refuse_another(plan.tasks[0])
+    write_log(plan.jobs[0], [dict(loss=1.0, time=2.0, step=60)])
+    plan.save()
     plan._refuse_another(plan.tasks[0])
     with pytest.raises(
         ConfigError, match='holds a training of another config than scratch_r50_6x .* train_dataloader.batch_size'

@@ -74,6 +74,12 @@ class Task:
         return median(times) if times else None
 
     @property
+    def begun(self) -> bool:
+        """Whether its folder has something that was trained."""
+        work_dir = self.job.work_dir
+        return bool(read_run(work_dir).iteration) or any(work_dir.glob('*.pth'))
+
+    @property
     def versions(self) -> str:
         """Of the packages with which it was started; '' before."""
         record = self.job.work_dir / RECORD
@@ -255,13 +261,14 @@ class Plan:
             if all(job.finished for job in task.job.after):
                 content = config_content(task.cfg) | dict(randomness=None)
                 if content not in checked:
-                    schedules.check_length(task.cfg)
+                    if not self.quick:
+                        schedules.check_length(task.cfg)
                     stop_on_errors(task.cfg)
                     checked.append(content)
 
     def _refuse_another(self, task: Task) -> None:
         record = task.job.work_dir / RECORD
-        if not record.is_file():
+        if not record.is_file() or not task.begun:
             return
         try:
             before = json.loads(record.read_text())['config']
@@ -278,7 +285,7 @@ class Plan:
         """Write beside each training what it is trained with, for :meth:`check` and for who finds the folder."""
         for task in self.tasks:
             record = task.job.work_dir / RECORD
-            if task.cfg is None or record.is_file():
+            if task.cfg is None or (record.is_file() and task.begun):
                 continue
             content = dict(study=self.study.name, command=task.job.command, versions=versions())
             content['config'] = config_content(task.cfg)
