@@ -226,6 +226,8 @@ def coverage(args: argparse.Namespace) -> None:
     times = []
     start = time.perf_counter()
     arms = matches_of(*simulate(args.population, args.classes, 5, 6, (0.0, args.gain)), times)
+    if args.alone:
+        arms[0] = dataclasses.replace(arms[1], ranked=(None,) * len(arms[1].ranked))
     values = [arm.metrics().all for arm in arms]
     took = time.perf_counter() - start
     print(f'{args.population} images, {args.classes} classes, in {took:.0f} s; true values, in points:')
@@ -254,6 +256,7 @@ def main() -> None:
     one.add_argument('--images', type=int, nargs='+', default=[50, 200, 1000], help='of a validation set')
     one.add_argument('--sets', type=int, default=400)
     one.add_argument('--resamples', type=int, default=1000)
+    one.add_argument('--alone', action='store_true', help='AP of the second detector: the first finds nothing')
     one.add_argument('--bca', action='store_true', help='that interval as well, a draw for each image')
     args = parser.parse_args()
     dict(speed=speed, coverage=coverage)[args.command](args)
