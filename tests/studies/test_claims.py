@@ -174,3 +174,7 @@ def test_one_seed_is_judged_by_images_drawn_again(folder, monkeypatch):
     kept[1].write_text(kept[0].read_text())
     again = judge(same, 'it does', {})
     assert again.verdict == SHOWN and again.low == pytest.approx(1) and again.high == pytest.approx(1)
+    # A single AP has none: images that are drawn twice raise it in every draw.
+    (folder / 'study.yml').write_text(DECLARED.replace('a > b', 'a > 30'))
+    alone = judge(Plan(study.read(folder), folder / 'out', TOOLS), 'it does', {})
+    assert (alone.verdict, alone.value) == (OPEN, pytest.approx(60)) and 'differences alone' in alone.how
