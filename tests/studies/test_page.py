@@ -135,7 +135,7 @@ def test_ids_are_unique_and_the_contents_lead_somewhere():
     found = Page(page.write(filled()))
     assert len(set(found.ids)) == len(found.ids)
     links = [attributes['href'][1:] for tag, attributes in found.tags if tag == 'a' and 'href' in attributes]
-    assert len(links) == 8 and set(links) <= set(found.ids)
+    assert len(links) == 9 and set(links) <= set(found.ids)
 
 
 def test_plots_have_the_colour_of_the_text():
