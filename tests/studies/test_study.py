@@ -1,5 +1,6 @@
 """What a study file says, which jobs that makes, and what is said of one that says nothing sensible."""
 
+import csv
 import json
 import shlex
 from pathlib import Path
@@ -203,6 +204,10 @@ def test_results_are_one_tidy_table(folder):
     assert rows[1].startswith(
         f'{plan.study.name},scratch_r50_6x,length=6x init=scratch,0,iteration,60,coco/bbox_mAP,12.3,'
     )
+    elsewhere = Plan(plan.study, folder / 'elsewhere', TOOLS, seeds=[0])
+    write_log(elsewhere.jobs[0], [{'coco/bbox_mAP': 0.1, 'step': 60}])
+    digests = [csv.DictReader(results.table(one).splitlines()).__next__()['config'] for one in (plan, elsewhere)]
+    assert digests[0] == digests[1]
     assert rows[1].endswith(',120') and 'torch' in rows[1] and len(rows) == 2
     # MMDetection logs no AP where not one box was detected.
     assert results.final(plan.tasks[0], 'coco/bbox_mAP') == 0.0

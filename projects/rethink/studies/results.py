@@ -93,7 +93,9 @@ def rows(plan: Plan) -> Iterator[list]:
                     yield [*start, rerun, metric, f'{value:.10g}', '', '', '']
             continue
         run = read_run(task.job.work_dir)
-        digest = hashlib.sha256(json.dumps(config_content(task.cfg), sort_keys=True).encode()).hexdigest()[:12]
+        # The same wherever the study's folder is.
+        content = json.dumps(config_content(task.cfg), sort_keys=True).replace(str(plan.out), '')
+        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
         unit = 'epoch' if task.job.by_epoch else 'iteration'
         pace = task.seconds
         start = [plan.study.name, task.run.name, factors, task.seed, unit]
