@@ -17,7 +17,7 @@ from rethink import trust
 from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.studies import answer, status, study
+from rethink.studies import status, study
 from rethink.studies.backends.local import Local
 from rethink.studies.backends.slurm import Slurm
 from rethink.studies.plan import Plan, listing
@@ -69,6 +69,12 @@ def open_backend(args) -> Local | Slurm:
     return Slurm(args.slurm)
 
 
+def report(plan: Plan) -> str:
+    from rethink.studies import answer  # with Bokeh, for which a plan need not wait
+
+    return answer.write(plan)
+
+
 def run(args, plan: Plan, backend) -> bool:
     """Run what is missing and report; whether all of it is finished now."""
     plan.check()
@@ -81,7 +87,7 @@ def run(args, plan: Plan, backend) -> bool:
         for job, sentence in backend.run(plan.jobs, plan.out).items():
             write_atomically(job.work_dir / status.FAILED, sentence.encode())
     finally:
-        print(answer.write(plan))
+        print(report(plan))
     return all(job.finished for job in plan.jobs)
 
 
@@ -92,7 +98,7 @@ def main() -> None:
         if args.what == 'status':
             print(status.table(plan))
         elif args.what == 'report':
-            print(answer.write(plan))
+            print(report(plan))
         elif args.what == 'plan' or args.dry_run:
             print(listing(plan, backend.command))
         elif not run(args, plan, backend):

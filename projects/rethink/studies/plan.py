@@ -220,19 +220,19 @@ class Plan:
         return job.work_dir / f'{"epoch" if job.by_epoch else "iter"}_{job.iterations}.pth'
 
     def _training(self, run: Run, seed: int | None, work_dir: Path, after: list[Job], options: dict) -> Task:
-        base = self._config(run.config, [])
         own = []
         for key, value in options.items():
-            own += NAMED[key](base, value) if key in NAMED else [f'{key}={value}']
+            own += NAMED[key](self._config(run.config, []), value) if key in NAMED else [f'{key}={value}']
         own += [f'randomness.seed={seed or 0}', *self.options]
         cfg = self._config(run.config, own)
-        own += [f'{where}.outfile_prefix={work_dir / PREDICTIONS}' for where in _coco_evaluators(cfg)]
+        more = [f'{where}.outfile_prefix={work_dir / PREDICTIONS}' for where in _coco_evaluators(cfg)]
         length = (cfg.get('train_cfg') or {}).get('max_iters')
         if self.quick and isinstance(length, int):
             length = max(1, length // QUICK)
-            own += [f'train_cfg.{key}={length}' for key in ('max_iters', 'val_interval')]
-            own += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
-        cfg = self._config(run.config, own)
+            more += [f'train_cfg.{key}={length}' for key in ('max_iters', 'val_interval')]
+            more += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
+        launch.override(cfg, parse_options(more), run.config)
+        own += more
         command = [sys.executable, str(self.tools / 'train.py'), run.config]
         return Task(run, seed, training(run.name, cfg, command, own, work_dir, after), cfg)
 
