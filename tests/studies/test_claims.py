@@ -43,6 +43,11 @@ AP, AP75 = 'coco/bbox_mAP', 'coco/bbox_mAP_75'
         ('a > 30', {('a', AP): 1}, -30),
         ('30 < a', {('a', AP): 1}, -30),
         ('a - 1 - b > 0', {('a', AP): 1, ('b', AP): -1}, -1),
+        # A number that is taken away stands right before the relation, and before the end.
+        ('a - 1 < b', {('a', AP): -1, ('b', AP): 1}, 1),
+        ('a - 1 > b - 3', {('a', AP): 1, ('b', AP): -1}, 2),
+        ('a > 2 * b - 0.5 * B+T_5000', {('a', AP): 1, ('b', AP): -2, ('B+T_5000', AP): 0.5}, 0),
+        ('- a > - b', {('a', AP): -1, ('b', AP): 1}, 0),
     ],
 )  # fmt: skip
 def test_a_claim_is_a_sum_above_nothing(text, terms, constant, folder):
@@ -63,6 +68,9 @@ def test_a_claim_is_a_sum_above_nothing(text, terms, constant, folder):
         'a > * b',
         'a = b',
         'a >= b',
+        'a <> b',
+        'a +- b > 0',
+        '2 * 3 > a b',
         '1 > 0',
         'a > a - 1',
         'a > b -',

@@ -24,7 +24,11 @@ from .study import Study
 
 RESAMPLES = 1000
 SHOWN, CONTRADICTED, OPEN = 'shown', 'contradicted', 'not decided'
-_TERM = re.compile(r'([^\s\[\]*]+)(?:\[([^\[\]]+)\])?')
+_NUMBER = r'\d+(?:\.\d+)?'
+_SUMMAND = re.compile(
+    rf'(?:(?P<sign>[+-])\s+)?(?:(?P<factor>{_NUMBER})\s+\*\s+)?'
+    rf'(?:(?P<number>{_NUMBER})|(?P<run>[^\s\[\]*]+)(?:\[(?P<metric>[^\[\]]+)\])?)(?=\s|$)'
+)
 _LOGGED = re.compile(r'(?:coco/(\w+)_mAP(?:_50|_75|_s|_m|_l)?|lvis/(\w+)_AP\w*)')
 
 
@@ -55,37 +59,30 @@ def parse(text: str, study: Study) -> Sum:
             f'{study.path}: the claim {text!r} {what}; write it as in `a > b` or `a - b > 0.5 * c - 1`, with spaces.'
         )
 
+    sides = re.split(r'\s([<>])\s', f' {text} ')
+    if len(sides) != 3:
+        raise wrong('has not one < or > between spaces')
     terms: dict[tuple[str, str], float] = {}
-    constant, side, sign, factor, relation = 0.0, 1.0, 1.0, None, None
-    expected = True  # a result or number comes next, not a sign
-    for part in text.split():
-        if part in '<>':
-            if relation or expected:
-                raise wrong('has more than one < or >, or nothing before it')
-            relation, side, sign, expected = part, -1.0, 1.0, True
-        elif part in '+-' and not expected:
-            constant, factor = (constant + side * sign * factor, None) if factor is not None else (constant, None)
-            sign, expected = (1.0 if part == '+' else -1.0), True
-        elif part == '*' and factor is not None and not expected:
-            expected = True
-        elif expected and factor is None and re.fullmatch(r'-?\d+(\.\d+)?', part):
-            factor, expected = float(part), False
-        elif expected and (found := _TERM.fullmatch(part)):
-            run = study.run(found[1])
-            key = run.name, found[2] or run.metric
-            terms[key] = terms.get(key, 0.0) + side * sign * (1.0 if factor is None else factor)
-            factor, expected = None, False
-        else:
-            raise wrong(f'cannot be read at {part!r}')
-        if part in '<>' and factor is not None:
-            constant, factor = constant + sign * factor, None
-    if factor is not None:
-        constant += side * sign * factor
+    constant = 0.0
+    for side, turn in ((sides[0], 1), (sides[2], -1)):
+        turn *= 1 if sides[1] == '>' else -1
+        rest, first = side.strip(), True
+        while rest or first:
+            found = _SUMMAND.match(rest)
+            if not found or not (first or found['sign']):
+                raise wrong(f'cannot be read at {rest!r}')
+            factor = turn * (-1 if found['sign'] == '-' else 1) * float(found['factor'] or 1)
+            if found['number']:
+                constant += factor * float(found['number'])
+            else:
+                run = study.run(found['run'])
+                key = run.name, found['metric'] or run.metric
+                terms[key] = terms.get(key, 0.0) + factor
+            rest, first = rest[found.end() :].lstrip(), False
     terms = {key: factor for key, factor in terms.items() if factor}
-    if not relation or expected or not terms:
+    if not terms:
         raise wrong('is no inequality between results')
-    turn = 1.0 if relation == '>' else -1.0
-    return Sum({key: turn * factor for key, factor in terms.items()}, turn * constant)
+    return Sum(terms, constant)
 
 
 @dataclass(frozen=True)
