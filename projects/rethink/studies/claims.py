@@ -24,6 +24,9 @@ from .study import Study
 
 RESAMPLES = 1000
 SHOWN, CONTRADICTED, OPEN = 'shown', 'contradicted', 'not decided'
+BOXES = 'coco/bbox_mAP'
+# As metafiles name the published difference of a frozen detector to the same one fine-tuned.
+MINUS_TUNED = 'box AP minus fine-tuned'
 _NUMBER = r'\d+(?:\.\d+)?'
 _SUMMAND = re.compile(
     rf'(?:(?P<sign>[+-])\s+)?(?:(?P<factor>{_NUMBER})\s+\*\s+)?'
@@ -118,8 +121,7 @@ def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> C
     """
     text = plan.study.claims[sentence]
     both = parse(text, plan.study)
-    known = all(key in numbers for key in both.terms)
-    published = both(lambda *key: numbers[key]) if known else None
+    published = _published(both, numbers)
     repeated = [(seed, one) for seed in plan.seeds for one in _repeated(plan, both, seed)]
     if not repeated:
         missing = [run for run, metric in both.terms if final(plan.task(run, plan.seeds[0]), metric) is None]
@@ -137,6 +139,20 @@ def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> C
         found = bootstrap.interval(drawn)
     verdict = {1: SHOWN, -1: CONTRADICTED, 0: OPEN}[found.sign]
     return Claim(sentence, text, verdict, value, found.low, found.high, how, published)
+
+
+def _published(both: Sum, numbers: dict[tuple[str, str], float]) -> float | None:
+    """A claim's difference with the published numbers, or published differences of frozen and fine-tuned detectors."""
+    left, value = dict(both.terms), both.constant
+    for (run, metric), factor in both.terms.items():
+        tuned = run.replace('freeze', 'finetune', 1), metric
+        difference = numbers.get((run, MINUS_TUNED)) if metric == BOXES else None
+        if difference is not None and tuned[0] != run and left.get(tuned) == -factor:
+            value += factor * difference
+            del left[run, metric], left[tuned]
+    if any(key not in numbers for key in left):
+        return None
+    return value + sum(factor * numbers[key] for key, factor in left.items())
 
 
 def _repeated(plan: Plan, both: Sum, seed: int) -> list[dict[tuple[str, str], float]]:

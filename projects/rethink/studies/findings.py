@@ -23,14 +23,10 @@ from ..configs.report import Rows, each
 from ..costs.of_config import Cost, Setting, measure_once
 from ..errors import ConfigError
 from . import gallery, results, status
-from .claims import CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
+from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
 from .figures import Line, lines
 from .plan import Plan, Task
 from .trainings import Training
-
-BOXES = 'coco/bbox_mAP'
-# As metafiles name the published difference of a frozen detector to the same one fine-tuned.
-MINUS_TUNED = 'box AP minus fine-tuned'
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,6 @@ def gather(plan: Plan) -> Findings:
         ConfigError: a claim cannot be read, or the metafile is none.
     """
     numbers = results.published(plan)
-    claims = [_with_difference(plan, one, numbers) for one in judge_all(plan, numbers)]
     standings = [status.of(task) for task in plan.tasks]
     found = [_result(plan, run, metric, numbers, standings) for run, metric in _keys(plan)]
     begun = [one.task.versions for one in standings if one.task.versions]
@@ -176,11 +171,11 @@ def gather(plan: Plan) -> Findings:
         seeds=plan.seeds,
         finished=sum(one.state == 'finished' for one in standings),
         total=len(standings),
-        claims=claims,
+        claims=judge_all(plan, numbers),
         results=found,
         curves=list(_curves(plan)),
         pairs=_pairs(plan),
-        costs=_costs(plan),
+        costs=_costs(plan, found),
         gains=[_gained(plan, pair) for pair in plan.study.gains],
         gallery=gallery.differing(plan),
         failed=[(_name(one.task), one.error.strip()) for one in standings if one.state == 'failed'],
@@ -195,23 +190,6 @@ def _name(task: Task) -> str:
 
 
 # --- claims and results ----------------------------------------------------------------------------------------------
-
-
-def _with_difference(plan: Plan, claim: Claim, numbers: dict[tuple[str, str], float]) -> Claim:
-    """With the published value also where it is made of published differences, frozen less fine-tuned."""
-    if claim.published is not None:
-        return claim
-    both = parse(claim.expression, plan.study)
-    left, value = dict(both.terms), both.constant
-    for (run, metric), factor in both.terms.items():
-        tuned = run.replace('freeze', 'finetune', 1), metric
-        difference = numbers.get((run, MINUS_TUNED)) if metric == BOXES else None
-        if difference is not None and tuned[0] != run and left.get(tuned) == -factor:
-            value += factor * difference
-            del left[run, metric], left[tuned]
-    if any(key not in numbers for key in left):
-        return claim
-    return replace(claim, published=value + sum(factor * numbers[key] for key, factor in left.items()))
 
 
 def _keys(plan: Plan) -> list[tuple[str, str]]:
@@ -278,13 +256,14 @@ def _pair(runs: tuple[str, str], configs: dict[str, ResolvedConfig]) -> Pair:
 SETTING = Setting(device='meta')
 
 
-def _costs(plan: Plan) -> list[Costed]:
+def _costs(plan: Plan, measured: list[Result]) -> list[Costed]:
+    aps = {one.run: one.mean for one in measured if one.metric == plan.study.run(one.run).metric}
     found = []
     for name in tqdm(plan.study.costs, desc='costs', disable=not plan.study.costs):
         task = plan.task(name, plan.seeds[0])
         if task is None or task.cfg is None:
             continue
-        ap = _mean(plan, name)
+        ap = aps.get(name)
         if ap is None:
             found.append(Costed(name, None, why='not finished'))
             continue
@@ -294,13 +273,6 @@ def _costs(plan: Plan) -> list[Costed]:
         except ConfigError as error:
             found.append(Costed(name, ap, why=str(error)))
     return found
-
-
-def _mean(plan: Plan, name: str) -> float | None:
-    run = plan.study.run(name)
-    values = [results.final(plan.task(name, seed), run.metric) for seed in plan.seeds]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def _gained(plan: Plan, runs: tuple[str, str]) -> Gained:

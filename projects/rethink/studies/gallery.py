@@ -12,14 +12,13 @@ from pycocotools import mask
 from ..analysis.class_ap import Annotations, read_annotations, read_results
 from ..checks.datasets import Dataset, unwrapped
 from ..errors import ConfigError
-from .claims import parse, predictions
+from .claims import BOXES, parse, predictions
 from .plan import Plan, Task
 
 IMAGES = 6
 # As MMDetection's visualiser: what is less certain is not drawn, and does not count here.
 SCORE = 0.3
 IOU = 0.5
-BOXES = 'coco/bbox_mAP'
 WIDTH = 320  # pixels; smaller images are enlarged
 # Distinct for all kinds of sight.
 RIGHT, WRONG, MISSED, OBJECT = '#56b4e9', '#e8590c', '#f0e442', '#ffffff'

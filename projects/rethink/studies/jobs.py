@@ -21,7 +21,6 @@ class Job:
         work_dir: where it logs; what is printed goes to ``<work_dir>/output.txt``.
         iterations: of the whole training. The job is finished when the model of the last one has been evaluated.
         after: jobs that must be finished before.
-        cost: time of one of its iterations, relative to the other jobs', for the time left.
         parallel: the script is ``train.py``, which a backend may start as several processes.
         environment: variables that the command needs.
     """
@@ -31,7 +30,6 @@ class Job:
     work_dir: Path
     iterations: int
     after: list['Job'] = field(default_factory=list)
-    cost: float = 1.0
     parallel: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -46,8 +44,8 @@ class Job:
 
     @property
     def done(self) -> float:
-        """Iterations done, times their cost."""
-        return self.cost * min(self.iterations, read_run(self.work_dir).iteration)
+        """Iterations done."""
+        return min(self.iterations, read_run(self.work_dir).iteration)
 
     @property
     def output(self) -> Path:
@@ -81,13 +79,13 @@ def in_order(jobs: list[Job]) -> list[Job]:
 
 
 class Progress(tqdm):
-    """One bar for all jobs, of their iterations times their cost; in a file, a line every half minute."""
+    """One bar for all jobs, of their iterations; in a file, a line every half minute."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs, self.complete = jobs, {}
         self.pause = 0.5 if sys.stderr.isatty() else 30
         self.due = 0.0
-        total = sum(job.cost * job.iterations for job in jobs)
+        total = sum(job.iterations for job in jobs)
         form = '{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left{postfix}'
         super().__init__(total=total, initial=self._done(), desc='training', bar_format=form)
 
@@ -95,7 +93,7 @@ class Progress(tqdm):
         total = 0.0
         for job in self.jobs:
             done = self.complete.get(job) or job.done
-            if done >= job.cost * job.iterations:
+            if done >= job.iterations:
                 self.complete[job] = done
             total += done
         return total
@@ -105,7 +103,7 @@ class Progress(tqdm):
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + self.pause
-        now = [f'{job.name} {job.done / job.cost:.0f}/{job.iterations}' for job in running[:4]]
+        now = [f'{job.name} {job.done:.0f}/{job.iterations}' for job in running[:4]]
         now += [f'{len(running) - 4} others'] * (len(running) > 4)
         self.set_postfix_str(', '.join(now + [more] * bool(more)), refresh=False)
         self.n = self._done()

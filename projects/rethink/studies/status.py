@@ -53,7 +53,7 @@ def of(task: Task, on_slurm: str = '') -> Standing:
         state = 'failed'
     else:
         state = 'stopped' if begun else 'waiting'
-    done = job.iterations if state == 'finished' else int(job.done / job.cost)
+    done = job.iterations if state == 'finished' else int(job.done)
     return Standing(task, state, done, job.iterations, measured[-1][1] if measured else None, seconds, error)
 
 

@@ -34,7 +34,7 @@ class Training(Job):
     @property
     def done(self) -> float:
         run = read_run(self.work_dir)
-        return self.cost * min(self.iterations, run.epoch if self.by_epoch else run.iteration)
+        return min(self.iterations, run.epoch if self.by_epoch else run.iteration)
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class Command(Job):
 
     @property
     def done(self) -> float:
-        return self.cost * self.finished
+        return float(self.finished)
 
 
 def training(
