@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -90,6 +91,15 @@ def _remove_parts_of_the_dead(folder: Path) -> None:
             young = abs(time.time() - path.stat().st_mtime) < 60 and path.stat().st_size == 0
             if not young and _try_lock(file):
                 path.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The digest of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 # --- holding a folder ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from scipy import stats
 
 from ..errors import ConfigError, say, some_names
 from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_annotations, read_results
+from .markdown import markdown_table
 
 GROUPS = ('rare', 'common', 'frequent')
 _COLOURS = dict(zip(GROUPS, ('tab:red', 'tab:orange', 'tab:blue'), strict=True))
@@ -364,12 +365,14 @@ def words(gains: Gains) -> str:
         f'Mean Δ, {gains.metric} of {other} less that of {base}, in points, and trend of Δ with the number of '
         f'training annotations. Groups ({gains.split}).',
         '',
-        '| objects | all | ' + ' | '.join(GROUPS) + ' | trend |',
-        '|' + ' --- |' * (3 + len(GROUPS)),
+        markdown_table(
+            ('objects', 'all', *GROUPS, 'trend'),
+            (
+                (size, *(gains.mean(group, size) or '–' for group in (None, *GROUPS)), gains.trend(size) or '–')
+                for size in SIZES
+            ),
+        ),
     ]
-    for size in SIZES:
-        means = [gains.mean(group, size) or '–' for group in (None, *GROUPS)]
-        lines.append('| ' + ' | '.join(map(str, (size, *means, gains.trend(size) or '–'))) + ' |')
     return '\n'.join([*lines, '', *(f'* {line}' for line in _notes(gains))]).rstrip()
 
 
@@ -449,13 +452,13 @@ def table(gains: Gains, most: int | None = None) -> str:
         measured = sorted((row for row in ordered if row['delta'] is not None), key=lambda row: -row['delta'])
         lead = f'{len(ordered)} classes; the {most // 2} with the highest Δ and the {most // 2} with the lowest:\n\n'
         ordered = measured[: most // 2] + measured[len(measured) - most // 2 :]
-    lines = ['| ' + ' | '.join(title) + ' |', '| --- | --- |' + ' ---: |' * (len(title) - 2)]
+    lines = []
     for row in ordered:
         cells = [row['name'], row['group'], f'{row["train_annotations"]}']
         cells += [_cell(row[key], '.1f') for key in ('base', 'other')]
         cells += [_cell(row[key], '+.1f') for key in ('delta', *(f'delta_{size}' for size in SIZES[1:]))]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return lead + '\n'.join(lines)
+        lines.append(cells)
+    return lead + markdown_table(title, lines, len(title) - 2)
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -26,6 +26,7 @@ from ..errors import ConfigError, some_names
 from ..trust.checkpoints import read_state_dict
 from ..trust.soundness import check_tensors
 from .curves import COLOURS, STYLES
+from .markdown import markdown_table
 
 # What a layer has: weights, bias included; as a normalisation its scale and shift; as BN its running statistics.
 KINDS = dict(
@@ -317,13 +318,13 @@ def to_json(drifts: list[Drift]) -> str:
 def table(drift: Drift) -> str:
     """Stages as a Markdown table: relative change of each kind, and the cosine of the weights."""
     title = ['stage', *(KINDS[kind] for kind in drift.kinds), 'weights: cosine']
-    lines = ['| ' + ' | '.join(title) + ' |', '| --- |' + ' ---: |' * (len(title) - 1)]
+    lines = []
     parts = {kind: {**drift.stages(kind), 'all': drift.whole(kind)} for kind in drift.kinds}
     for stage in (*dict.fromkeys(layer.stage for layer in drift.layers), 'all'):
         cells = [_text(parts[kind].get(stage), 'relative') for kind in drift.kinds]
         cells.append(_text(parts.get('weights', {}).get(stage), 'cosine'))
-        lines.append(f'| {stage} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        lines.append([stage, *cells])
+    return markdown_table(title, lines, len(title) - 1)
 
 
 def _text(layer: Layer | None, what: str) -> str:

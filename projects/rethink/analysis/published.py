@@ -7,6 +7,7 @@ from pathlib import Path
 from ..trust.dumped import read_dumped
 from ..trust.yaml_files import entry, read_yaml
 from .logs import Run, read_run
+from .markdown import markdown_table
 
 # Metrics as metafiles name them, and as MMEngine's log does.
 LOGGED = {
@@ -92,10 +93,9 @@ def read_published(metafile: str | Path, work_dirs: str | Path) -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     """Markdown: the published number, the measured one beside it, and the difference; missing runs say so."""
-    lines = ['| config | metric | published | in | measured | difference | run |', '|' + ' --- |' * 7]
+    cells = []
     for row in rows:
         measured = '' if row.measured is None else f'{row.measured:.1f}'
         difference = '' if row.measured is None else f'{row.measured - row.published:+.1f}'
-        cells = [row.config, row.metric, f'{row.published:.1f}', row.source, measured, difference, row.status]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        cells.append([row.config, row.metric, f'{row.published:.1f}', row.source, measured, difference, row.status])
+    return markdown_table(('config', 'metric', 'published', 'in', 'measured', 'difference', 'run'), cells)

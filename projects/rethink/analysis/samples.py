@@ -11,6 +11,8 @@ from statistics import mean
 import matplotlib.pyplot as plt
 from mmengine.config import Config
 
+from .markdown import markdown_table
+
 # Of the paper's figure 2: 1.28 M images, 100 epochs, 224 x 224 pixels, one labelled object in each.
 IMAGENET_IMAGES, IMAGENET_EPOCHS, IMAGENET_SIDE = 1_281_167, 100, 224
 _PARTS = ('images', 'instances', 'pixels')
@@ -105,14 +107,14 @@ def count(config: Config, annotations: dict, name: str = '') -> Samples:
 
 def table(samples: list[Samples]) -> str:
     """Markdown: millions of images and instances, billions (10^9) of pixels, ImageNet's and the detector's."""
-    lines = ['| config | images, M | instances, M | pixels, 10^9 |', '| --- | --- | --- | --- |']
+    lines = []
     for one in samples:
         cells = []
         for part, unit in zip(_PARTS, (1e6, 1e6, 1e9), strict=True):
             both = f'{one.pretraining[part] / unit:.1f} + ' if one.pretraining[part] else ''
             cells.append(f'{both}{one.detection[part] / unit:.1f}')
-        lines.append(f'| {one.name} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+        lines.append([one.name, *cells])
+    return markdown_table(('config', 'images, M', 'instances, M', 'pixels, 10^9'), lines)
 
 
 def draw(samples: list[Samples], path: str | Path) -> None:

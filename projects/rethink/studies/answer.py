@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterator
 
 from ..analysis import class_gains
+from ..analysis.markdown import markdown_table
 from ..configs.report import markdown_tables
 from ..files import write_together
 from . import page, results, tables
@@ -94,6 +95,4 @@ def _text(text: str) -> str:
 
 
 def _table(table: tables.Table) -> str:
-    cells = [[_text(cell) for cell in row] for row in (table.head, *table.rows)]
-    lines = [cells[0], ['---'] * len(table.head), *cells[1:]]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return markdown_table([_text(cell) for cell in table.head], ([_text(cell) for cell in row] for row in table.rows))

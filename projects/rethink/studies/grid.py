@@ -17,6 +17,7 @@ from statistics import median
 from mmengine.config import Config
 
 from ..analysis.logs import Run, read_run
+from ..analysis.markdown import markdown_table
 from ..checks import stop_on_errors
 from ..checks.weights import check_weights
 from ..config_tree import config_content, first_difference
@@ -237,21 +238,16 @@ def table(found: list[Row]) -> str:
     if found[0].best is not None:
         column = len(titles) - len(_RESULTS)
         lines[0][column] = f'**{lines[0][column]}**'
-    return _markdown([titles, *lines])
+    return markdown_table(titles, lines)
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    titles, *lines = ['| ' + ' | '.join(line) + ' |' for line in lines]
-    return '\n'.join([titles, '|' + ' --- |' * (titles.count(' | ') + 1), *lines])
-
-
-def _write(grid: Grid, name: str, title: str, lines: list[list[str]], markdown: str) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(lines)
+def _write(grid: Grid, name: str, title: str, lines: list[list[str]], text: str) -> None:
+    separated = io.StringIO()
+    csv.writer(separated, lineterminator='\n').writerows(lines)
     write_together(
         {
-            grid.folder / f'{name}.csv': text.getvalue().encode(),
-            grid.folder / f'{name}.md': f'{title}\n\n{markdown}\n'.encode(),
+            grid.folder / f'{name}.csv': separated.getvalue().encode(),
+            grid.folder / f'{name}.md': f'{title}\n\n{text}\n'.encode(),
         }
     )
 
@@ -265,9 +261,9 @@ def write_table(grid: Grid, metric: str) -> str:
     if not grid.points:
         raise ConfigError(f'there is no grid in {grid.folder}.')
     found = rows(grid, metric)
-    markdown = table(found)
-    _write(grid, 'table', f'{metric} of {grid.cfg.filename}', _cells(found), markdown)
-    return markdown
+    text = table(found)
+    _write(grid, 'table', f'{metric} of {grid.cfg.filename}', _cells(found), text)
+    return text
 
 
 def medians(grid: Grid, metrics: list[str], axis: str) -> list[list[str]]:
@@ -309,6 +305,6 @@ def medians(grid: Grid, metrics: list[str], axis: str) -> list[list[str]]:
 def write_medians(grid: Grid, metrics: list[str], axis: str) -> str:
     """Write :func:`medians` into ``medians.md`` and ``medians.csv`` in the folder of the grid; the Markdown."""
     lines = medians(grid, metrics, axis)
-    markdown = _markdown(lines)
-    _write(grid, 'medians', f'Medians over {axis} of {grid.cfg.filename}', lines, markdown)
-    return markdown
+    text = markdown_table(lines[0], lines[1:])
+    _write(grid, 'medians', f'Medians over {axis} of {grid.cfg.filename}', lines, text)
+    return text

@@ -7,7 +7,6 @@ trainings of each are a :class:`rethink.studies.grid.Grid`.
 """
 
 import csv
-import hashlib
 import io
 import math
 import os
@@ -18,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from ..analysis.markdown import markdown_table
 from ..config_tree import find_types
 from ..configs.overrides import parse_options
 from ..datasets import splits
 from ..engine import launch
 from ..errors import ConfigError
-from ..files import write_atomically, write_together
+from ..files import sha256, write_atomically, write_together
 from .axes import Point, points
 from .grid import Grid
 from .jobs import Job
@@ -156,14 +156,11 @@ def refuse_other_weights(folder: Path, backbone: str) -> None:
     """
     if not Path(backbone).is_file():
         raise ConfigError(f'the backbone {backbone} does not exist; name a checkpoint.')
-    with open(backbone, 'rb') as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    digest = sha256(backbone)
     record = folder / 'backbone.sha256'
-    if record.is_file() and record.read_text().split()[0] != digest.hexdigest():
+    if record.is_file() and record.read_text().split()[0] != digest:
         raise ConfigError(f'{folder} has results of another {backbone} than there is now; name another --out.')
-    write_atomically(record, f'{digest.hexdigest()}  {backbone}\n'.encode())
+    write_atomically(record, f'{digest}  {backbone}\n'.encode())
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -264,8 +261,7 @@ def markdown(all_arms: Sequence[Arm]) -> str:
     for line in lines:
         if tuple(line[:3]) in best:
             line[5] = f'**{line[5]}**'
-    text = ['| ' + ' | '.join(titles) + ' |', '|' + ' --- |' * len(titles)]
-    return '\n'.join(text + ['| ' + ' | '.join(line) + ' |' for line in lines])
+    return markdown_table(titles, lines)
 
 
 _COLUMNS = ('dataset', 'chain', 'steps', 'protocol', 'metric', 'rerun', 'value', 'val')

@@ -1,7 +1,6 @@
 """The folder of some chains: what is planned, whether it can run, how it goes on when started again, what came out."""
 
 import copy
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS
 
 from ...analysis.logs import read_run
+from ...analysis.markdown import markdown_table
 from ...checks import stop_on_errors
 from ...config_tree import config_content, first_difference
 from ...engine import launch
 from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue, exported
 from ...errors import ConfigError, say
-from ...files import write_atomically
+from ...files import sha256, write_atomically
 from ...trust.checkpoints import read_checkpoint
 from ..jobs import Job
 from .base import BN_IMAGES
@@ -26,14 +26,6 @@ from .steps import Step, StepJob
 
 # What a chain puts into the config of each of its steps, in the place of what the config has.
 _OWN_HOOKS = ('InitFromBaseHook', 'TrainBNOnlyHook', 'ExportBackboneHook')
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class Chains:
@@ -97,7 +89,7 @@ class Chains:
         images = {role: one and one._replace(name='')._asdict() for role, one in self.images.items()}
         return dict(
             config={key: plain.get(key) for key in trained_by},
-            base=_sha256(self.base) if with_base else None,
+            base=sha256(self.base) if with_base else None,
             **json.loads(json.dumps(images, default=str)),
             processes=self.processes,
             bn_images=self.bn_images,
@@ -304,8 +296,7 @@ class Chains:
     def table(self) -> str:
         """Every export that was ever asked for in this folder, as Markdown; also in ``table.md``."""
         titles = ('chain', 'seed', 'data', 'base', 'iterations', 'export', 'time', 'run')
-        lines = [titles, ['---'] * len(titles), *map(self._cells, self._steps)]
-        text = '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+        text = markdown_table(titles, map(self._cells, self._steps))
         write_atomically(self.folder / 'table.md', f'{self.cfg.filename}, in {self.folder}\n\n{text}\n'.encode())
         return text
 
