@@ -124,6 +124,16 @@ def run_tool(name: str, *arguments, cwd: Path = ROOT, **environment) -> subproce
     )
 
 
+@pytest.fixture(autouse=True)
+def variables():
+    """What the code sets for the processes that it starts (``WORLD_SIZE``) would be read by the next test."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope='session')
 def data(tmp_path_factory) -> Path:
     """A folder with ``annotations.json`` and ``images/``: 12 images of two classes."""
