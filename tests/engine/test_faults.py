@@ -50,6 +50,12 @@ class Fails(Hook):
 """
 
 
+def _heed_signals() -> None:
+    """Tests in the background of a shell, or below nohup, ignore them, and so would the processes that they start."""
+    for one in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
+
+
 class Training:
     """A training in the background, in ``folder``/work, on data of its own; killed with all it started at the end."""
 
@@ -72,8 +78,7 @@ class Training:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                # Tests that run in the background of a shell ignore it, and so would their processes.
-                preexec_fn=popen.get('before', lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)),
+                preexec_fn=popen.get('before', _heed_signals),
             )
 
     def until(self, text: str = 'Iter(train) [    20', seconds: float = 120) -> 'Training':
