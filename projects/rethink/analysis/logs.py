@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..trust.dumped import read_dumped
+from ..trust.dumped import read_dumped, trained_with
 
 
 @dataclass
@@ -26,9 +26,12 @@ class Run:
 
     @cached_property
     def config(self) -> Config | None:
-        """The config of the latest start, as MMEngine dumped it, read and not executed; None before the first."""
-        dumped = sorted(self.work_dir.glob('*/vis_data/config.py'))
-        return read_dumped(dumped[-1]) if dumped else None
+        """That it was last trained with, as MMEngine dumped it, read and not executed; None before the first start.
+
+        What is tested in the same work directory changes nothing of it.
+        """
+        dumped = trained_with(self.work_dir)
+        return read_dumped(dumped) if dumped else None
 
     @property
     def length(self) -> int | None:
@@ -69,10 +72,10 @@ class Run:
 def read_run(work_dir: str | Path) -> Run:
     """Read a work directory, finished, running or not yet started.
 
-    MMEngine opens a new log folder, named by date and time, whenever a training is started. Where two of them cover
-    the same iteration, because a resumed training repeated what came after its checkpoint, the later one holds. A
-    training that changes its detector on the way (:mod:`rethink.engine.switch`) is read as one, with both of its
-    parts.
+    MMEngine opens a new log folder, named by date and time, whenever a training is started. From the iteration at
+    which a later one begins it holds, and what the earlier ones have from there on is no part of the training: it was
+    repeated after a checkpoint, or, where the later one begins at 0, it was another training. A training that changes
+    its detector on the way (:mod:`rethink.engine.switch`) is read as one, with both of its parts.
     """
     run = Run(Path(work_dir))
     if (run.work_dir / 'before_switch').is_dir():
@@ -96,6 +99,7 @@ def _read_before_switch(run: Run) -> None:
 
 def _read_logs(run: Run) -> None:
     for log in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
+        begun = False
         for line in log.read_text().splitlines():
             try:
                 entry = json.loads(line)
@@ -103,4 +107,16 @@ def _read_logs(run: Run) -> None:
                 continue
             # Training entries have a loss; what has none is an evaluation.
             kind = run.train if 'loss' in entry else run.val
+            if kind is run.train and not begun:
+                begun = True
+                _forget_from(run, entry)
             kind[entry['step']] = entry
+
+
+def _forget_from(run: Run, first: dict) -> None:
+    """Take away what was logged of the place at which a start of the training begins, and of all after it."""
+    # An evaluation after an epoch has the number of the epoch; the one amid which a training begins is not over.
+    epoch = first['epoch'] if run.by_epoch and 'epoch' in first else first['step']
+    for entries, end in ((run.train, first['step']), (run.val, epoch)):
+        for at in [at for at in entries if at >= end]:
+            del entries[at]

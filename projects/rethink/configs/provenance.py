@@ -20,7 +20,7 @@ from mmengine.config import Config
 from ..engine.launch import config_file, override, read_config
 from ..errors import ConfigError
 from ..trust.checkpoints import read_content
-from ..trust.dumped import literal_config, read_dumped
+from ..trust.dumped import literal_config, read_dumped, trained_with
 from .lines import COMMAND_LINE, Origin, Path_, read_base_places
 from .trace import Trace, locate
 
@@ -100,9 +100,9 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     """Read a config by any of its names.
 
     Args:
-        name: a config file; ``package::path`` of an installed package; a work directory, for the newest config that
-            was dumped there; or a checkpoint, for the config that it was trained with. The last two are read and not
-            executed.
+        name: a config file; ``package::path`` of an installed package; a work directory, for the config that a
+            training in it was last started with; or a checkpoint, for the config that it was trained with. The last
+            two are read and not executed.
         options: overrides, as of ``--cfg-options``.
 
     Raises:
@@ -111,7 +111,7 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     if '::' in name:
         file = config_file(name)
     elif os.path.isdir(name):
-        name = _newest_dump(Path(name))
+        name = _dump_of_training(Path(name))
         return ResolvedConfig(name, name, read_dumped(name), options)
     elif Path(name).suffix in ('.pth', '.pt', '.tar', '.ckpt'):
         return ResolvedConfig(name, name, _of_checkpoint(name), options)
@@ -122,19 +122,21 @@ def read(name: str, options: dict | None = None) -> ResolvedConfig:
     return ResolvedConfig(name, file, read_config(file, import_custom_modules=False), options)
 
 
-def _newest_dump(folder: Path) -> str:
-    """The config that MMEngine wrote to a work directory when it was last started."""
-    dumps = [*folder.glob('*.py'), *folder.glob('*/vis_data/config.py'), *folder.glob('vis_data/config.py')]
-    if not dumps:
+def _dump_of_training(folder: Path) -> str:
+    """The config that MMEngine wrote to a work directory when a training was last started in it."""
+    beside = [*folder.glob('*.py')]
+    own = folder / 'vis_data' / 'config.py'
+    newest = trained_with(folder) or (own if own.is_file() else None)
+    if newest is None and not beside:
         raise ConfigError(
             f'{folder} has no dumped config (NAME.py, or TIME/vis_data/config.py); name a work directory in which a '
             'training was started, or a config.'
         )
-    if len(dumps) > 1 and all(path.parent == folder for path in dumps):
-        raise ConfigError(f'{folder} has {len(dumps)} configs and no training was started in it; name one of them.')
-    # Log folders are named in the order of the starts (SteadyRunner), whatever the clock said.
-    newest = max((path for path in dumps if path.parent != folder), default=dumps[0])
-    same = [path for path in dumps if path.parent == folder and path.read_bytes() == newest.read_bytes()]
+    if newest is None and len(beside) > 1:
+        raise ConfigError(f'{folder} has {len(beside)} configs and no training was started in it; name one of them.')
+    if newest is None:
+        return str(beside[0])
+    same = [path for path in beside if path.read_bytes() == newest.read_bytes()]
     return str(same[0] if same else newest)
 
 

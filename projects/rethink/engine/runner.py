@@ -11,9 +11,11 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from ..stopping import EndWithParent
+from ..version import with_commit
 from . import watch
 
 _STAMP = '%Y%m%d_%H%M%S'
@@ -27,6 +29,9 @@ class SteadyRunner(Runner):
       reads them takes the later of two that log the same iteration.
     * Data workers end when their process does (:func:`rethink.stopping.end_with_parent`).
     * A log file that cannot be written ends the run, in place of a traceback on stderr for each line.
+    * A work directory keeps the config that it was trained with (``NAME.py``): a test, whose config is in its log
+      folder, does not overwrite it.
+    * Log and checkpoints (``meta['rethink_version']``) say the version and the commit of this package.
     * The processes of a group watch each other (:mod:`rethink.engine.watch`).
 
     Args: those of ``Runner``.
@@ -44,7 +49,18 @@ class SteadyRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             handler.handleError = _Loud(handler)
+        logger.info(f'rethink {with_commit()}')
         return logger
+
+    def dump_config(self) -> None:
+        """Nothing yet: MMEngine comes here before it is known whether the runner trains or tests."""
+
+    def train(self) -> nn.Module:
+        super().dump_config()
+        return super().train()
+
+    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+        super().save_checkpoint(*args, meta=dict(meta or {}, rethink_version=with_commit()), **kwargs)
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:

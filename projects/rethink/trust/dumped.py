@@ -76,6 +76,20 @@ def read_dumped(path: str | os.PathLike) -> Config:
     return Config(values, filename=str(path))
 
 
+def trained_with(work_dir: str | os.PathLike) -> Path | None:
+    """The config that the training in a work directory was last started with, as MMEngine dumped it.
+
+    A test writes log folders into the same directory, with a config of its own. They have no log of a training
+    (``scalars.json``). Where no folder has one, it is the newest that no test has left its metrics in
+    (``TIME/TIME.json``): a training that has logged nothing yet. None where there is no dump.
+    """
+    # Log folders are named in the order of the starts (SteadyRunner), whatever the clock said.
+    dumps = sorted(Path(work_dir).glob('*/vis_data/config.py'), reverse=True)
+    logged = [path for path in dumps if path.with_name('scalars.json').is_file()]
+    begun = [path for path in dumps if not any(path.parents[1].glob('*.json'))]
+    return next(iter(logged or begun or dumps), None)
+
+
 # The expression that a path is to Python, such as ``configs/hpt/pretrain-x.py``: checkpoints have one as their config.
 _INERT = (ast.Expr, ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.Div, ast.Sub, ast.Load)
 
