@@ -23,6 +23,10 @@ class NotOnlyWeights(ConfigError):
     """A file that holds more than values, and would run code when it is read (:mod:`rethink.trust`)."""
 
 
+class Diverged(FloatingPointError):
+    """The loss or the weights of a training are no numbers any more, told in one sentence."""
+
+
 class JobError(RuntimeError):
     """Says in one sentence why the trainings that a tool has started cannot go on."""
 

@@ -19,7 +19,8 @@ from rethink.version import __version__, with_commit
 def short(tmp_path, data):
     """Two iterations of four images, in a work directory of its own."""
     more = 'train_cfg.update(max_iters=2, val_interval=2)\nparam_scheduler = []\n'
-    more += "default_hooks['logger']['log_metric_by_epoch'] = False"
+    more += "default_hooks['logger']['log_metric_by_epoch'] = False\n"
+    more += f"visualizer['name'] = '{tmp_path}'"  # MMEngine keeps one of a name for the whole process
     return write_detector(tmp_path / 'tiny.py', data, more)
 
 
@@ -29,7 +30,6 @@ def test_a_training_stays_what_it_was_when_it_is_tested(short, tmp_path, run_in_
     assert code is None, printed
     before = {path: path.read_bytes() for path in work_dir.rglob('*.py')}
     checkpoint = work_dir / 'iter_4.pth'
-    # MMEngine keeps a visualizer of a name for the whole process.
     arguments = ('--work-dir', work_dir, '--cfg-options', 'visualizer.name=test')
     code, printed = run_in_process('test.py', short, checkpoint, *arguments)
     assert code is None, printed

@@ -19,7 +19,7 @@ import torch.distributed
 from mmengine.config import Config
 
 from ..checks.weights import remote_checkpoints
-from ..errors import ConfigError, JobError, describe, raised_at
+from ..errors import ConfigError, Diverged, JobError, describe, raised_at
 from ..files import write_atomically
 from ..stopping import end_with_launcher, interruptible
 from . import faults, watch
@@ -130,6 +130,8 @@ def _end(error: Exception, cfg: Config | None, go_on: str) -> None:
         pass
     elif isinstance(error, JobError):
         raise error
+    elif isinstance(error, Diverged):  # and resumed as it is it would diverge again
+        code = FAULT
     elif isinstance(error, urllib.error.URLError):
         remote = ', '.join(remote_checkpoints(cfg or {})) or 'a file'
         message = (

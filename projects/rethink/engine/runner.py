@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from ..stopping import EndWithParent
 from ..version import with_commit
 from . import watch
+from .hooks.invalid_loss import StopAtInvalidLossHook
 
 _STAMP = '%Y%m%d_%H%M%S'
 
@@ -32,6 +33,8 @@ class SteadyRunner(Runner):
     * A work directory keeps the config that it was trained with (``NAME.py``): a test, whose config is in its log
       folder, does not overwrite it.
     * Log and checkpoints (``meta['rethink_version']``) say the version and the commit of this package.
+    * A loss or a weight that is no number ends the training
+      (:class:`~rethink.engine.hooks.invalid_loss.StopAtInvalidLossHook`).
     * The processes of a group watch each other (:mod:`rethink.engine.watch`).
 
     Args: those of ``Runner``.
@@ -51,6 +54,11 @@ class SteadyRunner(Runner):
             handler.handleError = _Loud(handler)
         logger.info(f'rethink {with_commit()}')
         return logger
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        super().register_hooks(default_hooks, custom_hooks)
+        if not any(isinstance(hook, StopAtInvalidLossHook) for hook in self.hooks):
+            self.register_hook(StopAtInvalidLossHook())
 
     def dump_config(self) -> None:
         """Nothing yet: MMEngine comes here before it is known whether the runner trains or tests."""

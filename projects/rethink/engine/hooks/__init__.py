@@ -3,6 +3,7 @@
 from .checkpoint import AtomicCheckpointHook
 from .features import FrozenFeaturesHook
 from .hierarchy import ExportBackboneHook, InitFromBaseHook
+from .invalid_loss import StopAtInvalidLossHook
 from .norm import ReestimateBNHook, TrainBNOnlyHook
 from .switch import SwitchHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'FrozenFeaturesHook',
     'InitFromBaseHook',
     'ReestimateBNHook',
+    'StopAtInvalidLossHook',
     'SwitchHook',
     'TrainBNOnlyHook',
 ]
