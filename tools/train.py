@@ -9,7 +9,7 @@ from rethink import checks, trust
 from rethink.checks import schema
 from rethink.checks.weights import check_weights
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch, scaling, schedules, switch
+from rethink.engine import launch, resuming, scaling, schedules, switch
 from rethink.files import exclusively
 
 
@@ -35,6 +35,12 @@ def parse_args() -> argparse.Namespace:
         help='go on from CHECKPOINT, or from the last one in the work directory',
     )
     parser.add_argument(
+        '--resume-with',
+        choices=['new', 'old'],
+        help='where the config has another learning rate, schedule or length than the checkpoint of --resume: go on '
+        "with the config's (new) or the checkpoint's (old)",
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=Overrides,
@@ -48,7 +54,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.resume_with and args.resume is None:
+        parser.error('--resume-with says how to go on from a checkpoint; add --resume')
+    return args
 
 
 def main() -> None:
@@ -73,10 +82,11 @@ def main() -> None:
         # One training, or, with switch_from, one after the other.
         for context.cfg in switch.phases(cfg, args.resume):
             scaling.check_resume(context.cfg)
+            new_schedule = resuming.settle(context.cfg, args.resume_with)
             if context.cfg is not cfg:
                 checks.stop_on_errors(context.cfg)
             launch.start_processes(context.cfg)
-            runner = launch.build_runner(context.cfg)
+            runner = launch.build_runner(context.cfg, new_schedule)
             check_weights(context.cfg, runner.model)
             runner.train()
             runner = None

@@ -50,8 +50,11 @@ def alike(value, own) -> bool:
     return isinstance(value, type(own)) or isinstance(own, type(value))
 
 
-def check_optimizer(wrapper, state, iteration: int, what: str) -> None:
+def check_optimizer(wrapper, state, iteration: int, what: str, brings_options: bool = True) -> None:
     """The state of one optimiser is of this class, of these parameters, and has numbers.
+
+    Args:
+        brings_options: its options are taken along, and it is said where they are not those of the config.
 
     Raises:
         ConfigError: it is not, or not.
@@ -80,18 +83,18 @@ def check_optimizer(wrapper, state, iteration: int, what: str) -> None:
         parameters |= dict(zip(indices, mine['params'], strict=True))
     if len(parameters) != sum(len(mine['params']) for mine in own):
         raise wrong('names a parameter twice')
-    _check_groups(wrapper.optimizer, groups, what, wrong)
+    _check_groups(wrapper.optimizer, groups, what, wrong, brings_options)
     # Before its first step, gradients being accumulated, an optimiser has no state.
     stepped = iteration >= getattr(wrapper, '_accumulative_counts', 1)
     _check_state(wrapper.optimizer, found, parameters, stepped, what, wrong)
     _check_scaler(wrapper, state, what, wrong)
 
 
-def _check_groups(optimizer, groups: list[dict], what: str, wrong) -> None:
+def _check_groups(optimizer, groups: list[dict], what: str, wrong, brings_options: bool) -> None:
     # What another version of PyTorch has not written yet its optimisers fill in.
     trial = type(optimizer).__new__(type(optimizer))
     trial.__setstate__(dict(defaults=optimizer.defaults, state={}, param_groups=[dict(group) for group in groups]))
-    told = False
+    told = not brings_options
     for number, (group, full) in enumerate(zip(groups, trial.param_groups, strict=True)):
         lacking = [key for key in optimizer.defaults if key not in full]
         if lacking:

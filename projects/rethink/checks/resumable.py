@@ -136,7 +136,8 @@ def guard(runner: Runner) -> None:
     @functools.wraps(original)
     def resume(filename, *args, **kwargs):
         if '://' not in str(filename) and not os.path.isdir(filename):
-            _check(runner, read_content(str(filename), 'resume'), str(filename))
+            schedule = kwargs.get('resume_param_scheduler', True)
+            _check(runner, read_content(str(filename), 'resume'), str(filename), schedule)
         try:
             original(filename, *args, **kwargs)
         except ConfigError:
@@ -148,7 +149,7 @@ def guard(runner: Runner) -> None:
     runner.resume = resume
 
 
-def _check(runner: Runner, content: dict, path: str) -> None:
+def _check(runner: Runner, content: dict, path: str, schedule: bool) -> None:
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     end = dict(max_epochs=runner.max_epochs) if by_epoch else dict(max_iters=runner.max_iters)
     check_content(content, path, dict(train_cfg=end, param_scheduler=runner.param_schedulers))
@@ -157,9 +158,9 @@ def _check(runner: Runner, content: dict, path: str) -> None:
     wrappers = dict(wrapper.items()) if hasattr(wrapper, 'optim_wrappers') else {None: wrapper}
     for name, one in wrappers.items():
         place = f'the optimizer{"" if name is None else f".{name}"} in {path}'
-        check_optimizer(one, state if name is None else state.get(name), content['meta']['iter'], place)
+        check_optimizer(one, state if name is None else state.get(name), content['meta']['iter'], place, schedule)
     own, theirs = runner.param_schedulers, content.get('param_schedulers')
-    if own is not None:
+    if own is not None and schedule:
         if not isinstance(own, dict):
             own, theirs = {None: own}, {None: theirs}
         for name, schedulers in own.items():

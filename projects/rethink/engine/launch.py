@@ -24,9 +24,9 @@ from ..config_tree import is_remote
 from ..errors import ConfigError, describe, say
 from ..reuse import config_path
 from ..stopping import stopped_by_a_signal
-from ..trust.checkpoints import latest_checkpoint, may_be_folder
+from ..trust.checkpoints import latest_checkpoint, may_be_folder, say_what_is_overwritten
 from ..trust.soundness import check_kind
-from . import faults, hooks, loops  # noqa: F401  (registers what configs name)
+from . import faults, hooks, loops, resuming  # noqa: F401  (registers what configs name)
 from .amp import use_amp
 from .endings import cannot_be_built, one_sentence, several_trainings, where
 from .processes import end_processes, ranks, set_local_rank, start_processes
@@ -245,6 +245,8 @@ def use_resume(cfg: Config, resume: str | None) -> None:
     if resume is None and cfg.get('resume') and not cfg.get('load_from'):
         resume = 'auto'
     if resume is None:
+        if not cfg.get('resume'):
+            say_what_is_overwritten(cfg.work_dir)
         return
     if resume != 'auto' and not is_remote(resume) and not Path(resume).exists():
         raise ConfigError(f'the checkpoint {resume} of --resume does not exist; name one that is there.')
@@ -274,8 +276,11 @@ def use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def build_runner(cfg: Config) -> SteadyRunner:
+def build_runner(cfg: Config, new_schedule: bool = False) -> SteadyRunner:
     """The Runner of ``cfg``, which resumes from a sound checkpoint alone (:mod:`rethink.checks.resumable`).
+
+    Args:
+        new_schedule: when it resumes, the schedule is that of ``cfg`` (:mod:`rethink.engine.resuming`).
 
     Raises:
         ConfigError: a part of the config cannot be built (with the place in the code that says so).
@@ -290,6 +295,8 @@ def build_runner(cfg: Config) -> SteadyRunner:
         raise ConfigError(cannot_be_built(cfg, error)) from error
     if isinstance(runner, Runner):
         resumable.guard(runner)
+        if new_schedule:
+            resuming.use_new_schedule(runner)
     return runner
 
 

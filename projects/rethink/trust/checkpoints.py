@@ -59,10 +59,41 @@ def may_be_folder(cfg) -> bool:
     return cfg.get('runner_type') == 'FlexibleRunner'
 
 
-def _step(path: Path) -> tuple[float, int]:
-    """By which the newer of two checkpoints is told; where all were copied at once, by their number."""
+def _iteration(path: Path) -> tuple[int, int] | None:
+    """By which the newer of two checkpoints is told: the iteration in the file, then the number in its name.
+
+    None where a training cannot go on from it: weights alone, such as the best so far. Not by the time of a file: a
+    copied folder has another, and a clock may be set back.
+    """
     digits = path.stem.rpartition('_')[2]
-    return path.stat().st_mtime, int(digits) if digits.isdecimal() else 0
+    number = int(digits) if digits.isdecimal() else 0
+    of_training = path.name.startswith(('iter_', 'epoch_'))
+    try:
+        content = read_checkpoint(path)
+        iteration = content['meta']['iter']
+        whole = isinstance(iteration, int) and 'optimizer' in content
+    except Exception:  # half-written, or another file
+        whole = False
+    return (iteration if whole else -1, number) if whole or of_training else None
+
+
+def _in_order(folder: Path) -> list[tuple[tuple[int, int], Path]]:
+    """The checkpoints of a training in a folder, the furthest first, each with its :func:`_iteration`."""
+    found = [(_iteration(path), path) for path in folder.glob('*.pth') if path.is_file()]
+    return sorted(((at, path) for at, path in found if at is not None), reverse=True)
+
+
+def say_what_is_overwritten(work_dir: str | os.PathLike) -> None:
+    """Before a training begins at 0: a line about the checkpoints that another one has left in its folder."""
+    there = _in_order(Path(work_dir))
+    if there:
+        (iteration, _), path = there[0]
+        at = f' (the last, {path.name}, at iteration {iteration})' if iteration >= 0 else ''
+        say(
+            f'{work_dir} has {len(there)} checkpoint{"s" * (len(there) > 1)} of an earlier training{at}: this one '
+            'begins at 0 and writes over those of the same names; go on from them with --resume, or name another '
+            '--work-dir.'
+        )
 
 
 def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str | None:
@@ -70,8 +101,8 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
 
     After a kill amid a save (with MMEngine's own hook), when the folder was moved, or when a disk lost a part, that
     file may be empty or something else, or name a checkpoint that is half-written, damaged or of the old place. Then
-    the newest ``iter_*.pth`` or ``epoch_*.pth`` whose index and checksums are right is taken, and a line says so.
-    None where there is no checkpoint.
+    the checkpoint of the most iterations whose index and checksums are right is taken, and a line says so. None where
+    there is no checkpoint.
 
     Args:
         folders: a checkpoint may be a folder (:func:`may_be_folder`).
@@ -90,12 +121,12 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
         if fault is None:
             if path.resolve().parent != folder.resolve():
                 say(f'{pointer} names {path}, of another folder, and there is none of this name here: resuming it.')
+            else:
+                _say_what_is_further(path, folder)
             return str(path)
         faults.append(fault)
-    others = [*folder.glob('iter_*.pth'), *folder.glob('epoch_*.pth')]
-    others = sorted((path for path in others if path.is_file()), key=_step, reverse=True)
     newest = None
-    for path in others:
+    for _, path in _in_order(folder):
         fault = _fault(path)
         if fault is None:
             newest = path
@@ -114,6 +145,16 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
         + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
     )
     return None if newest is None else str(newest)
+
+
+def _say_what_is_further(path: Path, folder: Path) -> None:
+    """A line about a checkpoint of more iterations than the last: of an earlier training, or its pointer was lost."""
+    own, (at, other) = _iteration(path), max(_in_order(folder))
+    if own is not None and own[0] >= 0 and at[0] > own[0]:
+        say(
+            f'{folder / "last_checkpoint"} names {path.name}, of iteration {own[0]}: resuming it; {other.name} is of '
+            f'iteration {at[0]}, of an earlier training perhaps: to go on from there name it, --resume {other}.'
+        )
 
 
 def read_content(path: str, what: str):
