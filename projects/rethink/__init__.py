@@ -3,7 +3,7 @@
 Importing the package makes mmcv's ops usable without a compiler (:mod:`rethink.ops`) and registers what the configs
 name in MMEngine's registries; a config does it with ``custom_imports = dict(imports=['rethink'])``. From then on no
 file of weights runs code when it is read (:mod:`rethink.trust`), and no image stops a run without its name being told
-(:mod:`rethink.trust.images`).
+(:mod:`rethink.trust.images`). A detector that finds nothing has an AP of 0 (:mod:`rethink.evaluation.nothing_found`).
 """
 
 import contextlib
@@ -24,11 +24,12 @@ with contextlib.redirect_stdout(io.StringIO()):
     from .datasets import coco_keypoint, few_labels, multi_label  # noqa: F401
     from .engine import hooks, loops  # noqa: F401
     from .engine.optimizer import TrainableOptimWrapperConstructor  # noqa: F401
-    from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC  # noqa: F401
+    from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC, nothing_found  # noqa: F401
     from .evaluation.visualization import KeypointLocalVisualizer  # noqa: F401
     from .models import keypoint_head, keypoint_tta, mme  # noqa: F401
     from .trust import images
 
 images.install()
+nothing_found.install()
 
 __all__ = ['__version__', 'config_path']

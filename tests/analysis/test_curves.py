@@ -152,6 +152,28 @@ def test_what_cannot_be_drawn_is_one_sentence(tool, tmp_path):
     assert not list(tmp_path.glob('x*'))
 
 
+def test_a_metric_that_nobody_logged(work_dirs, tool, tmp_path):
+    runs = [work_dirs / 'scratch_r50_gn_6x', work_dirs / 'pretrain_r50_gn_6x']
+    code, printed = tool(*runs, '--metric', 'coco/box_AP', '--out', tmp_path / 'x')
+    assert code == 2
+    line = "logged coco/box_AP; they have 'coco/bbox_mAP', 'coco/segm_mAP': name one of these."
+    assert printed.rstrip().endswith(line) and not (tmp_path / 'x.png').exists()
+    # One of two: the other is drawn.
+    log = runs[0] / '20260101_000000' / 'vis_data' / 'scalars.json'
+    log.write_text(log.read_text().replace('coco/bbox_mAP', 'coco/keypoints_mAP'))
+    code, _ = tool(*runs, '--out', tmp_path / 'x')
+    assert code is None and (tmp_path / 'x.png').exists()
+
+
+def test_no_detection_at_all_is_an_ap_of_0(tmp_path):
+    """As MMDetection's own metric logs it: with seconds and no metric."""
+    run = read_run(write_run(tmp_path / 'scratch', 300, 300))
+    run.val[100] = dict(step=100, time=0.1, data_time=0.1)
+    assert run.curve('coco/bbox_mAP')[0] == (100, 0.0)
+    assert [at for at, _ in run.curve('coco/bbox_mAP')] == [100, 200, 300]
+    assert run.curve('coco/other_mAP') == [(100, 0.0)] and run.curve('accuracy/top1') == []
+
+
 def test_smoothing_looks_back_only(tmp_path):
     assert curves.smoothed([4.0, 2.0, 0.0, 0.0], 2) == [4.0, 3.0, 1.0, 0.0]
     run = read_run(write_run(tmp_path / 'scratch', 200, 200))

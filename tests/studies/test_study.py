@@ -214,6 +214,12 @@ def test_results_are_one_tidy_table(folder):
     assert results.final(plan.tasks[1], 'coco/bbox_mAP') is None
 
 
+def test_a_metric_that_the_validation_does_not_log(folder):
+    declare(folder, USERS.replace('coco/bbox_mAP', 'coco/box_mAP'))
+    with pytest.raises(ConfigError, match=r"is compared by coco/box_mAP, and its validation logs 'coco/bbox_mAP', "):
+        plan_of(folder).check()
+
+
 def test_a_folder_keeps_to_its_config(folder):
     plan = plan_of(folder)
     plan.save()

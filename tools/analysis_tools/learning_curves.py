@@ -48,6 +48,7 @@ def main():
                     print(f'{run.work_dir}: no log yet', file=sys.stderr)
             if not any(run.iteration for run in runs):
                 raise ConfigError('none of these folders holds a log; name work directories of tools/train.py.')
+            curves.check_metric(runs, args.metric)
             curves.draw(runs, args.out, args.metric, args.title)
             print(f'{args.out}.png, {args.out}.svg')
 

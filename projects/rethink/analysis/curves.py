@@ -1,5 +1,6 @@
 """Learning curves of any runs: a metric and the training loss against iterations."""
 
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
+from ..errors import ConfigError, some_names
 from .logs import Run
 
 # As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
@@ -18,6 +20,21 @@ STYLES = ('-', '--', ':', '-.', (0, (1, 3)))
 def smoothed(values: list[float], window: int) -> list[float]:
     """Mean of each value and those up to ``window - 1`` before it."""
     return [sum(part) / len(part) for part in (values[max(0, i + 1 - window) : i + 1] for i in range(len(values)))]
+
+
+def check_metric(runs: list[Run], metric: str) -> None:
+    """The runs have logged a metric, those that have evaluated; says which of them have not.
+
+    Raises:
+        ConfigError: none has; with the names that they have.
+    """
+    evaluated = [run for run in runs if run.metrics]
+    without = [run for run in evaluated if metric not in run.metrics]
+    if evaluated and without == evaluated:
+        names = sorted({name for run in evaluated for name in run.metrics})
+        raise ConfigError(f'none of these runs has logged {metric}; they have {some_names(names)}: name one of these.')
+    for run in without:
+        print(f'{run.work_dir} has logged no {metric}, but {some_names(run.metrics)}', file=sys.stderr)
 
 
 def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> None:

@@ -65,8 +65,24 @@ class Run:
         return bool(self.val) and self.length in self.val
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
-        """(iteration, value) of ``metric`` wherever it was measured, in order."""
-        return [(at, self.val[at][metric]) for at in sorted(self.val) if metric in self.val[at]]
+        """(iteration, value) of ``metric`` wherever it was measured, in order.
+
+        An evaluation that logged no metric at all found not one box, as MMDetection's by itself does, which is an AP
+        of 0.
+        """
+        nothing = {metric: 0.0} if 'AP' in metric or 'AR' in metric else {}
+        entries = [(at, entry if _metrics(entry) else nothing) for at, entry in sorted(self.val.items())]
+        return [(at, entry[metric]) for at, entry in entries if metric in entry]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all that was measured."""
+        return sorted({name for entry in self.val.values() for name in _metrics(entry)})
+
+
+def _metrics(entry: dict) -> list[str]:
+    """The names of the metrics in an entry of the log, which has its place and its seconds too."""
+    return [name for name in entry if name not in ('step', 'time', 'data_time', 'epoch', 'iter', 'memory')]
 
 
 def read_run(work_dir: str | Path) -> Run:

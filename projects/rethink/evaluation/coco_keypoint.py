@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 
-from mmdet.datasets.api_wrappers import COCO, COCOeval
+from mmdet.datasets.api_wrappers import COCOeval
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.fileio import dump
@@ -73,7 +73,7 @@ class CocoKeypointMetric(CocoMetric):
         logger = MMLogger.get_current_instance()
         table = io.StringIO()
         with contextlib.redirect_stdout(table):
-            evaluation = COCOeval(self._coco_api, self._predictions(people), 'keypoints')
+            evaluation = COCOeval(self._coco_api, self._coco_api.loadRes(people), 'keypoints')
             evaluation.params.catIds, evaluation.params.imgIds = self.cat_ids, self.img_ids
             evaluation.evaluate()
             evaluation.accumulate()
@@ -92,11 +92,3 @@ class CocoKeypointMetric(CocoMetric):
                 dict(image_id=result['img_id'], category_id=self.cat_ids[label], keypoints=flat, score=float(score))
             )
         return people
-
-    def _predictions(self, people: list[dict]) -> COCO:
-        if people:
-            return self._coco_api.loadRes(people)
-        nothing = COCO()
-        nothing.dataset = dict(self._coco_api.dataset, annotations=[])
-        nothing.createIndex()
-        return nothing

@@ -27,6 +27,7 @@ from ..costs import of_config
 from ..engine import launch, schedules
 from ..engine.hooks.hierarchy import ExportBackboneHook
 from ..errors import ConfigError, some_names
+from ..evaluation.names import names_of
 from ..files import write_atomically
 from .axes import NAMED
 from .jobs import Job
@@ -258,6 +259,7 @@ class Plan:
             if task.cfg is None or task.job.finished:
                 continue
             self._refuse_another(task)
+            _check_metric(task)
             if all(job.finished for job in task.job.after):
                 content = config_content(task.cfg) | dict(randomness=None)
                 if content not in checked:
@@ -302,6 +304,16 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _check_metric(task: Task) -> None:
+    """The metric by which a run is compared is one that its validation logs, as far as that is known."""
+    names = names_of(task.cfg)
+    if names and task.cfg.get('val_dataloader') and task.run.metric not in names:
+        raise ConfigError(
+            f'{task.run.name} is compared by {task.run.metric}, and its validation logs {some_names(names)}; name one '
+            'of these as metric.'
+        )
 
 
 def _coco_evaluators(cfg: Config) -> list[str]:

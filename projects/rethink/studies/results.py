@@ -26,13 +26,9 @@ def points(metric: str) -> float:
 
 
 def curve(task: Task, metric: str) -> list[tuple[int, float]]:
-    """(iteration or epoch, value in points of 100) wherever a metric was measured.
-
-    MMDetection logs no AP where not one box was detected, which is an AP of 0.
-    """
-    default = 0.0 if points(metric) == 100 else None
-    found = [(at, entry.get(metric, default)) for at, entry in sorted(read_run(task.job.work_dir).val.items())]
-    return [(at, points(metric) * value) for at, value in found if value is not None]
+    """(iteration or epoch, value in points of 100) wherever a metric was measured."""
+    scale = points(metric)
+    return [(at, scale * value) for at, value in read_run(task.job.work_dir).curve(metric)]
 
 
 def measured(task: Task | None, metric: str) -> dict[str, float]:

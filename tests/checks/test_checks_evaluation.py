@@ -1,0 +1,174 @@
+"""What is evaluated is what the loader reads, there is something to find, and metrics are called what they are."""
+
+import contextlib
+import io
+import json
+
+import pytest
+from checked import fails
+from conftest import write_coco, write_detector
+from mmdet.evaluation import CocoMetric
+from mmengine.config import Config
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from rethink.checks import stop_on_errors
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_coco(tmp_path / 'data')
+
+
+@pytest.fixture
+def cfg(folder, tmp_path):
+    return Config.fromfile(write_detector(tmp_path / 'tiny.py', folder))
+
+
+def other(folder, name='other.json', change=lambda content: None):
+    content = json.loads((folder / 'annotations.json').read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    return str(folder / name)
+
+
+def without(number):
+    """Without the last images and what is in them."""
+
+    def change(content):
+        content['images'] = content['images'][:number]
+        content['annotations'] = [one for one in content['annotations'] if one['image_id'] < number]
+
+    return change
+
+
+def test_right_input_passes(cfg):
+    stop_on_errors(cfg)
+    stop_on_errors(cfg, 'test')
+
+
+# --- which images ----------------------------------------------------------------------------------------------------
+
+
+def test_an_evaluator_of_another_file(cfg, folder):
+    cfg.val_evaluator.ann_file = other(folder, change=without(6))
+    fails(
+        cfg, r'val_evaluator evaluates by .*other\.json.* 6 of its 12 images are not in that file, and 0 in it would'
+    )
+    cfg.val_evaluator.ann_file = str(folder / 'annotations.json')
+    cfg.val_dataloader.dataset.ann_file = 'other.json'
+    fails(cfg, r'0 of its 6 images are not in that file, and 6 in it would count as missed')
+
+
+def test_the_same_file_by_another_path(cfg, folder):
+    cfg.val_evaluator.ann_file = str(folder / '..' / folder.name / 'annotations.json')
+    stop_on_errors(cfg)
+
+
+def test_other_annotations_of_the_same_images(cfg, folder, capsys):
+    cfg.val_evaluator.ann_file = other(folder)
+    stop_on_errors(cfg)
+    assert 'the AP is by those annotations' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_the_same_at_test(cfg, folder):
+    cfg.test_evaluator.ann_file = other(folder, change=without(6))
+    fails(cfg, 'test_evaluator evaluates by', stage='test')
+    cfg.test_evaluator.ann_file, cfg.val_evaluator.ann_file = str(folder / 'annotations.json'), other(folder)
+    stop_on_errors(cfg, 'test')
+
+
+def test_parts_of_a_concatenation_need_a_file_of_all(cfg, folder):
+    part = cfg.val_dataloader.dataset.to_dict()
+    other(folder, change=without(6))
+    parts = [dict(part, ann_file='other.json'), dict(part, ann_file='annotations.json')]
+    cfg.val_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+    fails(cfg, 'write one file of all their images')
+
+
+def test_indices_count_the_rest_as_missed(cfg, folder):
+    for indices in (6, [0, 1, 2]):
+        cfg.val_dataloader.dataset.indices = indices
+        fails(cfg, r'val_dataloader\.dataset\.indices takes some images.*the objects of the others would count as')
+    # Metrics that take what is to be found from the samples evaluate the images that there are.
+    cfg.val_evaluator = dict(type='VOCMetric')
+    stop_on_errors(cfg)
+    cfg.train_dataloader.dataset.indices = 6
+    stop_on_errors(cfg)
+
+
+def test_why_it_is_refused(folder):
+    """AP of perfect detections on half of the images: pycocotools has 1 for these, and 0.5 where the others count."""
+    path = str(folder / 'annotations.json')
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(path)
+        detections = [dict(one, score=1.0) for one in truth.dataset['annotations'] if one['image_id'] < 6]
+        evaluation = COCOeval(truth, truth.loadRes(detections), 'bbox')
+        aps = {}
+        for images in (range(6), range(12)):
+            evaluation.params.imgIds = list(images)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            aps[len(images)] = evaluation.stats[0]
+    assert aps[6] == pytest.approx(1) and aps[12] == pytest.approx(0.5, abs=0.01)
+
+
+# --- nothing to find -------------------------------------------------------------------------------------------------
+
+
+def test_validation_without_an_annotation(cfg, folder):
+    path = other(folder, change=lambda content: content.update(annotations=[]))
+    cfg.val_evaluator.ann_file, cfg.val_dataloader.dataset.ann_file = path, 'other.json'
+    fails(cfg, r'other\.json of val_evaluator has no annotation: every AP would be -1')
+    # As for a test server.
+    cfg.val_evaluator.update(format_only=True, outfile_prefix='x')
+    stop_on_errors(cfg)
+
+
+# --- numbers of detections -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'sentence', 'more'),
+    [
+        ((1, 10, 50), 'AP is that of 100 detections an image, and without this number it would be -1', {}),
+        ((10, 100), 'needs three numbers', {}),
+        ((1, 10, 100), 'what is logged as AR@100 would be that of 1 detections', dict(metric_items=['mAP', 'AR@100'])),
+        ((1, 10, 100), 'what is logged as AR@100 would be that of 1 detections', dict(metric='proposal')),
+    ],
+)
+def test_numbers_of_detections(cfg, numbers, sentence, more):
+    cfg.val_evaluator.update(proposal_nums=numbers, **more)
+    fails(cfg, sentence)
+
+
+@pytest.mark.parametrize('numbers', [(1, 10, 100), (100, 1, 10), (100, 300, 1000), (10, 100, 500, 1000)])
+def test_numbers_with_which_ap_is_what_it_says(cfg, numbers):
+    cfg.val_evaluator.proposal_nums = numbers
+    stop_on_errors(cfg)
+
+
+def test_without_100_it_is_minus_one(folder):
+    import torch
+
+    metric = CocoMetric(ann_file=str(folder / 'annotations.json'), proposal_nums=(1, 10, 50))
+    metric.dataset_meta = dict(classes=('square', 'bar'))
+    found = dict(bboxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
+    metric.process({}, [dict(pred_instances=found, img_id=0, ori_shape=(64, 64))])
+    assert metric.evaluate(1)['coco/bbox_mAP'] == -1
+
+
+# --- names of metrics ------------------------------------------------------------------------------------------------
+
+
+def test_the_best_by_a_metric_that_is_not_measured(cfg):
+    for wrong in ('coco/bbox_mAPs', 'bbox_mAP', 'coco/segm_mAP', ['coco/bbox_mAP', 'loss']):
+        cfg.default_hooks.checkpoint.save_best = wrong
+        fails(cfg, r"default_hooks\.checkpoint\.save_best is '.*', which no metric of validation is named")
+    for right in ('auto', 'coco/bbox_mAP', ['coco/bbox_mAP_50', 'coco/bbox_mAP_s'], None):
+        cfg.default_hooks.checkpoint.save_best = right
+        stop_on_errors(cfg)
+    # Names that are not known here.
+    cfg.val_evaluator.classwise = True
+    cfg.default_hooks.checkpoint.save_best = 'coco/square_precision'
+    stop_on_errors(cfg)
