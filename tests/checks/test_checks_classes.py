@@ -77,7 +77,7 @@ def test_files_without_categories(cfg, tmp_path, text):
 
 def test_classes_of_file_config_and_head(tmp_path):
     two = ('person', 'kite')
-    path = annotations(tmp_path / 'two.json', 4, classes=two, segmentation=[])
+    path = annotations(tmp_path / 'two.json', 4, classes=two, segmentation=[[1, 1, 3, 1, 3, 3]])
     assert 'classes' not in found(OURS, data_of(path, classes=two))
     wrong = found(OURS, {**data_of(path, classes=two), 'model.roi_head.bbox_head.num_classes': 80})['classes']
     assert wrong.level == 'error' and 'num_classes is 80' in wrong.what

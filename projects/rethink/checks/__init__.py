@@ -12,7 +12,7 @@ from ..errors import ConfigError, say
 
 # They register their rules, which are asked in this order.
 # isort: off
-from . import packages, files, voc, classes, order, keypoints, masks, images, init, schedule, pretraining  # noqa: F401
+from . import packages, files, voc, classes, order, keypoints, masks, contents, images, init, schedule, pretraining  # noqa: F401
 
 # isort: on
 from .facts import Facts

@@ -23,6 +23,7 @@ class Finding:
         fix: what to write instead.
         rule: the name of the rule; filled in by :func:`run`, as is
         ends: a run would end with it, so that ``--no-check`` is no way out.
+        sure: it is so; otherwise numbers suggest it, and with ``--no-check`` it is a warning.
     """
 
     level: str
@@ -33,6 +34,7 @@ class Finding:
     fix: str = ''
     rule: str = ''
     ends: bool = False
+    sure: bool = True
 
     def __str__(self) -> str:
         head = fill(f'{self.level}: {self.what} [{self.rule}]', 110, subsequent_indent='  ')
@@ -75,7 +77,9 @@ def run(facts, all_rules: bool = True) -> list[Finding]:
     def found() -> Iterator[Finding]:
         for name, (find, ends) in RULES.items():
             for one in find(facts) if ends or all_rules else ():
-                yield replace(one, rule=name, ends=ends and one.level in ('error', 'missing'))
+                bad = one.level in ('error', 'missing')
+                level = 'warning' if bad and not one.sure and not all_rules else one.level
+                yield replace(one, rule=name, level=level, ends=ends and bad and one.sure)
 
     return sorted(found(), key=lambda one: (not one.ends, LEVELS.index(one.level)))
 

@@ -54,9 +54,7 @@ def _files(facts: Facts) -> Iterator[tuple[str, AnnotationFile, Dataset, bool]]:
         if one.is_a(CocoDataset) and one.classes is not None and one.file:
             yield one.path, one.file, one, one.is_a(LVISV05Dataset)
     for place, evaluator in facts.evaluators:
-        kind, path = evaluator.get('type'), evaluator.get('ann_file')
-        if isinstance(kind, str):
-            kind = METRICS.get(kind if '.' in kind else f'{facts.scope}.{kind}')
+        kind, path = facts.class_of(METRICS, evaluator.get('type')), evaluator.get('ann_file')
         of = [one for one in facts.datasets[place.split('_')[0]] if one.classes is not None]
         of_coco = isinstance(kind, type) and issubclass(kind, CocoMetric)
         if of_coco and of and isinstance(path, str) and os.path.isfile(path):
