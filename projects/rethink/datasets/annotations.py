@@ -10,7 +10,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, IntFlag
@@ -111,6 +111,13 @@ class Annotations:
     def id_of(self, code) -> object:
         """An id as it is in the file."""
         return self.texts.get(int(code), None if code == NONE else int(code))
+
+
+def objects_of_categories(a: Annotations) -> list[int]:
+    """Annotations of each category, in the order of the file."""
+    ids, numbers = np.unique(a.of_category, return_counts=True)
+    known = dict(zip(ids.tolist(), numbers.tolist(), strict=True))
+    return [known.get(code_of(category.get('id')), 0) for category in a.categories]
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
@@ -395,8 +402,3 @@ def _kept(where: Path, path: str | os.PathLike, look_into: bool = False) -> Anno
         found[name] = text.split('\0') if number else []
     head['texts'] = {int(code): value for code, value in head['texts'].items()}
     return Annotations(str(path), **head, **found)
-
-
-def take(some: Sequence, where: np.ndarray) -> list:
-    """Those of a list that a mask or indices choose."""
-    return [some[index] for index in (np.flatnonzero(where) if where.dtype == bool else where)]
