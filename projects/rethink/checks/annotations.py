@@ -31,6 +31,7 @@ class Use:
         urls: LVIS v1 finds images by ``coco_url``.
         classes: that a config takes; None for all of the file.
         filter_cfg: of the data set.
+        elsewhere: categories with annotations in other files that are trained on.
     """
 
     trains: bool = True
@@ -41,6 +42,7 @@ class Use:
     urls: bool = False
     classes: tuple[str, ...] | None = None
     filter_cfg: dict = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ def _categories(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         yield Problem('no-annotations', 'error', f'{what}.', 'name a file with annotations')
         return
     empty = [one for one, number, chosen in zip(a.categories, seen.counts, seen.chosen, strict=True)
-             if chosen and not number]  # fmt: skip
+             if chosen and not number and one['name'] not in use.elsewhere]  # fmt: skip
     if not empty:
         return
     some = [one['name'] for one, number in zip(a.categories, seen.counts, strict=True) if number]

@@ -78,7 +78,16 @@ def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Us
         urls=one.is_a(LVISV1Dataset),
         classes=None if one.classes is None else tuple(one.classes),
         filter_cfg={} if one.cfg.get('test_mode') else dict(one.cfg.get('filter_cfg') or {}),
+        elsewhere=frozenset(_seen_in_training(facts, one)) if trains else frozenset(),
     )
+
+
+def _seen_in_training(facts: Facts, one: Dataset) -> Iterator[str]:
+    """Names of categories with annotations in the other files of a training."""
+    for other in facts.datasets['train']:
+        if other is not one and _is_coco(other) and other.file and other.file.numbers:
+            categories = other.file.columns.categories
+            yield from (its['name'] for its, number in zip(categories, other.file.numbers, strict=True) if number)
 
 
 def _scored(facts: Facts) -> Iterator[tuple[str, str, dict]]:

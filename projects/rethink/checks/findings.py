@@ -38,8 +38,9 @@ class Finding:
 
     def __str__(self) -> str:
         head = fill(f'{self.level}: {self.what} [{self.rule}]', 110, subsequent_indent='  ')
-        why = f'{self.why} ({self.source})' if self.source else self.why
-        rows = (('where', self.where), ('why', why), ('fix', self.fix))
+        why = f'{self.why} ({self.source})' if self.source and self.why else self.why
+        see = '' if self.why else self.source
+        rows = (('where', self.where), ('why', why), ('see', see), ('fix', self.fix))
         indents = dict(subsequent_indent=' ' * 9)
         rest = [fill(text, 110, initial_indent=f'  {name + ":":7}', **indents) for name, text in rows if text]
         return '\n'.join([head, *rest])

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..files import exclusively, write_atomically
+from ..files import sha256 as digest_of
 from ..stopping import end_with_parent
 from .image_statistics import cores
 from .json_lists import Lists, entries
@@ -86,6 +87,7 @@ class Annotations:
         faults: :class:`Fault`, int16 of (M,).
         masks: :class:`Mask`, int8 of (M,).
         keypoints: numbers in ``keypoints``, ``num_keypoints`` and labelled points, int16 of (M, 3); -1 without.
+        troubles: of PASCAL VOC, a kind of trouble → names of files that have it.
     """
 
     path: str
@@ -107,6 +109,7 @@ class Annotations:
     faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     masks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
     keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    troubles: dict[str, list[str]] = field(default_factory=dict)
 
     def id_of(self, code) -> object:
         """An id as it is in the file."""
@@ -267,21 +270,13 @@ def read(path: str | os.PathLike, workers: int | None = None, progress: bool = T
     """
     if os.stat(path).st_size < _LARGE:
         return _read(str(path), 1, False)[0]
-    where = cache_folder(path)
-    found = _kept(where, path)
-    if found is not None:
-        return found
-    with contextlib.ExitStack() as held:
-        # Of the processes of one training the first reads, and the others then find it.
-        with contextlib.suppress(ConfigError):
-            held.enter_context(exclusively(where, wait=True))
-        found = _kept(where, path, look_into=True)
-        if found is None:
-            stat, now = os.stat(path), time.time()
-            found, digest = _read(str(path), workers or cores(), progress)
-            with contextlib.suppress(OSError):
-                _keep(where, found, stat, now, digest)
-    return found
+
+    def stamp() -> tuple[list[int], bool]:
+        stat = os.stat(path)
+        # What was changed just before may be changed again without another time.
+        return [stat.st_size, stat.st_mtime_ns], abs(time.time() - stat.st_mtime) > 2
+
+    return kept(path, stamp, lambda: _read(str(path), workers or cores(), progress), lambda: digest_of(path))
 
 
 def _read(path: str, workers: int, progress: bool) -> tuple[Annotations, str]:
@@ -289,8 +284,8 @@ def _read(path: str, workers: int, progress: bool) -> tuple[Annotations, str]:
     parts: dict[str, list[dict]] = {key: [] for key in _COLUMNS}
     shown = progress and workers > 1 and os.environ.get('LOCAL_RANK', '0') == '0'
     bar = tqdm(total=os.path.getsize(path), desc=f'reading {path}', unit='B', unit_scale=True, disable=not shown)
-    with bar, _mapped(workers) as mapped:
-        for key, columns, end in mapped(_slice, ((path, *one) for one in lists)):
+    with bar, mapped(workers) as run:
+        for key, columns, end in run(_slice, ((path, *one) for one in lists)):
             if key not in found.sections:
                 found.sections.append(key)
             if key in parts:
@@ -313,18 +308,18 @@ def _read(path: str, workers: int, progress: bool) -> tuple[Annotations, str]:
 
 def _slice(task: tuple[str, str, int, int]) -> tuple[str, dict | list, int]:
     path, key, start, end = task
-    return key, _COLUMNS.get(key, list)(entries(path, start, end)), end
+    return key, _COLUMNS.get(key, _dicts)(entries(path, start, end)), end
 
 
 @contextlib.contextmanager
-def _mapped(workers: int) -> Iterator[Callable]:
+def mapped(workers: int) -> Iterator[Callable]:
     """``map``, in order; with several workers a few tasks ahead, so that little is held."""
     if workers <= 1:
         yield map
         return
     executor = ProcessPoolExecutor(workers, initializer=_start_worker)
 
-    def mapped(function, tasks):
+    def run(function, tasks):
         ahead = []
         for task in tasks:
             ahead.append(executor.submit(function, task))
@@ -333,7 +328,7 @@ def _mapped(workers: int) -> Iterator[Callable]:
         yield from (one.result() for one in ahead)
 
     try:
-        yield mapped
+        yield run
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -353,15 +348,37 @@ def cache_folder(path: str | os.PathLike) -> Path:
     return root / 'rethink' / 'annotations' / sha256(os.path.realpath(path).encode()).hexdigest()[:24]
 
 
-def _stamp(stat: os.stat_result) -> list[int]:
-    return [stat.st_size, stat.st_mtime_ns]
+def kept(
+    path: str | os.PathLike,
+    stamp: Callable[[], tuple[list, bool]],
+    make: Callable[[], tuple[Annotations, str]],
+    digest: Callable[[], str] = str,
+) -> Annotations:
+    """Columns from the cache, where they are of this file; otherwise made, and kept.
+
+    Args:
+        stamp: what shows at a glance that a file is the same, and whether it shows.
+        make: columns and digest.
+        digest: of the file, which is asked where the stamp is another.
+    """
+    where = cache_folder(path)
+    found = _load(where, path, stamp()[0])
+    if found is not None:
+        return found
+    with contextlib.ExitStack() as held:
+        # Of the processes of one training the first reads, and the others then find it.
+        with contextlib.suppress(ConfigError):
+            held.enter_context(exclusively(where, wait=True))
+        (now, sure), found = stamp(), _load(where, path, stamp()[0], digest)
+        if found is None:
+            found, its_digest = make()
+            with contextlib.suppress(OSError):
+                _keep(where, found, now if sure else None, its_digest)
+    return found
 
 
-def _keep(where: Path, found: Annotations, stat: os.stat_result, now: float, digest: str) -> None:
-    # What was changed just before may be changed again without another time.
-    sure = abs(now - stat.st_mtime) > 2
-    head = dict(version=_VERSION, stamp=_stamp(stat) if sure else None, digest=digest)
-    arrays = {}
+def _keep(where: Path, found: Annotations, stamp: list | None, digest: str) -> None:
+    head, arrays = dict(version=_VERSION, stamp=stamp, digest=digest), {}
     for one in fields(found):
         value = getattr(found, one.name)
         if one.name in ('names', 'urls'):
@@ -377,21 +394,15 @@ def _keep(where: Path, found: Annotations, stat: os.stat_result, now: float, dig
         old.unlink(missing_ok=True)
 
 
-def _kept(where: Path, path: str | os.PathLike, look_into: bool = False) -> Annotations | None:
-    """What is kept of this file, None where that is of another.
-
-    Args:
-        look_into: the file, whose bytes tell that it is the same where its time does not.
-    """
-    from ..files import sha256 as digest_of
-
+def _load(where: Path, path: str | os.PathLike, stamp: list, digest: Callable[[], str] = str) -> Annotations | None:
+    """What is kept of this file; None where that is of another."""
     try:
         with np.load(where / 'columns.npz', allow_pickle=False) as content:
             head = json.loads(content['head'].tobytes())
             if head.pop('version') != _VERSION:
                 return None
-            stamp, digest = head.pop('stamp'), head.pop('digest')
-            if stamp != _stamp(os.stat(path)) and not (look_into and digest_of(path) == digest):
+            same, its_digest = head.pop('stamp') == stamp, head.pop('digest')
+            if not same and not (its_digest and digest() == its_digest):
                 return None
             found = {name: content[name] for name in content.files if name != 'head'}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
