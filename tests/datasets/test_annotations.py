@@ -86,6 +86,17 @@ def test_ids_that_are_no_integers(tmp_path):
     assert [found.id_of(code) for code in found.image_ids] == [1, 2, '2', None, 1 << 80, '[3]']
 
 
+@pytest.mark.parametrize('number', [6, 7, 8, 9, 60, 61, 400])
+def test_what_a_long_polygon_is_stays(number, tmp_path):
+    polygon = [12345.678] * number
+    path = tmp_path / 'a.json'
+    one = dict(id=1, segmentation=[polygon], keypoints=[12345.0, 1.0, 2] * number, num_keypoints=number)
+    path.write_text(json.dumps(dict(images=[], annotations=[one, dict(one, segmentation=polygon)])))
+    found = read(path)
+    assert found.masks.tolist() == [Mask.POLYGON if number % 2 == 0 else Mask.SHORT, Mask.FLAT]
+    assert found.keypoints.tolist() == [[3 * number, number, number]] * 2
+
+
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """Files of all sizes are kept, and read by two processes in small slices."""

@@ -93,7 +93,7 @@ class _Seen:
         both = self.category[(self.category >= 0) & (self.image >= 0)]
         self.counts = np.bincount(both, minlength=len(a.categories))
         # Of their images, NaN where there is none: the last place, which -1 means.
-        sizes = np.vstack([a.sizes, np.full((1, 2), np.nan)])
+        sizes = np.vstack([a.sizes, np.full((1, 2), np.nan, np.float32)])
         self.sizes = np.stack([sizes[:, 0][self.image], sizes[:, 1][self.image]]).T
 
     @property

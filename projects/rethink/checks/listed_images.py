@@ -1,6 +1,7 @@
 """The images that an annotation file lists: whether they are there, and have the size that it says."""
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from ..datasets.annotations import Annotations
 from ..datasets.splits import find_missing
 from ..errors import some_names
+from ..trust.soundness import other_than_file
 from .annotations import Problem
 from .files import how_to_get
 
@@ -21,7 +23,10 @@ def missing_images(path: str, folder: str, names: Sequence[str]) -> Iterator[Pro
     """Images without a file; each folder is listed once."""
     names = [name for name in names if name]
     backslashes = [name for name in names if '\\' in name]
-    missing = find_missing(os.path.expanduser(folder), names)
+    folder = os.path.expanduser(folder)
+    missing = find_missing(folder, names)
+    if len(missing) < SAMPLE:  # what is there and is no file is for the rule of files
+        missing = [name for name in missing if not os.path.lexists(os.path.join(folder, name))]
     if backslashes and set(backslashes) & set(missing):
         what = (
             f'{len(backslashes):,} of {len(names):,} names of images in {path} have a backslash '
@@ -32,19 +37,14 @@ def missing_images(path: str, folder: str, names: Sequence[str]) -> Iterator[Pro
     if not missing:
         return
     what = f'{len(missing):,} of the {len(names):,} images of {path} are missing in {folder} ({some_names(missing)}'
-    hint = _elsewhere(folder, missing)
-    yield Problem('missing-images', 'missing', f'{what}{hint}).', _fix(len(missing) == len(names), folder))
-
-
-def _fix(every: bool, folder: str) -> str:
-    return f'name the folder that has them in data_prefix; {how_to_get(folder)}' if every else (
-        'complete the folder, or take these images out of the file'
-    )  # fmt: skip
+    every = f'name the folder that has them in data_prefix; {how_to_get(folder)}'
+    fix = every if len(missing) == len(names) else 'complete the folder, or take these images out of the file'
+    yield Problem('missing-images', 'missing', f'{what}{_elsewhere(folder, missing)}).', fix)
 
 
 def _elsewhere(folder: str, missing: list[str]) -> str:
     """What has nearly the name of the first one."""
-    place = os.path.join(os.path.expanduser(folder), os.path.dirname(missing[0]))
+    place = os.path.join(folder, os.path.dirname(missing[0]))
     stem = os.path.splitext(os.path.basename(missing[0]))[0].lower()
     try:
         with os.scandir(place) as entries:
@@ -55,7 +55,7 @@ def _elsewhere(folder: str, missing: list[str]) -> str:
     if near:
         return f'; there is {near!r}'
     below = os.path.basename(missing[0])
-    if below in there or (place != folder and os.path.isfile(os.path.join(os.path.expanduser(folder), below))):
+    if below in there or (place != folder and os.path.isfile(os.path.join(folder, below))):
         return f'; {below!r} is in {folder} itself'
     return f'; {place} has {some_names(there[:1])} and others' if there else f'; {place} is empty'
 
@@ -71,7 +71,8 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
             broken.append(names[index])
             continue
         (width, height), by_exif = found
-        if not np.isfinite(a.sizes[index]).all() or np.abs(a.sizes[index] - (width, height)).max() <= 1:
+        off = np.abs(a.sizes[index] - (width, height)).max()
+        if off <= 1 or np.isnan(off):
             continue
         as_said = '{:g} × {:g}'.format(*a.sizes[index])
         (turned if by_exif else other).append(f'{names[index]}: {as_said}, is {width} × {height}')
@@ -92,11 +93,19 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
             yield Problem('wrong-size', 'error', what, fix, sure=False)
 
 
-def header(path: str) -> tuple[tuple[int, int], bool] | None:
-    """Width and height as mmcv reads an image, and whether EXIF swaps them; None where it is none."""
+def header(path: str) -> tuple[tuple[float, float], bool] | None:
+    """Width and height as mmcv reads an image, and whether EXIF swaps them; None where it is none.
+
+    NaN of what is no file, which the rule of files tells, and of very many pixels (:mod:`rethink.trust.images`).
+    """
+    if other_than_file(path):
+        return (np.nan, np.nan), False
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter('ignore')
             turned = image.getexif().get(_ORIENTATION) in _TURNED
             return (image.size[::-1] if turned else image.size), turned
+    except Image.DecompressionBombError:
+        return (np.nan, np.nan), False
     except Exception:  # Pillow raises what it likes of bytes that are no image
         return None

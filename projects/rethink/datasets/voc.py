@@ -68,7 +68,7 @@ def _read(image_set: str, folder: str, names: Sequence[str], workers: int) -> An
         ]
     )
     number = len(objects)
-    corners = np.array([one[2:6] for one in objects], float).reshape(-1, 4)
+    corners = np.array([one[2:6] for one in objects], np.float32).reshape(-1, 4)
     boxes = np.hstack([corners[:, :2] - 1, corners[:, 2:] - corners[:, :2]])
     return Annotations(
         image_set,
