@@ -1,10 +1,12 @@
 """Classes of annotations, data set and head: those that differ are found before training."""
 
+import json
+
 import pytest
 from checked import OURS, annotations, data_of, fails, found
 from conftest import write_coco, write_detector
 from mmengine.config import Config
-from rethink.checks import stop_on_errors
+from rethink.checks import check, stop_on_errors
 
 
 @pytest.fixture
@@ -77,10 +79,57 @@ def test_files_without_categories(cfg, tmp_path, text):
 
 def test_classes_of_file_config_and_head(tmp_path):
     two = ('person', 'kite')
-    path = annotations(tmp_path / 'two.json', 4, classes=two, segmentation=[])
+    path = annotations(tmp_path / 'two.json', 4, classes=two, segmentation=[[1, 1, 3, 1, 3, 3]])
     assert 'classes' not in found(OURS, data_of(path, classes=two))
     wrong = found(OURS, {**data_of(path, classes=two), 'model.roi_head.bbox_head.num_classes': 80})['classes']
     assert wrong.level == 'error' and 'num_classes is 80' in wrong.what
     assert "'kites'" in found(OURS, data_of(path, classes=('person', 'kites')))['classes'].what
     # Without the file, head and metainfo are still compared.
     assert 'classes' in found(OURS, {'model.roi_head.bbox_head.num_classes': 79})
+
+
+def test_classes_as_text(cfg):
+    cfg.train_dataloader.dataset.metainfo = dict(classes='ellipse')
+    fails(cfg, r"is the text 'ellipse', of which each letter would be a class.*classes=\('ellipse',\)")
+
+
+@pytest.fixture
+def roboflow(tmp_path, data):
+    """An export: the group as category 0, without an annotation."""
+    content = json.loads((data / 'annotations.json').read_text())
+    for category in content['categories']:
+        category['supercategory'] = 'figures'
+    content['categories'].insert(0, dict(id=0, name='figures', supercategory='none'))
+    path = tmp_path / '_annotations.coco.json'
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_the_group_of_an_export_is_no_class(cfg, roboflow):
+    """Left out, nothing is lost; as a class, it is one that is never seen."""
+    cfg.train_dataloader.dataset.ann_file = roboflow
+    stop_on_errors(cfg)
+    assert not [one for one in check(cfg) if one.rule in ('classes', 'annotations')]
+    cfg.train_dataloader.dataset.metainfo = dict(classes=('figures', 'square', 'bar'))
+    cfg.model.bbox_head.num_classes = 3
+    (said,) = [one for one in check(cfg) if one.rule == 'annotations']
+    assert said.level == 'warning' and 'the group that Roboflow' in said.what
+    assert "classes=('square', 'bar')" in said.fix and 'num_classes = 2' in said.fix
+
+
+def test_all_that_is_to_set_is_said_at_once(cfg, roboflow):
+    """Names, the group and the heads, of which one error after another would tell."""
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=('squares', 'bars', 'stars'))
+    cfg.train_dataloader.dataset.ann_file = roboflow
+    cfg.model.bbox_head.num_classes = 3
+    found = [one for one in check(cfg) if one.rule == 'classes']
+    assert {one.fix for one in found} == {
+        "set metainfo = dict(classes=('square', 'bar')) in train_dataloader.dataset, val_dataloader.dataset, and "
+        'model.bbox_head.num_classes = 2'
+    }
+    assert 'the group that Roboflow' in found[0].what
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=('square', 'bar'))
+    cfg.model.bbox_head.num_classes = 2
+    stop_on_errors(cfg)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from checked import annotations, fails, found
 from mmengine.config import Config
+from PIL import Image
 from rethink import config_path
 from rethink.checks import stop_on_errors
 from rethink.datasets.coco_keypoint import PERSON_KEYPOINTS
@@ -25,6 +26,7 @@ def write(path, keypoints=PERSON_KEYPOINTS, annotated=True):
 def cfg(tmp_path):
     """The data of a keypoint config; the model is only looked at for its numbers."""
     path = write(tmp_path / 'person_keypoints.json')
+    Image.new('RGB', (10, 10)).save(tmp_path / 'a.jpg')
     loader = dict(dataset=dict(type='CocoKeypointDataset', ann_file=path, data_prefix=dict(img=str(tmp_path))))
     return Config(
         dict(

@@ -7,6 +7,7 @@ def test_masks_of_the_pipeline_and_of_the_file(tmp_path):
     assert 'masks' not in found(OURS)
     pipeline = {'train_dataloader.dataset.pipeline.1.with_mask': False}
     assert 'pipeline loads no masks' in found(OURS, pipeline)['masks'].what
-    without, having = annotations(tmp_path / 'a.json', 4), annotations(tmp_path / 'b.json', 4, segmentation=[])
-    assert 'has no segmentation' in found(OURS, data_of(without))['masks'].what
-    assert 'masks' not in found(OURS, data_of(having))
+    polygon = [[1, 1, 3, 1, 3, 3]]
+    without, having = annotations(tmp_path / 'a.json', 1), annotations(tmp_path / 'b.json', 1, segmentation=polygon)
+    assert 'have no segmentation or an empty one' in found(OURS, data_of(without))['annotations'].what
+    assert not {'masks', 'annotations'} & found(OURS, data_of(having)).keys()

@@ -12,8 +12,8 @@ from ..errors import ConfigError, say
 
 # They register their rules, which are asked in this order.
 # isort: off
-from . import packages, files, voc, classes, keypoints, masks, images, evaluation, init  # noqa: F401
-from . import schedule, pretraining  # noqa: F401
+from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
+from . import evaluation, init, schedule, pretraining  # noqa: F401
 
 # isort: on
 from .facts import Facts

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config_tree import is_remote, items, type_name
 from ..errors import some_names
+from .annotations import GROUP, is_group
 from .datasets import Dataset
 from .facts import Facts
 from .files import how_to_get
@@ -23,11 +24,16 @@ def classes(facts: Facts) -> Iterator[Finding]:
     outputs = (facts.model.get('head') or {}).get('num_classes')
     said = set()
     for one in facts.used:
+        text = (one.cfg.get('metainfo') or {}).get('classes')
+        if isinstance(text, str) and not os.path.isfile(text):
+            what = f'metainfo.classes of {one.path} is the text {text!r}, of which each letter would be a class.'
+            yield Finding('error', one.path, what, fix=f'write a tuple: classes=({text!r},)')
+            continue
         names = one.classes
         if names is not None:
-            of_file = list(_of_coco(one, names, bool(facts.cfg.get('allow_class_subset'))))
+            of_file = list(_of_coco(facts, one, names, bool(facts.cfg.get('allow_class_subset'))))
             yield from of_file
-            # A number that fits wrong names says nothing, and one that does not may fit the right ones.
+            # Of wrong names the number is among what there is to set; one that does not fit may fit the right ones.
             if not of_file and len(names) not in said:
                 said.add(len(names))
                 yield from _of_heads(facts, one, names)
@@ -36,7 +42,7 @@ def classes(facts: Facts) -> Iterator[Finding]:
             yield from _of_labels(one, outputs)
 
 
-def _of_coco(one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
+def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
     from mmdet.datasets import CocoDataset, LVISV05Dataset
 
     if not one.is_a(CocoDataset) or not one.file:
@@ -53,21 +59,37 @@ def _of_coco(one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
             yield Finding('error', one.path, f'{path} has {has}.', fix=fix)
         return
     there = {category['name'] for category in categories}
-    vanish, absent = there - set(names), set(names) - there
+    absent, vanish = set(names) - there, there - set(names)
+    if not absent and not vanish:
+        return
+    # Nothing is lost with a category that has no object, such as the name of the group in Roboflow's exports.
+    numbers = one.file.numbers or [1] * len(categories)
+    full = [category['name'] for category, number in zip(categories, numbers, strict=True) if number]
+    vanish &= set(full)
+    group = is_group(categories, numbers)
+    has = f'the file has {some_names(there)}' + (f'; {GROUP}' if group else '')
     if absent:
         what = (
             f'{path} has no category for {len(absent)} of the {len(names)} classes of {one.path} '
-            f'({some_names(absent)}; the file has {some_names(there)}).'
+            f'({some_names(absent)}; {has}).'
         )
-        fix = 'set metainfo = dict(classes=…) of the data set to the names in the file'
-        yield Finding('error', one.path, what, _DROPPED, fix=fix)
+        yield Finding('error', one.path, what, _DROPPED, fix=_all_at_once(facts, full or sorted(there)))
     elif vanish and not subset:
         what = (
             f'{path} has {len(vanish)} categories that are not among the classes of {one.path} ({some_names(vanish)}) '
             'and whose boxes would be dropped.'
         )
-        fix = 'add them to metainfo.classes, or allow it with allow_class_subset = True in the config'
+        fix = f'{_all_at_once(facts, full)}; or train without them, with allow_class_subset = True in the config'
         yield Finding('error', one.path, what, fix=fix)
+
+
+def _all_at_once(facts: Facts, names: list[str]) -> str:
+    """All that is to set for some classes."""
+    shown = str(tuple(names)) if len(names) <= 20 else f'(…) with the {len(names)} names in the file'
+    places = [place for place, number in head_classes(facts.model) if number != len(names)]
+    heads = f', and {" and ".join(f"{place} = {len(names)}" for place in places)}' if places else ''
+    parts = ', '.join(dict.fromkeys(one.path for one in facts.used))
+    return f'set metainfo = dict(classes={shown}) in {parts}{heads}'
 
 
 def _of_heads(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config_tree import is_remote
+from ..datasets.annotations import Annotations, objects_of_categories, read
 
 # train2017, where its annotations are not at hand.
 COCO_IMAGES = 118_287
@@ -34,6 +35,23 @@ class AnnotationFile:
     def images(self) -> list[dict] | None:
         """As :attr:`categories`."""
         return self._list('images', 'file_name')
+
+    @functools.cached_property
+    def columns(self) -> Annotations:
+        """Every image and object of it.
+
+        Raises:
+            ValueError: in words, it is no JSON object.
+        """
+        return read(self.path)
+
+    @property
+    def numbers(self) -> list[int] | None:
+        """Annotations of each of :attr:`categories`; None where they cannot be read."""
+        try:
+            return objects_of_categories(self.columns)
+        except ValueError:
+            return None
 
     def has(self, key: str) -> bool:
         """Whether anything in it has an entry of this name, as far as its bytes tell."""

@@ -96,17 +96,12 @@ class Facts:
 
     def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
         kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
-        args = {**_defaults(self._class(kind)), **cfg}
+        args = {**_defaults(self.class_of(MODELS, kind)), **cfg}
         stages = args.get('num_stages') or 4
         whole = kind is not cfg['type'] or (
             isinstance(args.get('frozen_stages'), int) and args['frozen_stages'] >= stages
         )
         return Backbone(path, type_name(kind), args, given, whole, bool(cfg.get('allow_random')))
-
-    def _class(self, kind):
-        if not isinstance(kind, str):
-            return kind
-        return MODELS.get(kind if '.' in kind else f'{self.scope}.{kind}') or MODELS.get(kind)
 
     @property
     def backbone(self) -> Backbone | None:
@@ -150,6 +145,18 @@ class Facts:
             kind = DATASETS.get(kind if '.' in kind else f'{scope}.{kind}')
         path = Dataset(name, cfg, kind).annotations
         return Dataset(name, cfg, kind, self.file(path) if path and os.path.isfile(path) else None)
+
+    def class_of(self, registry, kind) -> type | None:
+        """A class by its name in a registry."""
+        if not isinstance(kind, str):
+            return kind
+        return registry.get(kind if '.' in kind else f'{self.scope}.{kind}') or registry.get(kind)
+
+    def steps(self, one: Dataset) -> list[dict]:
+        """The transforms of a data set and of what wraps it."""
+        wrapper = (self.cfg.get(f'{one.path.split("_")[0]}_dataloader') or {}).get('dataset') or {}
+        owners = (one.cfg, wrapper) if wrapper is not one.cfg else (wrapper,)
+        return [step for owner in owners for step in owner.get('pipeline') or [] if isinstance(step, dict)]
 
     def file(self, path: str) -> AnnotationFile:
         """The same for all who ask, so that it is read once."""

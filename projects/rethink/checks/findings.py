@@ -23,6 +23,7 @@ class Finding:
         fix: what to write instead.
         rule: the name of the rule; filled in by :func:`run`, as is
         ends: a run would end with it, so that ``--no-check`` is no way out.
+        sure: it is so; otherwise numbers suggest it, and with ``--no-check`` it is a warning.
     """
 
     level: str
@@ -33,11 +34,13 @@ class Finding:
     fix: str = ''
     rule: str = ''
     ends: bool = False
+    sure: bool = True
 
     def __str__(self) -> str:
         head = fill(f'{self.level}: {self.what} [{self.rule}]', 110, subsequent_indent='  ')
-        why = f'{self.why} ({self.source})' if self.source else self.why
-        rows = (('where', self.where), ('why', why), ('fix', self.fix))
+        why = f'{self.why} ({self.source})' if self.source and self.why else self.why
+        see = '' if self.why else self.source
+        rows = (('where', self.where), ('why', why), ('see', see), ('fix', self.fix))
         indents = dict(subsequent_indent=' ' * 9)
         rest = [fill(text, 110, initial_indent=f'  {name + ":":7}', **indents) for name, text in rows if text]
         return '\n'.join([head, *rest])
@@ -75,7 +78,9 @@ def run(facts, all_rules: bool = True) -> list[Finding]:
     def found() -> Iterator[Finding]:
         for name, (find, ends) in RULES.items():
             for one in find(facts) if ends or all_rules else ():
-                yield replace(one, rule=name, ends=ends and one.level in ('error', 'missing'))
+                bad = one.level in ('error', 'missing')
+                level = 'warning' if bad and not one.sure and not all_rules else one.level
+                yield replace(one, rule=name, level=level, ends=ends and bad and one.sure)
 
     return sorted(found(), key=lambda one: (not one.ends, LEVELS.index(one.level)))
 

@@ -1,0 +1,123 @@
+"""Rules of what annotation files say and of the images that they name, of the data sets that a run reads."""
+
+import os
+from collections.abc import Iterator
+
+from mmengine.registry import METRICS
+
+from ..config_tree import is_remote, type_name
+from .annotations import Problem, Use, problems
+from .datasets import AnnotationFile, Dataset
+from .facts import Facts
+from .files import how_to_get
+from .findings import Finding, rule
+from .listed_images import missing_images, sizes_of_images
+
+
+@rule('annotations', ends=True)
+def annotations(facts: Facts) -> Iterator[Finding]:
+    said = set()
+    for place, one in find(facts):
+        if one.what not in said:
+            said.add(one.what)
+            yield Finding(one.level, place, one.what, source='docs/data.md', fix=one.fix, sure=one.sure)
+
+
+def find(facts: Facts) -> Iterator[tuple[str, Problem]]:
+    """All problems of the files that a run reads, with the dotted name of who reads them."""
+    scored = {os.path.normpath(path): evaluator for _, path, evaluator in _scored(facts)}
+    seen = set()
+    for one in facts.used:
+        if not _is_coco(one) or not one.file:
+            continue
+        path = os.path.normpath(one.annotations)
+        trains, evaluator = one.path.startswith('train'), scored.get(path)
+        # One file for training and validation is looked at for each.
+        seen |= set() if trains else {path}
+        use = _use(facts, one, trains, None if trains else evaluator)
+        broken = list(_broken(one.file))
+        yield from ((one.path, problem) for problem in broken or problems(one.file.columns, use))
+        if not broken and one.local:
+            yield from ((one.path, problem) for problem in _of_images(one, use))
+    for place, path, evaluator in _scored(facts):
+        if os.path.normpath(path) not in seen:
+            use = Use(False, True, _masks_of(evaluator), None, *_lvis_of(facts, evaluator))
+            file = facts.file(path)
+            yield from ((place, problem) for problem in list(_broken(file)) or problems(file.columns, use))
+
+
+def _is_coco(one: Dataset) -> bool:
+    from mmdet.datasets import CocoDataset, CocoPanopticDataset
+
+    return one.is_a(CocoDataset) and not one.is_a(CocoPanopticDataset)
+
+
+def _broken(file: AnnotationFile) -> Iterator[Problem]:
+    try:
+        file.columns  # noqa: B018  (read here)
+    except ValueError as error:
+        what = f'{file.path} is not JSON: {str(error).rstrip(".")}.'
+        yield Problem('no-json', 'error', what, how_to_get(file.path))
+
+
+def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Use:
+    from mmdet.datasets import LVISV05Dataset, LVISV1Dataset
+
+    from ..datasets.coco_keypoint import CocoKeypointDataset
+
+    steps = [step for step in facts.steps(one) if type_name(step.get('type')) == 'LoadAnnotations']
+    keypoints = None
+    if one.is_a(CocoKeypointDataset):
+        keypoints = len((one.cfg.get('metainfo') or {}).get('keypoints') or one.kind.METAINFO['keypoints'])
+    return Use(
+        trains=trains,
+        scores=evaluator is not None,
+        masks=any(step.get('with_mask') for step in steps) or bool(evaluator and _masks_of(evaluator)),
+        keypoints=keypoints,
+        lvis=one.is_a(LVISV05Dataset),
+        urls=one.is_a(LVISV1Dataset),
+        classes=None if one.classes is None else tuple(one.classes),
+        filter_cfg={} if one.cfg.get('test_mode') else dict(one.cfg.get('filter_cfg') or {}),
+        elsewhere=frozenset(_seen_in_training(facts, one)) if trains else frozenset(),
+    )
+
+
+def _seen_in_training(facts: Facts, one: Dataset) -> Iterator[str]:
+    """Names of categories with annotations in the other files of a training."""
+    for other in facts.datasets['train']:
+        if other is not one and _is_coco(other) and other.file and other.file.numbers:
+            categories = other.file.columns.categories
+            yield from (its['name'] for its, number in zip(categories, other.file.numbers, strict=True) if number)
+
+
+def _scored(facts: Facts) -> Iterator[tuple[str, str, dict]]:
+    """Files that detections are scored against, with whose they are, and the metric."""
+    from mmdet.evaluation import CocoMetric
+
+    for place, evaluator in facts.evaluators:
+        path, kind = evaluator.get('ann_file'), facts.class_of(METRICS, evaluator.get('type'))
+        good = isinstance(kind, type) and issubclass(kind, CocoMetric) and not evaluator.get('format_only')
+        if good and isinstance(path, str) and not is_remote(path) and os.path.isfile(path):
+            yield place, path, evaluator
+
+
+def _masks_of(evaluator: dict) -> bool:
+    return 'segm' in (evaluator.get('metric') or ())
+
+
+def _lvis_of(facts: Facts, evaluator: dict) -> tuple[bool, bool]:
+    from mmdet.evaluation import LVISMetric
+
+    lvis = issubclass(facts.class_of(METRICS, evaluator.get('type')), LVISMetric)
+    return lvis, lvis
+
+
+def _of_images(one: Dataset, use: Use) -> Iterator[Problem]:
+    prefix = one.cfg.get('data_prefix') or {}
+    folder = one.join((prefix.get('img') or '') if isinstance(prefix, dict) else prefix)
+    if is_remote(folder) or not os.path.isdir(os.path.expanduser(folder or '.')):
+        return
+    a = one.file.columns
+    names = [url.replace('http://images.cocodataset.org/', '') for url in a.urls] if use.urls else a.names
+    missing = list(missing_images(a.path, folder, names))
+    yield from missing or sizes_of_images(a, folder, names)

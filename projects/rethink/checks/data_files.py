@@ -1,0 +1,223 @@
+"""Detection data sets as they lie on the disk: their annotation files or image sets, and where the images are."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ..datasets import voc as layout
+from ..datasets.annotations import Annotations, Mask, mapped, read
+from ..datasets.image_statistics import decode
+from ..errors import ConfigError
+from ..files import sha256
+from ..trust.images import EXTENSIONS
+from . import voc
+from .annotations import Problem, Use, problems
+from .files import how_to_get
+from .listed_images import missing_images, sizes_of_images
+
+# Images that a process takes at a time.
+_CHUNK = 16
+
+
+@dataclass
+class Split:
+    """An annotation file, or an image set of PASCAL VOC.
+
+    Args:
+        name: short, for a table.
+        path: of the file.
+        annotations: its columns; None where it cannot be read.
+        folder: that file names are relative to.
+        names: of the images.
+        problems: what is wrong in it.
+    """
+
+    name: str
+    path: str
+    annotations: Annotations | None
+    folder: str
+    names: list[str]
+    problems: list[Problem]
+
+
+def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
+    """The splits of a data set.
+
+    Args:
+        data: a COCO, LVIS or keypoint JSON file; a folder that has such files, below ``annotations`` or one folder
+            further down; a VOC folder, with image sets or without; or one of its image sets.
+        images: folder of the images, where it is not one of the usual.
+
+    Raises:
+        ConfigError: there is no such data.
+    """
+    path = Path(data)
+    if path.is_file():
+        if path.suffix == '.txt':
+            return [_voc(path, path.parents[2])]
+        return [_coco(path, images)]
+    if not path.is_dir():
+        raise ConfigError(f'there is no annotation file or folder {path}; {how_to_get(path)}.')
+    sets = sorted((path / 'ImageSets' / 'Main').glob('*.txt')) if (path / 'ImageSets' / 'Main').is_dir() else []
+    if sets:
+        # Those of one class have two columns.
+        plain = [one for one in sets if len(one.read_text().split('\n', 1)[0].split()) == 1]
+        return [_voc(one, path) for one in plain or sets]
+    files = sorted({*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')})
+    if files:
+        return [_coco(one, images) for one in files]
+    for folder in (path / 'Annotations', path / 'annotations', path):
+        if next(folder.glob('*.xml'), None):
+            return [_folder_of_xml(folder, path, images)]
+    raise ConfigError(
+        f'{path} has no COCO JSON (*.json, annotations/*.json, */_annotations.coco.json), no ImageSets/Main/*.txt and '
+        'no folder of *.xml; name an annotation file.'
+    )
+
+
+def _coco(path: Path, images: str | None) -> Split:
+    name = path.parent.name if path.name == '_annotations.coco.json' else path.stem
+    try:
+        a = read(path)
+    except ValueError as error:
+        what = f'{path} is not JSON: {str(error).rstrip(".")}.'
+        return Split(name, str(path), None, '', [], [Problem('no-json', 'error', what, how_to_get(path))])
+    urls = not any(a.names) and any(a.urls)
+    names = [url.replace('http://images.cocodataset.org/', '') for url in a.urls] if urls else a.names
+    points = {len(one['keypoints']) for one in a.categories if isinstance(one.get('keypoints'), list)}
+    use = Use(keypoints=points.pop() if len(points) == 1 else None, lvis=urls, urls=urls)
+    found = list(problems(a, use))
+    if (a.masks != Mask.NONE).any():
+        known = {one.what for one in found}
+        found += [
+            Problem(one.kind, 'note', one.what, one.fix)
+            for one in problems(a, Use(masks=True, lvis=urls, urls=urls))
+            if one.kind == 'masks' and one.what not in known
+        ]
+    folder = images or _image_folder(path, names)
+    if folder is None:
+        what = f'the images of {path} are not found beside it ({next(iter(names), "none is listed")}).'
+        found.append(Problem('missing-images', 'missing', what, 'name their folder with --images'))
+    else:
+        missing = list(missing_images(str(path), folder, names))
+        found += missing or sizes_of_images(a, folder, names)
+    return Split(name, str(path), a, folder or '', names if folder else [], found)
+
+
+def _image_folder(path: Path, names: list[str]) -> str | None:
+    """The first of the usual folders that has one of the first images."""
+    above = path.parent.parent
+    parts = [part for part in ('train2017', 'val2017', 'train', 'val', 'valid', 'test') if part in path.stem]
+    usual = [path.parent, path.parent / 'images', *(above / part for part in parts), above / 'images', above]
+    usual += [above / 'images' / part for part in parts]
+    return next((str(one) for one in usual if any(name and (one / name).is_file() for name in names[:20])), None)
+
+
+def _voc(image_set: Path, root: Path) -> Split:
+    names = image_set.read_text().split('\n')
+    names = [name.rstrip('\r') for name in (names[:-1] if names[-1:] == [''] else names)]
+    images, objects = str(root / 'JPEGImages'), str(root / 'Annotations')
+    found = list(voc.files_of(str(image_set), images, objects, names, str(root)))
+    if found:
+        return Split(image_set.stem, str(image_set), None, images, [], found)
+    a = layout.read(str(image_set), objects, names)
+    files = [f'{name}.jpg' for name in a.names]
+    found += voc.in_files(a, objects, strict=True)
+    found += sizes_of_images(a, images, files) if not a.troubles else ()
+    return Split(image_set.stem, str(image_set), a, images, files, found)
+
+
+def _folder_of_xml(objects: Path, root: Path, images: str | None) -> Split:
+    """Of an export without image sets: all of its files."""
+    stems = sorted(one.stem for one in objects.glob('*.xml'))
+    usual = [Path(images)] if images else [root / 'JPEGImages', root / 'images', root]
+    there: dict[str, str] = {}
+    for folder in usual:
+        if folder.is_dir():
+            there = {one.stem: one.name for one in folder.iterdir() if one.suffix.lower() in EXTENSIONS}
+            if there:
+                break
+    missing = [stem for stem in stems if stem not in there]
+    a = layout.read(str(objects), str(objects), stems)
+    found = list(voc.in_files(a, str(objects), strict=True))
+    files = [there.get(stem, '') for stem in stems]
+    if missing:
+        what = f'{len(missing):,} of {len(stems):,} files in {objects} have no image in {folder} (first {missing[0]}).'
+        found.append(Problem('missing-images', 'missing', what, 'name their folder with --images'))
+    elif not a.troubles:
+        found += sizes_of_images(a, str(folder), files)
+    return Split(root.name, str(objects), a, str(folder), files, found)
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def same_content(paths: list[str], workers: int, progress: bool = True) -> list[list[str]]:
+    """Groups of files with the same bytes. Read are those alone that share their size with another."""
+    sizes: dict[int, list[str]] = {}
+    for path in dict.fromkeys(os.path.normpath(path) for path in paths):
+        try:
+            sizes.setdefault(os.stat(path).st_size, []).append(path)
+        except OSError:  # missing, which is said
+            continue
+    some = [path for group in sizes.values() if len(group) > 1 for path in group]
+    digests: dict[str, list[str]] = {}
+    for path, digest in _each(sha256, some, workers, 'comparing', progress):
+        digests.setdefault(digest, []).append(path)
+    return [sorted(group) for group in digests.values() if len(group) > 1]
+
+
+def cannot_be_decoded(paths: list[str], workers: int, progress: bool = True) -> list[str]:
+    """Images that are not whole; OpenCV, which a training reads with, fills the rest of a half JPEG with grey."""
+    paths = list(dict.fromkeys(os.path.normpath(path) for path in paths))
+    return [path for path, good in _each(_whole, paths, workers, 'decoding', progress) if not good]
+
+
+def _whole(path: str) -> bool:
+    cv2.setNumThreads(0)
+    try:
+        with Image.open(path) as image:
+            image.load()
+        return decode(path) is not None
+    except Exception:  # Pillow raises what it likes of bytes that are no image
+        return False
+
+
+def _each(function, paths: list[str], workers: int, what: str, progress: bool) -> Iterator[tuple[str, object]]:
+    """Path and result, computed by several processes."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    bar = tqdm(total=len(paths), desc=what, unit='image', delay=0.5, disable=not progress)
+    with bar, mapped(workers if len(chunks) > workers else 1) as run:
+        for chunk, results in zip(chunks, run(partial(_all, function), chunks), strict=True):
+            yield from zip(chunk, results, strict=True)
+            bar.update(len(chunk))
+
+
+def _all(function, paths: list[str]) -> list:
+    return [function(path) for path in paths]
+
+
+def sizes_of(a: Annotations) -> dict[str, np.ndarray]:
+    """Quantiles 0, 5, 50, 95 and 100 % of what there is: width, height, objects of an image, side of an object."""
+    objects = np.bincount(np.searchsorted(ids := np.sort(a.image_ids), a.of_image).clip(0, len(ids) - 1),
+                          minlength=len(ids)) if len(a.image_ids) else np.zeros(0)  # fmt: skip
+    with np.errstate(invalid='ignore'):
+        sides = np.sqrt(a.boxes[:, 2] * a.boxes[:, 3])
+    columns = {
+        'image width': a.sizes[:, 0],
+        'image height': a.sizes[:, 1],
+        'objects of an image': objects,
+        'side of an object': sides,
+    }
+    found = {}
+    for name, values in columns.items():
+        values = values[np.isfinite(values)]
+        found[name] = np.quantile(values, (0, 0.05, 0.5, 0.95, 1)) if len(values) else np.full(5, np.nan)
+    return found

@@ -1,0 +1,111 @@
+"""The images that an annotation file lists: whether they are there, and have the size that it says."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..datasets.annotations import Annotations
+from ..datasets.splits import find_missing
+from ..errors import some_names
+from ..trust.soundness import other_than_file
+from .annotations import Problem
+from .files import how_to_get
+
+# Images whose header is read: all of a small set, so many of a larger one.
+SAMPLE = 500
+_ORIENTATION, _TURNED = 274, (5, 6, 7, 8)
+
+
+def missing_images(path: str, folder: str, names: Sequence[str]) -> Iterator[Problem]:
+    """Images without a file; each folder is listed once."""
+    names = [name for name in names if name]
+    backslashes = [name for name in names if '\\' in name]
+    folder = os.path.expanduser(folder)
+    missing = find_missing(folder, names)
+    if len(missing) < SAMPLE:  # what is there and is no file is for the rule of files
+        missing = [name for name in missing if not os.path.lexists(os.path.join(folder, name))]
+    if backslashes and set(backslashes) & set(missing):
+        what = (
+            f'{len(backslashes):,} of {len(names):,} names of images in {path} have a backslash '
+            f'({some_names(backslashes)}), which separates folders under Windows alone.'
+        )
+        yield Problem('backslashes', 'error', what, 'write / in its place')
+        return
+    if not missing:
+        return
+    what = f'{len(missing):,} of the {len(names):,} images of {path} are missing in {folder} ({some_names(missing)}'
+    every = f'name the folder that has them in data_prefix; {how_to_get(folder)}'
+    fix = every if len(missing) == len(names) else 'complete the folder, or take these images out of the file'
+    yield Problem('missing-images', 'missing', f'{what}{_elsewhere(folder, missing)}).', fix)
+
+
+def _elsewhere(folder: str, missing: list[str]) -> str:
+    """What has nearly the name of the first one."""
+    place = os.path.join(folder, os.path.dirname(missing[0]))
+    stem = os.path.splitext(os.path.basename(missing[0]))[0].lower()
+    try:
+        with os.scandir(place) as entries:
+            there = [entry.name for entry in entries]
+    except OSError:
+        return f'; there is no folder {place}'
+    near = next((name for name in sorted(there) if os.path.splitext(name)[0].lower() == stem), None)
+    if near:
+        return f'; there is {near!r}'
+    below = os.path.basename(missing[0])
+    if below in there or (place != folder and os.path.isfile(os.path.join(folder, below))):
+        return f'; {below!r} is in {folder} itself'
+    return f'; {place} has {some_names(there[:1])} and others' if there else f'; {place} is empty'
+
+
+def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterator[Problem]:
+    """Sizes in the file against the headers of images: of all, or of :data:`SAMPLE` spread over the file."""
+    number = len(names)
+    picked = np.unique(np.linspace(0, number - 1, min(number, SAMPLE)).astype(int)) if number else ()
+    other, turned, broken = [], [], []
+    for index in picked:
+        found = header(os.path.join(os.path.expanduser(folder), names[index]))
+        if found is None:
+            broken.append(names[index])
+            continue
+        (width, height), by_exif = found
+        off = np.abs(a.sizes[index] - (width, height)).max()
+        if off <= 1 or np.isnan(off):
+            continue
+        as_said = '{:g} × {:g}'.format(*a.sizes[index])
+        (turned if by_exif else other).append(f'{names[index]}: {as_said}, is {width} × {height}')
+    looked = 'all' if len(picked) == number else f'{len(picked):,} looked at'
+    if broken:
+        what = f'{len(broken):,} of {looked} images of {a.path} are no images ({some_names(broken)}).'
+        yield Problem('no-images', 'error', what, 'replace them, or take them out of the file')
+    for some, why in (
+        (turned, 'EXIF turns them when they are read, and boxes of the unturned image do not fit'),
+        (other, 'boxes are left out or lie elsewhere'),
+    ):
+        if some:
+            what = (
+                f'{len(some):,} of {looked} images of {a.path} have another size than it says '
+                f'({"; ".join(some[:3])}): {why}.'
+            )
+            fix = 'write the sizes of the images that the boxes belong to'
+            yield Problem('wrong-size', 'error', what, fix, sure=False)
+
+
+def header(path: str) -> tuple[tuple[float, float], bool] | None:
+    """Width and height as mmcv reads an image, and whether EXIF swaps them; None where it is none.
+
+    NaN of what is no file, which the rule of files tells, and of very many pixels (:mod:`rethink.trust.images`).
+    """
+    if other_than_file(path):
+        return (np.nan, np.nan), False
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter('ignore')
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            return (image.size[::-1] if turned else image.size), turned
+    except Image.DecompressionBombError:
+        return (np.nan, np.nan), False
+    except Exception:  # Pillow raises what it likes of bytes that are no image
+        return None

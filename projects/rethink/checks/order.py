@@ -1,0 +1,122 @@
+"""Rule of the order of classes: a label is a place in a list, and all who read it have the same list.
+
+MMDetection's ``CocoDataset`` and ``CocoMetric`` look categories up by name and take them in the order of the *file*
+(``get_cat_ids``), not in that of ``metainfo.classes``. So where two files, or a file and the config, list the same
+classes in another order, a label means one class in training and another one in evaluation, and nobody says so.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mmengine.registry import METRICS
+
+from ..config_tree import is_remote
+from ..trust.checkpoints import read_content
+from .datasets import AnnotationFile, Dataset
+from .facts import Facts
+from .findings import Finding, rule
+
+_WHY = (
+    'MMDetection takes the classes in the order of the file, so a label would mean one class here and another one '
+    'there.'
+)
+
+
+@rule('order', ends=True)
+def order(facts: Facts) -> Iterator[Finding]:
+    """Files against their classes, data sets against each other, and a test's checkpoint against its classes."""
+    first: Dataset | None = None
+    said = set()
+    for place, file, one, by_id in _files(facts):
+        for finding in _of_file(place, file, one.classes, by_id) if file.path not in said else ():
+            said.add(file.path)
+            yield replace(finding, fix=f'{finding.fix} {_rewrite(file.path, _right(facts, one))}')
+    for one in facts.used:
+        if one.classes is None or one.kind is None:
+            continue
+        first = first or one
+        if one.classes != first.classes and sorted(one.classes) == sorted(first.classes):
+            both = _both(one.classes, first.classes)
+            what = f'{one.path} has the classes of {first.path} in another order ({both}).'
+            why = 'a label would mean one class in the one and another class in the other.'
+            yield Finding('error', one.path, what, why, fix=f'set its metainfo.classes to {_tuple(first.classes)}')
+    if facts.stage == 'test' and first is not None:
+        yield from _of_checkpoint(facts, first)
+
+
+def _files(facts: Facts) -> Iterator[tuple[str, AnnotationFile, Dataset, bool]]:
+    """Files in which categories are looked up: for whom, the data set whose labels they are, and whether by id."""
+    from mmdet.datasets import CocoDataset, LVISV05Dataset
+    from mmdet.evaluation import CocoMetric, LVISMetric
+
+    for one in facts.used:
+        if one.is_a(CocoDataset) and one.classes is not None and one.file:
+            yield one.path, one.file, one, one.is_a(LVISV05Dataset)
+    for place, evaluator in facts.evaluators:
+        kind, path = facts.class_of(METRICS, evaluator.get('type')), evaluator.get('ann_file')
+        of = [one for one in facts.datasets[place.split('_')[0]] if one.classes is not None]
+        of_coco = isinstance(kind, type) and issubclass(kind, CocoMetric)
+        if of_coco and of and isinstance(path, str) and os.path.isfile(path):
+            yield place, facts.file(path), of[0], issubclass(kind, LVISMetric)
+
+
+def _of_file(place: str, file: AnnotationFile, names: list[str], by_id: bool) -> Iterator[Finding]:
+    """LVIS's classes are those of the ids, in rising order, whatever they are called."""
+    categories = file.categories or []
+    if by_id:
+        ids = [category.get('id') for category in categories]
+        if all(isinstance(one, int) for one in ids) and ids != sorted(ids):
+            what = f'{file.path} of {place} does not list its categories by rising id.'
+            yield Finding('error', place, what, _WHY, fix='take the annotations as LVIS publishes them, or')
+        return
+    of_file = _among(categories, names)
+    # Other classes, or one name under two ids, are for the rule of classes.
+    if of_file != names and sorted(of_file) == sorted(names):
+        what = f'{file.path} lists the classes of {place} in another order than metainfo ({_both(of_file, names)}).'
+        fix = f'if all files have its order set metainfo.classes of every data set to {_tuple(of_file)}, otherwise'
+        yield Finding('error', place, what, _WHY, fix=fix)
+
+
+def _among(categories: list[dict], names: list[str]) -> list[str]:
+    known = set(names)
+    return [category['name'] for category in categories if category['name'] in known]
+
+
+def _right(facts: Facts, one: Dataset) -> str:
+    """A file whose order is that of the classes."""
+    right = (file.path for _, file, _, _ in _files(facts) if _among(file.categories or [], one.classes) == one.classes)
+    return next(right, 'RIGHT.json')
+
+
+def _rewrite(path: str, like: str) -> str:
+    return f'write it anew with `python tools/dataset_converters/order_categories.py {path} --like {like}`'
+
+
+def _of_checkpoint(facts: Facts, one: Dataset) -> Iterator[Finding]:
+    """What a checkpoint says that its labels mean."""
+    path = facts.cfg.get('load_from')
+    if not path or is_remote(path) or not os.path.isfile(path):
+        return
+    meta = (read_content(path, 'checkpoint').get('meta') or {}).get('dataset_meta') or {}
+    names = meta.get('classes') or meta.get('CLASSES')
+    names = list(names) if isinstance(names, list | tuple) else None
+    if names is None or len(names) != len(one.classes) or names == one.classes:
+        return
+    same = sorted(map(str, names)) == sorted(one.classes)
+    how = 'in another order' if same else 'with other names'
+    what = f'{path} was trained on as many classes as {one.path} has, {how} ({_both(names, one.classes)}).'
+    why = 'what it calls by one name would be counted as another.'
+    yield Finding('error', one.path, what, why, fix=f'set its metainfo.classes to {_tuple(names)}, or name its data')
+
+
+def _both(one: list[str], other: list[str]) -> str:
+    """From the first place in which they differ."""
+    at = next(index for index, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+    more = ', …' if len(one) > at + 3 else ''
+    names = [', '.join(map(repr, map(str, some[at : at + 3]))) + more for some in (one, other)]
+    return f'from place {at + 1} on {names[0]} and {names[1]}'
+
+
+def _tuple(names: list[str]) -> str:
+    return str(tuple(names)) if len(names) <= 12 else f'({", ".join(map(repr, names[:3]))}, …)'

@@ -1,0 +1,102 @@
+"""Classes in another order: what MMDetection makes of it, and that it is refused with both orders."""
+
+import json
+
+import pytest
+import torch
+from checked import fails
+from conftest import CLASSES, write_detector
+from mmdet.evaluation import CocoMetric
+from mmengine.config import Config
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from rethink.checks import stop_on_errors
+
+BOTH = r"from place 1 on 'bar', 'square' and 'square', 'bar'"
+
+
+@pytest.fixture
+def other(data, tmp_path):
+    """The annotations with the categories listed the other way round."""
+    content = json.loads((data / 'annotations.json').read_text())
+    content['categories'].reverse()
+    path = tmp_path / 'other.json'
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def cfg(tmp_path, data):
+    return Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+
+
+def test_what_mmdetection_makes_of_a_file_in_another_order(other, capsys):
+    """Every object found, by its class in training: pycocotools says 1.0, MMDetection's metric does not."""
+    truth = COCO(str(other))
+    found = [dict(one, score=1.0) for one in truth.dataset['annotations']]
+    right = COCOeval(truth, truth.loadRes([dict(one) for one in found]), 'bbox')
+    right.evaluate(), right.accumulate(), right.summarize()
+    assert right.stats[0] == pytest.approx(1)
+
+    metric = CocoMetric(ann_file=str(other), metric='bbox')
+    metric.dataset_meta = dict(classes=CLASSES)
+    for image in truth.getImgIds():
+        boxes = [one for one in found if one['image_id'] == image]
+        xywh = torch.tensor([one['bbox'] for one in boxes]).float()
+        instances = dict(
+            bboxes=torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+            scores=torch.ones(len(boxes)),
+            labels=torch.tensor([one['category_id'] - 1 for one in boxes]),
+        )
+        metric.process({}, [dict(img_id=image, ori_shape=(64, 64), pred_instances=instances)])
+    assert metric.evaluate(12)['coco/bbox_mAP'] < 0.1
+
+
+def test_a_file_in_another_order_than_its_classes(cfg, other, data):
+    cfg.val_dataloader.dataset.ann_file = cfg.val_evaluator.ann_file = str(other)
+    fails(cfg, rf'other\.json lists the classes of val_dataloader\.dataset in another order .*{BOTH}.*--like {data}')
+
+
+def test_the_file_of_the_metric_alone(cfg, other):
+    cfg.test_evaluator.ann_file = str(other)
+    fails(cfg, rf'other\.json lists the classes of test_evaluator in another order .*{BOTH}', stage='test')
+
+
+def test_classes_in_another_order_than_the_files(cfg):
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=CLASSES[::-1])
+    fails(cfg, r"from place 1 on 'square', 'bar' and 'bar', 'square'.*set metainfo\.classes .*\('square', 'bar'\)")
+
+
+def test_parts_in_different_orders(cfg, other):
+    plain = cfg.train_dataloader.dataset
+    turned = dict(plain, ann_file=str(other), metainfo=dict(classes=CLASSES[::-1]))
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[plain, turned])
+    fails(cfg, r'datasets\[1\] has the classes of train_dataloader\.dataset\.datasets\[0\] in another order')
+
+
+def test_training_and_validation_in_different_orders(cfg, other):
+    cfg.val_dataloader.dataset.metainfo = dict(classes=CLASSES[::-1])
+    cfg.val_dataloader.dataset.ann_file = cfg.val_evaluator.ann_file = str(other)
+    fails(cfg, rf'val_dataloader\.dataset has the classes of train_dataloader\.dataset in another order \({BOTH}')
+
+
+@pytest.mark.parametrize('names, how', [(CLASSES[::-1], 'in another order'), (('cat', 'dog'), 'with other names')])
+def test_a_checkpoint_of_other_classes(cfg, tmp_path, names, how):
+    cfg.load_from = str(tmp_path / 'a.pth')
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=names))), cfg.load_from)
+    fails(cfg, f'a.pth was trained on as many classes as test_dataloader.dataset has, {how}', stage='test')
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=CLASSES))), cfg.load_from)
+    stop_on_errors(cfg, 'test')
+
+
+def test_the_file_is_written_anew(cfg, other, data, run_in_process):
+    cfg.val_dataloader.dataset.ann_file = cfg.val_evaluator.ann_file = str(other)
+    before = json.loads(other.read_text())
+    assert run_in_process('dataset_converters/order_categories.py', other, '--like', data / 'annotations.json')[0] in (
+        None,
+        0,
+    )
+    after = json.loads(other.read_text())
+    assert after == dict(before, categories=before['categories'][::-1])
+    stop_on_errors(cfg)

@@ -1,0 +1,182 @@
+"""Data sets looked at without a config: what is in them, what is wrong, and images that are there twice."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import write_coco
+from PIL import Image
+from rethink.checks import data_files, data_report
+from rethink.datasets.shapes import DetectionSpec
+from rethink.datasets.shapes_voc import write_voc
+from rethink.errors import ConfigError
+
+
+@pytest.fixture
+def roboflow(tmp_path):
+    """An export as Roboflow writes it: a folder for each split, with images and annotations beside each other."""
+    root = tmp_path / 'export'
+    for seed, (part, images) in enumerate((('train', 8), ('valid', 4))):
+        folder = write_coco(tmp_path / part, images)
+        content = json.loads((folder / 'annotations.json').read_text())
+        content['categories'].insert(0, dict(id=0, name='figures', supercategory='none'))
+        for category in content['categories'][1:]:
+            category['supercategory'] = 'figures'
+        for record in content['images']:
+            name = f'{part}-{record["file_name"]}'
+            (root / part).mkdir(parents=True, exist_ok=True)
+            with Image.open(folder / 'images' / record['file_name']) as picture:
+                pixels = np.array(picture)
+            pixels[0, 0] = seed, record['id'], 0  # no two splits share an image
+            Image.fromarray(pixels).save(root / part / name)
+            record['file_name'] = name
+        (root / part / '_annotations.coco.json').write_text(json.dumps(content))
+    return root
+
+
+def report(*data, check_images=False):
+    splits = [split for one in data for split in data_files.find(one)]
+    return data_report.look(splits, check_images, 1, progress=False)
+
+
+def said(found) -> dict[str, list[str]]:
+    kinds = {}
+    for one in found.problems:
+        kinds.setdefault(one.kind, []).append(f'{one.level}: {one.what}')
+    return kinds
+
+
+def test_an_export(roboflow):
+    found = report(roboflow)
+    assert [(one.name, len(one.names), len(one.annotations.ids)) for one in found.splits] == [
+        ('train', 8, 16),
+        ('valid', 4, 8),
+    ]
+    assert found.classes == {'figures': [0, 0], 'square': [8, 4], 'bar': [8, 4]}
+    assert said(found).keys() == {'empty-categories'} and 'the group that Roboflow' in found.problems[0].what
+    assert not found.bad
+    assert found.sizes[0]['image width'].tolist() == [48, 48, 56, 64, 64]
+    assert found.sizes[0]['objects of an image'].tolist() == [2] * 5
+
+
+def test_images_of_two_splits(roboflow):
+    path = roboflow / 'valid' / '_annotations.coco.json'
+    content = json.loads(path.read_text())
+    shutil.copy(roboflow / 'train' / 'train-001.png', roboflow / 'valid' / content['images'][1]['file_name'])
+    shutil.copy(roboflow / 'train' / 'train-002.png', roboflow / 'train' / 'train-004.png')
+    content['images'][3]['file_name'] = '../train/train-003.png'
+    path.write_text(json.dumps(content))
+    kinds = said(report(roboflow))
+    assert any("share 1 images ('" in one and 'train-003.png' in one for one in kinds['shared-images'])
+    across, within = kinds['same-content']
+    assert 'in different splits' in across and 'train-001.png' in across and 'valid-001.png' in across
+    assert 'in one split' in within and 'train-004.png' in within
+
+
+def test_broken_images(roboflow):
+    whole = roboflow / 'train' / 'train-000.png'
+    with Image.open(whole) as picture:
+        large = picture.resize((200, 200))
+    large.save(roboflow / 'a.jpg', quality=95)
+    half = (roboflow / 'a.jpg').read_bytes()
+    path = roboflow / 'train' / '_annotations.coco.json'
+    content = json.loads(path.read_text())
+    content['images'][0] |= dict(file_name='half.jpg', width=200, height=200)
+    path.write_text(json.dumps(content))
+    (roboflow / 'train' / 'half.jpg').write_bytes(half[: len(half) // 2])
+    # Its header is right, so that only decoding tells.
+    assert not report(roboflow).bad
+    found = report(roboflow, check_images=True)
+    assert found.bad and '1 of 12 images cannot be decoded whole' in said(found)['broken-images'][0]
+    assert 'half.jpg' in said(found)['broken-images'][0]
+
+
+def test_orders_of_files(roboflow):
+    path = roboflow / 'valid' / '_annotations.coco.json'
+    content = json.loads(path.read_text())
+    content['categories'].reverse()
+    path.write_text(json.dumps(content))
+    assert 'in another order' in said(report(roboflow))['order'][0]
+    content['categories'].pop()
+    path.write_text(json.dumps(content))
+    assert "'figures' are of one of them alone" in said(report(roboflow))['categories'][0]
+
+
+def test_keypoints_and_lvis(tmp_path):
+    from test_checks_annotations import content
+
+    whole = content()
+    for category in whole['categories']:
+        category['keypoints'] = ['left', 'right']
+    whole['annotations'][0]['keypoints'] = [1, 1, 1]
+    (tmp_path / 'people.json').write_text(json.dumps(whole))
+    assert 'not 3 numbers for each of 2' in said(report(tmp_path))['keypoint-numbers'][0]
+    for image in whole['images']:
+        image['coco_url'] = f'http://images.cocodataset.org/val2017/{image.pop("file_name")}'
+    for one in whole['annotations']:
+        one.pop('iscrowd')
+    for category in whole['categories']:
+        category.pop('keypoints')
+    (tmp_path / 'people.json').unlink()
+    (tmp_path / 'lvis').mkdir()
+    (tmp_path / 'lvis' / 'lvis_v1_val.json').write_text(json.dumps(whole))
+    (tmp_path / 'val2017').mkdir()
+    for index in range(1, 7):
+        Image.new('RGB', (100, 80), (40 * index, 0, 0)).save(tmp_path / 'val2017' / f'{index}.jpg')
+    found = report(tmp_path / 'lvis' / 'lvis_v1_val.json')
+    assert said(found) == {} and found.splits[0].names[0] == 'val2017/1.jpg'
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    write_voc(tmp_path / 'devkit', DetectionSpec(train=8, val=3, size=32), progress=False)
+    return tmp_path / 'devkit' / 'VOC2012'
+
+
+def test_voc(devkit):
+    main = devkit / 'ImageSets' / 'Main'
+    (main / 'trainval.txt').write_text((main / 'train.txt').read_text() + (main / 'val.txt').read_text())
+    (main / 'star_train.txt').write_text(''.join(f'{one} 1\n' for one in (main / 'train.txt').read_text().split()))
+    found = report(devkit)
+    assert [(one.name, len(one.names)) for one in found.splits] == [('train', 4), ('trainval', 7), ('val', 3)]
+    assert said(found) == {}
+    assert [one.name for one in report(main / 'val.txt').splits] == ['val']
+    (devkit / 'Annotations' / 'train_000002.xml').write_text('<annotation>')
+    found = report(devkit)
+    assert found.bad and all('train_000002.xml' in one for one in said(found)['xml'])
+
+
+def test_a_folder_of_xml(devkit):
+    """Without image sets, and with pictures of other formats."""
+    shutil.rmtree(devkit / 'ImageSets')
+    (devkit / 'Annotations').rename(devkit / 'annotations')
+    (devkit / 'JPEGImages').rename(devkit / 'images')
+    (found,) = report(devkit).splits
+    assert len(found.names) == 7 and not found.problems
+    next((devkit / 'images').iterdir()).unlink()
+    (found,) = report(devkit).splits
+    assert [one.kind for one in found.problems] == ['missing-images']
+
+
+def test_what_is_no_data(tmp_path):
+    with pytest.raises(ConfigError, match='no annotation file or folder'):
+        data_files.find(tmp_path / 'none')
+    with pytest.raises(ConfigError, match=r'has no COCO JSON .*no ImageSets/Main/\*\.txt and no folder of \*\.xml'):
+        data_files.find(tmp_path)
+    (tmp_path / 'a.json').write_text('{"images": [')
+    found = report(tmp_path / 'a.json')
+    assert found.bad and 'half-written' in said(found)['no-json'][0]
+    assert 'a.json' in data_report.as_table(found)
+
+
+def test_the_tool_and_its_formats(roboflow, tmp_path, run_in_process):
+    code, printed = run_in_process('misc/check_data.py', roboflow, '--check-images')
+    assert not code and '8 ' in printed and printed.rstrip().endswith('2 warnings')
+    out = tmp_path / 'report'
+    assert not run_in_process('misc/check_data.py', roboflow, '--format', 'json', '--out', out)[0]
+    content = json.loads(out.read_text())
+    assert content['classes']['bar'] == [8, 4] and content['splits'][0]['sizes']['image width']['median'] == 56
+    (roboflow / 'valid' / 'valid-000.png').unlink()
+    code, _ = run_in_process('misc/check_data.py', roboflow, '--format', 'html', '--out', out)
+    assert code == 1 and '<b class="missing">missing</b> 1 of the 4 images' in out.read_text()

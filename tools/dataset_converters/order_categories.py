@@ -1,0 +1,33 @@
+"""Write a COCO annotation file anew with its categories in the order of another file; ids and annotations stay.
+
+    python tools/dataset_converters/order_categories.py data/annotations/val.json --like data/annotations/train.json
+
+MMDetection takes classes in the order of the file, so all files of a config must have one order (docs/data.md).
+"""
+
+import argparse
+from pathlib import Path
+
+from rethink.datasets import subsets
+from rethink.engine import launch
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('annotations', type=Path, help='annotation file')
+    parser.add_argument('--like', type=Path, required=True, metavar='FILE', help='one whose order is right')
+    parser.add_argument('--out', type=Path, help='file to write (default: in the place of the old one)')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    with launch.one_sentence():
+        names = [category['name'] for category in subsets.read(args.like)['categories']]
+        out = args.out or args.annotations
+        subsets.write({out: subsets.reordered(subsets.read(args.annotations), names)})
+    print(f'{out}: categories in the order of {args.like}')
+
+
+if __name__ == '__main__':
+    main()
