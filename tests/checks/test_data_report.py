@@ -104,7 +104,7 @@ def test_orders_of_files(roboflow):
 
 
 def test_keypoints_and_lvis(tmp_path):
-    from test_checks_annotations import content
+    from test_checks_contents import content
 
     whole = content()
     for category in whole['categories']:

@@ -102,7 +102,8 @@ def _scored(facts: Facts) -> Iterator[tuple[str, str, dict]]:
 
 
 def _masks_of(evaluator: dict) -> bool:
-    return 'segm' in (evaluator.get('metric') or ())
+    metric = evaluator.get('metric')
+    return metric == 'segm' or isinstance(metric, list | tuple) and 'segm' in metric
 
 
 def _lvis_of(facts: Facts, evaluator: dict) -> tuple[bool, bool]:

@@ -74,16 +74,6 @@ def _image(record: dict) -> tuple:
     return str(record.get('id')), record.get('file_name')
 
 
-@rule('nothing-to-find', ends=True)
-def nothing_to_find(facts: Facts) -> Iterator[Finding]:
-    for _, name, metric in _metrics(facts):
-        # Of annotations only the classes are looked for: an image has none, a category has another key.
-        if not metric.get('format_only') and not facts.file(metric['ann_file']).has('category_id'):
-            what = f'{metric["ann_file"]} of {name} has no annotation: every AP would be -1, after the whole training.'
-            fix = 'name a file with annotations; for a test server set format_only=True and outfile_prefix'
-            yield Finding('error', f'{name}.ann_file', what, fix=fix)
-
-
 @rule('proposal-nums', ends=True)
 def proposal_nums(facts: Facts) -> Iterator[Finding]:
     for name, metric in facts.evaluators:
