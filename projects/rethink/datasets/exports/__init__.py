@@ -6,12 +6,12 @@ one order of classes. Nothing is written but below the folder that is named for 
 
 The readers are our own, on pycocotools, ElementTree, PyYAML and Pillow. Libraries for these formats were tried on two
 sets as their authors publish them: 200 photographs in VOC's XML without image sets, and microscope images of classes
-that are not VOC's. datumaro 1.13 does not recognise the one, ends at an undeclared label in the other, and brings pandas,
-pyarrow and shapely. globox 2.9 keeps boxes alone, without polygons, crowds and difficult, takes images of one suffix,
-and YOLO's numbers for names. labelformat 0.1 asks for VOC's class names beforehand, ignores difficult, and ends with a
-KeyError at a class that a COCO file does not list. supervision 0.31 recognises nothing, decodes every image, takes one
-without labels for background, passes over labels without an image, ignores difficult, and makes VOC's boxes a pixel
-larger than MMDetection's. None of them says what it leaves out.
+that are not VOC's. datumaro 1.13 does not recognise the one, ends at an undeclared label in the other, and brings
+pandas, pyarrow and shapely. globox 2.9 keeps boxes alone, without polygons, crowds and difficult, takes images of one
+suffix, and YOLO's numbers for names. labelformat 0.1 asks for VOC's class names beforehand, ignores difficult, and
+ends with a KeyError at a class that a COCO file does not list. supervision 0.31 recognises nothing, decodes every
+image, takes one without labels for background, passes over labels without an image, ignores difficult, and makes VOC's
+boxes a pixel larger than MMDetection's. None of them says what it leaves out.
 """
 
 from pathlib import Path

@@ -42,7 +42,8 @@ def _label_files(tree: Tree) -> dict[str, str]:
     found = {}
     for name in tree.ending('.txt'):
         path = PurePosixPath(name)
-        if path.name.lower() in _NO_LABELS or path.name.lower().startswith('readme') or 'ImageSets' in path.parts:
+        other = path.name.lower() in _NO_LABELS or path.name.lower().startswith('readme')
+        if 'ImageSets' in path.parts or (other and not tree.with_stem(name)):
             continue
         if 'labels' in [part.lower() for part in path.parts[:-1]] or os.path.dirname(name) in folders:
             found[name.lower()] = name
@@ -289,10 +290,9 @@ def _listed(path: Path, tree: Tree, notes: Notes) -> list[str]:
 def _lone_labels(path: Path, root: Path, labels: dict[str, str], used: set, notes: Notes) -> None:
     """Label files of no image, among those that belong to the folder that is read."""
     inside = Path(os.path.relpath(path, root)).as_posix().lower()
-    prefixes = (
-        [''] if inside == '.' else [f'{one}/' for one in {inside, os.path.dirname(_label_of(f'{inside}/x.jpg')[0])}]
-    )
-    alone = [name for key, name in labels.items() if name not in used and key.startswith(tuple(prefixes))]
+    folders = (inside, os.path.dirname(_label_of(f'{inside}/x')[0]))
+    prefixes = ('',) if inside == '.' else tuple(f'{folder}/' for folder in folders)
+    alone = [name for key, name in labels.items() if name not in used and key.startswith(prefixes)]
     if alone:
         notes.lose('images', 'Label files whose image is not there', *alone)
 
