@@ -1,4 +1,4 @@
-"""The same labelled images as annotation tools export them, for tests: what a reader finds must be this, whoever wrote it.
+"""The same labelled images as annotation tools export them, for tests: what is read must be this, whoever wrote it.
 
 :data:`TRUTH` is image -> objects (class, x1, y1, x2, y2) in whole pixels from 0, the last one outside of the box.
 """

@@ -104,10 +104,22 @@ def test_what_is_written_beside_the_data_is_no_data(tmp_path):
     one = exports.read(tmp_path, tmp_path)
     assert exports.recognise(tmp_path) == ['Pascal VOC']
     assert exports.read(tmp_path, tmp_path) == one
-    save(tmp_path / 'labels.json', dict(mine=1))
+    save(one.annotations, dict(mine=1))
     with pytest.raises(ConfigError, match='was not written by this tool'):
         exports.read(tmp_path, tmp_path)
-    assert json.loads((tmp_path / 'labels.json').read_text()) == dict(mine=1)
+    assert json.loads(one.annotations.read_text()) == dict(mine=1)
+
+
+def test_two_data_sets_of_one_name_do_not_meet_in_one_file(tmp_path):
+    half = third()
+    for folder, truth in (('a', half['train']), ('b', half['valid'])):
+        write_images(tmp_path / folder / 'images', truth)
+        for name, objects in truth.items():
+            save(tmp_path / folder / 'images' / f'{Path(name).stem}.txt', lines(objects))
+        save(tmp_path / folder / 'images' / 'classes.txt', 'cat\ndog\n')
+    one, other = (exports.read(tmp_path / folder / 'images', tmp_path / 'out') for folder in 'ab')
+    assert_same(found(one), half['train'])
+    assert_same(found(other), half['valid'])
 
 
 @pytest.mark.parametrize(

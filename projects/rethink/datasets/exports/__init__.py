@@ -14,6 +14,7 @@ image, takes one without labels for background, passes over labels without an im
 boxes a pixel larger than MMDetection's. None of them says what it leaves out.
 """
 
+import hashlib
 from pathlib import Path
 
 from ...errors import ConfigError, some_names
@@ -148,8 +149,8 @@ def read(path: str | Path, out: str | Path, split: str | None = None, kind: str 
 
     Args:
         path: a folder, a COCO JSON, an image set of VOC or a list of images of YOLO.
-        out: folder that the JSON is written to, as ``<split>.json`` or ``labels.json``, if one has to be written. A
-            data set that was written there before is written again.
+        out: folder that the JSON is written to, if one has to be written: ``<name>[-<split>]-<six digits>.json``, the
+            digits a hash of the path, so that each data set has its own and is written again in its place.
         split: ``'train'``, ``'val'`` or ``'test'``: that part of :func:`parts`.
         kind: as of :func:`parts`.
 
@@ -171,8 +172,14 @@ def read(path: str | Path, out: str | Path, split: str | None = None, kind: str 
     elif found:
         raise ConfigError(f'{path} has the parts {", ".join(found)}; say which of them is to be read.')
     raw = _module(kind).read(wanted if _module(kind) is not coco else _file_of(wanted), kind)
-    labelled = finish(raw, out, split or 'labels')
+    labelled = finish(raw, out, _name(path, split))
     return Labelled(**{**vars(labelled), 'said': (*labelled.said, *only)})
+
+
+def _name(path: Path, split: str | None) -> str:
+    words = [path.resolve().stem, *([split] if split else [])]
+    digits = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
+    return '-'.join((*words, digits))
 
 
 def _file_of(path: Path) -> Path:
