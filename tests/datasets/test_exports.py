@@ -1,13 +1,26 @@
 """Exports of annotation tools: what they are, and that the same labels come out of all of them."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exports_of_tools import CLASSES, TOOLS, TRUTH, coco, labelimg_voc, lines, save, third, write_images, xml
+from exports_of_tools import (
+    CLASSES,
+    TOOLS,
+    TRUTH,
+    coco,
+    labelimg_voc,
+    labelimg_yolo,
+    lines,
+    save,
+    third,
+    write_images,
+    xml,
+)
 from mmdet.datasets import CocoDataset
-from PIL import Image
+from PIL import Image, ImageOps
 from rethink.datasets import exports
 from rethink.datasets.exports import Labelled
 from rethink.errors import ConfigError
@@ -21,12 +34,13 @@ def found(data: Labelled) -> dict[str, list[tuple]]:
         metainfo=dict(classes=data.classes),
         pipeline=[],
         test_mode=True,
+        serialize_data=False,
     )
     result = {}
     for one in map(loaded.get_data_info, range(len(loaded))):
         path = Path(one['img_path'])
         with Image.open(path) as image:
-            assert image.size == (one['width'], one['height'])
+            assert ImageOps.exif_transpose(image).size == (one['width'], one['height'])
         name = path.name.removeprefix('0a1b2c3d-')
         result[name] = [(data.classes[it['bbox_label']], *it['bbox']) for it in one['instances']]
     assert len(result) == data.number
@@ -183,3 +197,34 @@ def test_images_that_are_none_or_of_another_format_are_left_out(tmp_path):
     assert "Files that are not images, or not whole ones, are left out: 1 ('04.jpg')." in data.said
     assert any('of the format GIF' in one for one in data.said)
     assert any(one.startswith('Images that have another size than their labels say') for one in data.said)
+
+
+def test_a_part_in_two_folders_or_beside_others_is_not_guessed(tmp_path):
+    for place in ('a/train', 'b/train', 'b/val'):
+        labelimg_yolo(tmp_path / 'two' / place)
+    with pytest.raises(ConfigError, match=r"several folders for train \('a/train', 'b/train'\); name one"):
+        exports.parts(tmp_path / 'two')
+    # One part and other labels: that part is not all that there is.
+    for write, number in ((labelimg_voc, 24), (labelimg_yolo, 24)):
+        root = tmp_path / write.__name__
+        write(root / 'train')
+        write(root / 'more')
+        assert exports.parts(root) == {}
+        assert exports.read(root, tmp_path / 'out').number == number
+    save(tmp_path / 'coco' / 'train.json', coco(TRUTH, dict(cat=1, dog=2)))
+    save(tmp_path / 'coco' / 'all.json', coco(TRUTH, dict(cat=1, dog=2)))
+    with pytest.raises(ConfigError, match=r"has 2 COCO files \('all.json', 'train.json'\); name one"):
+        exports.read(tmp_path / 'coco', tmp_path / 'out')
+
+
+def test_a_folder_that_nobody_may_read_is_said(tmp_path, monkeypatch):
+    labelimg_voc(tmp_path)
+    walk = os.walk
+
+    def refused(root, onerror=None, **kwargs):
+        onerror(PermissionError(13, 'Permission denied', str(tmp_path / 'secret')))
+        return walk(root, **kwargs)
+
+    monkeypatch.setattr(os, 'walk', refused)
+    with pytest.raises(ConfigError, match='secret cannot be read .Permission denied.; make it readable'):
+        exports.recognise(tmp_path)

@@ -179,6 +179,16 @@ def test_images_are_found_whatever_stands_before_their_name(name, tmp_path):
     assert said(data, 'Images that are elsewhere').endswith('and 8 more).')
 
 
+@pytest.mark.parametrize('start', ['{root}/pictures/', '../pictures/'])
+def test_whole_paths_and_paths_from_the_file(start, tmp_path):
+    write_images(tmp_path / 'pictures')
+    content = coco(TRUTH, IDS, lambda name: start.format(root=tmp_path) + name)
+    data = exports.read(save(tmp_path / 'anns' / 'labels.json', content), tmp_path / 'out')
+    assert_same(found(data), TRUTH)
+    assert data.images == tmp_path / 'pictures'
+    assert said(data, 'Images are named by whole paths')
+
+
 def test_two_folders_with_the_same_names_are_not_guessed_between(tmp_path):
     path = write(tmp_path)
     write_images(tmp_path / 'resized')

@@ -40,6 +40,7 @@ def test_boxes_are_those_of_mmdetections_reader(tmp_path):
         data_prefix=dict(sub_data_root=''),
         metainfo=dict(classes=data.classes),
         pipeline=[],
+        serialize_data=False,
     )
     truth, crowds = {}, 0
     for one in map(theirs.get_data_info, range(len(theirs))):

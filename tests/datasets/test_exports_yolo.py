@@ -179,3 +179,16 @@ def test_a_list_may_name_what_is_not_there(tmp_path):
     data = exports.read(tmp_path, tmp_path / 'out', 'train')
     assert sorted(found(data)) == names[:11]
     assert said(data, 'Listed images that are not there').endswith("1 ('/home/x/pets/images/none.jpg').")
+
+
+def test_fractions_are_of_the_image_as_exif_turns_it(tmp_path):
+    folder(tmp_path)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new('RGB', (WIDTH, HEIGHT)).save(tmp_path / 'images' / 'img_00.jpg', exif=exif)
+    save(tmp_path / 'labels' / 'img_00.txt', '0 0.5 0.5 0.5 0.25')
+    data = exports.read(tmp_path, tmp_path / 'out')
+    assert_same(
+        {'a': found(data)['img_00.jpg']}, {'a': [('cat', HEIGHT / 4, WIDTH * 3 / 8, HEIGHT * 3 / 4, WIDTH * 5 / 8)]}
+    )
+    assert said(data, 'Images that EXIF turns').endswith("('images/img_00.jpg').")

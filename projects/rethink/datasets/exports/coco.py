@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -62,7 +63,7 @@ def parts(tree: Tree) -> dict[str, Path]:
             )
         if part:
             found[part] = tree.root / name
-    return found
+    return found if len(found) > 1 or len(files(tree)) == 1 else {}
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -243,8 +244,28 @@ def _without_dummy(content: dict, classes: list[str], by_id: dict, notes: Notes)
 
 def _find(path: Path, pictures: list[Picture], notes: Notes) -> tuple[Path, list[Picture]]:
     """Folder of the images, and the pictures with their paths below it."""
-    above = path.parent.name.lower() in ('annotations', 'annotation', 'labels', 'json')
-    tree = Tree(path.parent.parent if above else path.parent)
+    tree = Tree(path.parent)
+    if not tree.images:  # a folder of annotations beside that of the images
+        tree = Tree(path.parent.parent)
+    if any(picture.path.startswith(('/', '../')) for picture in pictures):
+        return _by_path(path, pictures, notes) or _search(path, tree, pictures, notes)
+    return _search(path, tree, pictures, notes)
+
+
+def _by_path(path: Path, pictures: list[Picture], notes: Notes) -> tuple[Path, list[Picture]] | None:
+    """Names that are whole paths, or begin at the file's folder, where they all are there."""
+    places = [os.path.normpath(path.parent / picture.path) for picture in pictures]
+    if not all(map(os.path.isfile, places)):
+        return None
+    base = os.path.commonpath([os.path.dirname(place) for place in places])
+    for picture, place in zip(pictures, places, strict=True):
+        picture.path = os.path.relpath(place, base)
+    notes.change(f'Images are named by whole paths, all below {base}')
+    return Path(base), pictures
+
+
+def _search(path: Path, tree: Tree, pictures: list[Picture], notes: Notes) -> tuple[Path, list[Picture]]:
+    """Below a folder, by the end of their names."""
     base = _common_base(tree, path, [picture.path for picture in pictures])
     there = set(tree.images)
     prefix = f'{base}/' if base else ''
@@ -253,7 +274,7 @@ def _find(path: Path, pictures: list[Picture], notes: Notes) -> tuple[Path, list
     tree.say_hidden(notes)
     missing = [picture.path for key, picture in lost.items() if key not in found]
     if missing:
-        notes.lose('images', 'Listed images that are not there', *missing)
+        notes.lose('images', f'Listed images that are not below {tree.root}', *missing)
     folder = tree.root / base if base is not None else tree.root
     if found:
         folder = tree.root
@@ -280,7 +301,7 @@ def _common_base(tree: Tree, path: Path, names: list[str]) -> str | None:
     """The folder below which most of the names are, as they stand; None where none is."""
     bases = Counter()
     for name in names:
-        for found in tree.called(PurePosixPath(name).name):
+        for found in tree.called(os.path.basename(name)):
             if found == name:
                 bases[''] += 1
             elif found.endswith(f'/{name}'):

@@ -54,7 +54,7 @@ class Labelled:
     said: tuple[str, ...]
 
 
-@dataclass
+@dataclass(slots=True)
 class Object:
     """An object as its labels say.
 
@@ -75,7 +75,7 @@ class Object:
     more: dict = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class Picture:
     """An image as its labels say.
 
@@ -335,14 +335,14 @@ def _tidy(one: Object, size: tuple[int, int], where: str, notes: Notes) -> bool:
 
 
 def _without_twins(picture: Picture, notes: Notes) -> list[Object]:
-    seen, kept = set(), []
+    seen, kept = {}, []
     for one in picture.objects:
-        key = (one.name, tuple(one.box), json.dumps(one.segmentation))
-        if key in seen:
+        same = seen.setdefault((one.name, *one.box), [])
+        if one.segmentation in same:
             notes.lose('twins', 'Objects that are in their image twice, the same box and class,', picture.path)
         else:
             kept.append(one)
-        seen.add(key)
+        same.append(one.segmentation)
     return kept
 
 

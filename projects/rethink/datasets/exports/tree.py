@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
 from .labelled import Notes
 
@@ -21,6 +22,22 @@ def part_of(name: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def one_each(root: Path, folders: dict[str, set[str]]) -> dict[str, Path]:
+    """The one folder of each part.
+
+    Raises:
+        ConfigError: a part has several.
+    """
+    for part, names in folders.items():
+        if len(names) > 1:
+            raise ConfigError(f'{root} has several folders for {part} ({some_names(names)}); name one of them.')
+    return {part: root / min(names) for part, names in folders.items()}
+
+
+def _unreadable(error: OSError):
+    raise ConfigError(f'{error.filename} cannot be read ({error.strerror}); make it readable, or name another folder.')
+
+
 class Tree:
     """The files below a folder, as paths with ``/``, sorted; hidden ones and macOS' copies (``._name``) passed over.
 
@@ -33,25 +50,25 @@ class Tree:
         self.files: list[str] = []
         self.hidden: list[str] = []
         seen = set()
-        for place, folders, names in os.walk(self.root, followlinks=True):
+        for place, folders, names in os.walk(self.root, onerror=_unreadable, followlinks=True):
             real = os.path.realpath(place)
             if real in seen:  # a link that leads back
                 folders.clear()
                 continue
             seen.add(real)
-            inside = Path(place).relative_to(self.root)
-            of_mac = [name for name in names if name.startswith('._')]
-            self.hidden += [(inside / name).as_posix() for name in of_mac]
-            self.hidden += [(inside / name).as_posix() for name in folders if name == '__MACOSX']
+            inside = Path(place).relative_to(self.root).as_posix()
+            prefix = '' if inside == '.' else f'{inside}/'
+            self.hidden += [prefix + name for name in names if name.startswith('._')]
+            self.hidden += [prefix + name for name in folders if name == '__MACOSX']
             folders[:] = [name for name in folders if not name.startswith('.') and name != '__MACOSX']
-            self.files += [(inside / name).as_posix() for name in names if not name.startswith('.')]
+            self.files += [prefix + name for name in names if not name.startswith('.')]
         self.files.sort()
         self.images = [name for name in self.files if name.lower().endswith(EXTENSIONS)]
         self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
         for path in self.images:
-            name = PurePosixPath(path)
-            self._by_name[name.name.lower()].append(path)
-            self._by_stem[name.stem.lower()].append(path)
+            name = os.path.basename(path).lower()
+            self._by_name[name].append(path)
+            self._by_stem[os.path.splitext(name)[0]].append(path)
 
     def ending(self, *suffixes: str) -> list[str]:
         return [name for name in self.files if name.lower().endswith(suffixes)]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from ...errors import ConfigError
 from .labelled import Notes, Object, Picture, Raw, progress
-from .tree import Tree, part_of
+from .tree import Tree, one_each, part_of
 
 _SETS = 'ImageSets/Main'
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
@@ -47,8 +47,10 @@ def parts(tree: Tree) -> dict[str, Path]:
     for name in tree.ending('.xml'):
         first = PurePosixPath(name).parts[0]
         folders[part_of(first)].add(first)
-    folders.pop(None, None)
-    return {part: tree.root / min(names) for part, names in sorted(folders.items()) if len(names) == 1}
+    others = folders.pop(None, None)
+    if others and len(folders) < 2:
+        return {}
+    return one_each(tree.root, folders)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

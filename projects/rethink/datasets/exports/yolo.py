@@ -16,7 +16,7 @@ import yaml
 
 from ...errors import ConfigError, some_names
 from .labelled import Notes, Object, Picture, Raw, header, progress
-from .tree import Tree, part_of, plain
+from .tree import Tree, one_each, part_of, plain
 
 _LISTS = ('train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _NO_LABELS = ('classes.txt', 'predefined_classes.txt', 'labels.txt', 'requirements.txt', *_LISTS)
@@ -209,16 +209,19 @@ def _resolve(one: _Names, part: str, value) -> Path | None:
 
 
 def _named(tree: Tree) -> dict[str, Path]:
-    found = defaultdict(set)
+    found, others = defaultdict(set), False
     for name in tree.images:
         folders = PurePosixPath(name).parts[:-1]
         depth = next((depth for depth, folder in enumerate(folders, 1) if part_of(folder)), None)
         if depth:
             found[part_of(folders[depth - 1])].add('/'.join(folders[:depth]))
+        others |= not depth
+    if others and len(found) < 2:
+        found = {}
     if not found:
         lists = [name for name in tree.files if name.lower() in _LISTS]
         return {part_of(name): tree.root / name for name in lists}
-    return {part: tree.root / min(found[part]) for part in ('train', 'val', 'test') if len(found[part]) == 1}
+    return one_each(tree.root, found)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
