@@ -143,6 +143,19 @@ def test_half_a_file(tmp_path):
         exports.read(path, tmp_path / 'out')
 
 
+def test_a_number_as_the_name_of_a_class(tmp_path):
+    data = exports.read(write(tmp_path, of('categories', name=7)), tmp_path / 'out')
+    assert data.classes == ('7', 'dog')
+    assert data.annotations.parent == tmp_path / 'out'
+
+
+def test_an_image_of_more_pixels_than_pillow_would_decode(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    data = exports.read(write(tmp_path), tmp_path / 'out')
+    assert data.number == 12
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
 def test_ignore_is_neither_wanted_nor_wrong(tmp_path):
     """MMDetection would train on it as background, pycocotools would count it as missed."""
     data = exports.read(write(tmp_path, of('annotations', ignore=1)), tmp_path / 'out')
@@ -256,7 +269,7 @@ def test_an_outline_that_is_absent_among_many_is_its_box_and_too_many_are_no_mas
 # --- photographs that EXIF turns -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'tif', 'webp'])
 @pytest.mark.parametrize('form', ['polygon', 'rle'])
 @pytest.mark.parametrize('orientation', [5, 6, 7, 8])
 def test_labels_of_a_stored_image_are_turned_with_it(orientation, form, suffix, tmp_path):
@@ -274,9 +287,15 @@ def test_labels_of_a_stored_image_are_turned_with_it(orientation, form, suffix, 
         )
     content = coco({name: [('cat', x, y, x + w, y + h)] for name in names}, IDS)
     outlines(3, form)(content)
-    data = exports.read(save(tmp_path / 'labels.json', content), tmp_path / 'out')
-    assert said(data, 'Images that EXIF turns, as MMDetection does when it reads them, with labels')
+    path = save(tmp_path / 'labels.json', content)
     loaded = mmcv.imread(str(tmp_path / 'images' / names[0]))
+    if loaded.shape[:2] != (WIDTH, HEIGHT):  # OpenCV leaves some formats as they are stored
+        assert suffix in ('png', 'webp')
+        with pytest.raises(ConfigError, match='3 images cannot be used.*that EXIF turns and MMDetection does not'):
+            exports.read(path, tmp_path / 'out')
+        return
+    data = exports.read(path, tmp_path / 'out')
+    assert said(data, 'Images that EXIF turns, as MMDetection does when it reads them, with labels')
     with Image.open(tmp_path / 'images' / names[0]) as image:
         assert loaded.shape[:2] == ImageOps.exif_transpose(image).size[::-1] == (WIDTH, HEIGHT)
     api = COCO(str(data.annotations))

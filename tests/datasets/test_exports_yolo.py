@@ -138,6 +138,24 @@ def test_class_names_are_one_list_or_refused(names, more, sentence, tmp_path):
         exports.read(tmp_path / 'data', tmp_path / 'out')
 
 
+def test_names_are_text_and_other_yaml_is_left_alone(tmp_path):
+    folder(tmp_path, names='nc: 3\nnames: [no, 007]\n')
+    save(tmp_path / 'mkdocs.yml', 'site_name: x\nplugins: !!python/name:x.y\n  - [')
+    data = exports.read(tmp_path / 'data.yaml', tmp_path / 'out')
+    assert data.classes == ('no', '007')
+    assert 'data.yaml says nc: 3 and names 2 classes.' in data.said
+
+
+def test_many_empty_labels_come_first(tmp_path):
+    write_images(tmp_path, [f'{index:03d}.jpg' for index in range(120)])
+    for index in range(120):
+        save(tmp_path / f'{index:03d}.txt', '' if index < 110 else '0 0.5 0.5 0.2 0.2')
+    save(tmp_path / 'classes.txt', 'cat')
+    data = exports.read(tmp_path, tmp_path / 'out')
+    assert data.number == 120
+    assert said(data, 'Images without an object').endswith('and 106 more).')
+
+
 def test_labels_half_copied_are_no_background(tmp_path):
     folder(tmp_path, {Path(name).stem: None for name in list(TRUTH)[:7]})
     with pytest.raises(ConfigError, match='7 of 12 images have no label file .* more than half; complete the labels'):

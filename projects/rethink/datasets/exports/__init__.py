@@ -77,7 +77,8 @@ def _there(path: str | Path) -> Path:
         raise ConfigError(f'{path} does not exist; name a folder, or a COCO JSON.')
     if path.is_file() and path.suffix.lower() in ('.zip', '.tar', '.gz', '.tgz', '.rar', '.7z'):
         raise ConfigError(f'{path} is an archive; unpack it and name the folder.')
-    return path
+    # What YOLO's own tools take stands in the folder that it is about.
+    return path.parent if path.is_file() and path.suffix.lower() in ('.yaml', '.yml', '.data') else path
 
 
 def _kind_of_file(path: Path) -> str:
@@ -148,7 +149,7 @@ def read(path: str | Path, out: str | Path, split: str | None = None, kind: str 
     """Read a data set, or a part of one, as COCO JSON.
 
     Args:
-        path: a folder, a COCO JSON, an image set of VOC or a list of images of YOLO.
+        path: a folder, a COCO JSON, an image set of VOC, or data.yaml or a list of images of YOLO.
         out: folder that the JSON is written to, if one has to be written: ``<name>[-<split>]-<six digits>.json``, the
             digits a hash of the path, so that each data set has its own and is written again in its place.
         split: ``'train'``, ``'val'`` or ``'test'``: that part of :func:`parts`.

@@ -119,6 +119,9 @@ def _number(value, path: Path, what: str, notes: Notes) -> int:
 def _categories(path: Path, listed: list[dict], notes: Notes) -> tuple[dict[int, str], bool]:
     names, numbered = {}, True
     for one in listed:
+        if isinstance(one.get('name'), int):
+            one['name'] = str(one['name'])
+            notes.changed = True
         if not isinstance(one.get('name'), str) or not one['name']:
             raise ConfigError(f'{path}: the category {one} has no name; give it one.')
         index = _number(one.get('id'), path, f'the id of the category {one["name"]!r}', notes)

@@ -5,14 +5,17 @@ header, puts boxes and outlines in order, and writes a file as MMDetection and p
 to be changed in a COCO file of the user's, that file itself is taken.
 """
 
+import functools
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
+import mmcv
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -165,18 +168,37 @@ def header(path: Path) -> tuple[tuple[int, int], int] | str:
     other = other_than_file(path)
     if other:
         return f'Images that cannot be read ({other})'
+    # A header is read, and no pixel: Pillow's limit of their number is not for this.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
             if image.format not in _FORMATS:
                 return f'Images of the format {image.format}, which MMDetection does not read,'
-            tags = image.tag_v2 if image.format == 'TIFF' else Image.Exif()
-            # Image.getexif would decode a PNG.
-            if image.format != 'TIFF' and image.info.get('exif'):
+            size, tags = image.size, Image.Exif()
+            if image.format == 'TIFF':  # whose size Pillow gives as turned
+                tags = image.tag_v2
+                size = tags[0x100], tags[0x101]
+            elif image.info.get('exif'):  # Image.getexif would decode a PNG
                 tags.load(image.info['exif'])
             orientation = tags.get(0x112, 1)
-            return image.size, orientation if orientation in range(1, 9) else 1
+            if orientation not in range(2, 9):
+                return size, 1
+            if not _turns('JPEG' if image.format == 'MPO' else image.format):
+                return f'Images of the format {image.format} that EXIF turns and MMDetection does not'
+            return size, orientation
     except Exception:  # Pillow raises what its decoders do
         return 'Files that are not images, or not whole ones,'
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+@functools.cache
+def _turns(kind: str) -> bool:
+    """Whether MMCV turns images of a format as their EXIF says, which depends on the version of OpenCV."""
+    file, exif = BytesIO(), Image.Exif()
+    exif[0x112] = 6
+    Image.new('RGB', (16, 8)).save(file, kind, exif=exif)
+    return mmcv.imfrombytes(file.getvalue()).shape[:2] == (16, 8)
 
 
 def turn(one: Object, stored: tuple[int, int], orientation: int) -> None:

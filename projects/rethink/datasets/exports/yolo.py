@@ -62,11 +62,15 @@ def _label_of(image: str) -> list[str]:
 
 def is_yolo(tree: Tree) -> bool:
     """Whether there are label files: the first line of one is a class and numbers."""
-    for name in list(_label_files(tree).values())[:200]:
+    others = 0
+    for name in _label_files(tree).values():
         with open(tree.root / name, 'rb') as file:
-            line = file.read(4096).decode('utf-8', 'replace').strip().split('\n')[0]
+            line = file.read(1 << 16).decode('utf-8', 'replace').lstrip('\ufeff').strip().split('\n')[0]
         if _LINE.fullmatch(line.strip()):
             return True
+        others += bool(line)
+        if others > 100:
+            break
     return False
 
 
@@ -138,8 +142,11 @@ def _read_names(path: Path) -> _Names | None:
         lines = [line.strip() for line in text.strip().splitlines()]
         return _Names(path, dict(enumerate(lines)), {}) if lines else None
     try:
-        content = yaml.safe_load(text)
+        # As text: a class may be called no, or 007.
+        content = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
+        if not re.search(r'^names\s*:', text, re.MULTILINE):
+            return None
         raise ConfigError(f'{path} is not YAML ({" ".join(str(error).split())}); correct it.') from None
     names = content.get('names') if isinstance(content, dict) else None
     if isinstance(names, list):
@@ -241,7 +248,7 @@ def read(path: Path, kind: str) -> Raw:
     twice = [name for name, number in Counter(names.names.values()).items() if number > 1]
     if twice:
         raise ConfigError(f'{names.path} has the class name {twice[0]!r} more than once; give each class its own.')
-    if 'nc' in names.content and names.content['nc'] != len(names.names):
+    if names.content.get('nc', str(len(names.names))) != str(len(names.names)):
         notes.remark(f'{names.path.name} says nc: {names.content["nc"]} and names {len(names.names)} classes')
     images = _listed(path, tree, notes) if path.is_file() else _below(path, tree)
     reader = _Reader(names, notes)
