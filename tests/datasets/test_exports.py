@@ -14,6 +14,7 @@ from exports_of_tools import (
     labelimg_voc,
     labelimg_yolo,
     lines,
+    roboflow_coco,
     save,
     third,
     write_images,
@@ -73,7 +74,7 @@ def test_each_tools_export_gives_the_same_labels(write, tmp_path):
             assert_same(found(data), truth)
             # What parts() names is read by itself as well.
             assert_same(found(exports.read(parts[part], tmp_path / f'out {part}')), truth)
-        with pytest.raises(ConfigError, match='has the parts train, val; say which'):
+        with pytest.raises(ConfigError, match='has train, val; say which of these parts'):
             exports.read(root, tmp_path / 'out')
     else:
         data = exports.read(root, tmp_path / 'out')
@@ -146,6 +147,10 @@ def test_two_data_sets_of_one_name_do_not_meet_in_one_file(tmp_path):
             {'annotations.xml': '<annotations><image/></annotations>'},
             "CVAT's own XML, which is not read; export .* COCO",
         ),
+        (
+            {'a.json': [dict(annotations=[dict(id=1, result=[dict(from_name='x')])])]},
+            "a.json is of Label Studio's own",
+        ),
         ({'a.csv': 'filename,width,height,class,xmin\n'}, "TensorFlow's CSV"),
     ],
 )
@@ -215,6 +220,18 @@ def test_a_part_in_two_folders_or_beside_others_is_not_guessed(tmp_path):
     save(tmp_path / 'coco' / 'all.json', coco(TRUTH, dict(cat=1, dog=2)))
     with pytest.raises(ConfigError, match=r"has 2 COCO files \('all.json', 'train.json'\); name one"):
         exports.read(tmp_path / 'coco', tmp_path / 'out')
+
+
+def test_a_half_written_part_is_not_taken_for_none(tmp_path):
+    roboflow_coco(tmp_path)
+    path = tmp_path / 'train' / '_annotations.coco.json'
+    path.write_bytes(path.read_bytes()[:400])
+    assert tuple(exports.parts(tmp_path)) == ('train', 'val')
+    with pytest.raises(ConfigError, match='_annotations.coco.json is not JSON .*, or half-written; export it again'):
+        exports.read(tmp_path, tmp_path / 'out', 'train')
+    path.unlink()
+    with pytest.raises(ConfigError, match='has val; say which of these parts is to be read, or name it'):
+        exports.read(tmp_path, tmp_path / 'out')
 
 
 def test_a_folder_that_nobody_may_read_is_said(tmp_path, monkeypatch):

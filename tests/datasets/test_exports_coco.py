@@ -136,6 +136,47 @@ def test_what_would_be_guessed_is_refused(change, sentence, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+ODD = (
+    None,
+    'x',
+    '',
+    -1,
+    0,
+    1.5,
+    1e400,
+    float('nan'),
+    [],
+    [1],
+    [None] * 4,
+    ['a'] * 4,
+    {},
+    dict(counts=1),
+    True,
+    10**30,
+)
+
+
+@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
+def test_no_value_ends_in_a_traceback(key, tmp_path):
+    path = write(tmp_path, outlines(18))
+    content = json.loads(path.read_text())
+    refused = 0
+    for field in list(content[key][0]):
+        for value in ODD:
+            odd = json.loads(path.read_text())
+            odd[key][0][field] = value
+            try:
+                data = exports.read(save(tmp_path / 'odd.json', odd), tmp_path / 'out')
+            except ConfigError as error:
+                refused += 1
+                assert 'odd.json' in str(error)
+                assert '\n' not in str(error)
+            else:
+                COCO(str(data.annotations))
+                assert data.number == 12 or any('left out' in one for one in data.said)
+    assert refused >= 10
+
+
 def test_half_a_file(tmp_path):
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:-30])

@@ -40,7 +40,7 @@ _OTHERS = (
     ('.xml', b'<annotations>', "CVAT's own XML", 'export the task as COCO 1.0'),
     ('.json', b'"data_row"', 'Labelbox', 'export COCO'),
     ('.csv', b'filename,width,height,class', "TensorFlow's CSV", 'export COCO or Pascal VOC'),
-    ('.json', b'"annotations": [{"id"', "Label Studio's own JSON", 'export COCO'),
+    ('.json', b'"from_name"', "Label Studio's own JSON", 'export COCO'),
 )
 
 
@@ -167,11 +167,10 @@ def read(path: str | Path, out: str | Path, split: str | None = None, kind: str 
             has = f'it has {", ".join(found)}' if found else 'it has no parts'
             raise ConfigError(f'{path} has no part {split!r} ({has}); name another, or a folder of its own.')
         wanted = found[split]
-    elif len(found) == 1:
-        only = (f'Of {path} the part {next(iter(found))} is read, the only one that it has.',)
-        wanted = next(iter(found.values()))
+    elif list(found) == ['train']:
+        wanted, only = found['train'], (f'Of {path} the part train is read, the only one that it has.',)
     elif found:
-        raise ConfigError(f'{path} has the parts {", ".join(found)}; say which of them is to be read.')
+        raise ConfigError(f'{path} has {", ".join(found)}; say which of these parts is to be read, or name it.')
     raw = _module(kind).read(wanted if _module(kind) is not coco else _file_of(wanted), kind)
     labelled = finish(raw, out, _name(path, split))
     return Labelled(**{**vars(labelled), 'said': (*labelled.said, *only)})

@@ -1,6 +1,7 @@
 """COCO JSON as annotation tools export it: Roboflow, CVAT, Label Studio and others."""
 
 import json
+import math
 import mmap
 import os
 import re
@@ -14,6 +15,7 @@ from .labelled import Notes, Object, Picture, Raw, is_ours
 from .tree import Tree, part_of, plain, without_upload
 
 _NEEDED = ('images', 'annotations', 'categories')
+_MARKS = ((b'"images"', b'"file_name"'), (b'"annotations"', b'"bbox"'))
 _RECORD = ('id', 'file_name', 'width', 'height')
 _ENTRY = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'segmentation', 'ignore')
 
@@ -22,12 +24,12 @@ _ENTRY = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'segmentat
 
 
 def kind_of(path: Path) -> str | None:
-    """What wrote a JSON file that has images, annotations and categories; None of any other, unparsed."""
+    """What wrote a JSON file of images or of boxes, be it half-written; None of any other, unparsed."""
     try:
         with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             if not text[:64].lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'{'):
                 return None
-            if any(text.find(f'"{key}"'.encode()) < 0 for key in _NEEDED):
+            if not any(text.find(key) >= 0 and text.find(field) >= 0 for key, field in _MARKS):
                 return None
             ends = text[:4096] + text[-4096:]
     except (OSError, ValueError):  # an empty file cannot be mapped
@@ -156,7 +158,7 @@ def _records(path: Path, listed: list[dict], notes: Notes) -> tuple[dict[int, Pi
             by_id[index] = by_name[name]
             continue
         sides = one.get('width'), one.get('height')
-        size = sides if all(isinstance(side, int | float) for side in sides) else None
+        size = sides if all(isinstance(side, int | float) and math.isfinite(side) for side in sides) else None
         more = {key: value for key, value in one.items() if key not in _RECORD}
         by_id[index] = by_name[name] = Picture(name, size and (int(size[0]), int(size[1])), more=more)
     if not by_id:
@@ -166,8 +168,8 @@ def _records(path: Path, listed: list[dict], notes: Notes) -> tuple[dict[int, Pi
 
 def _annotations(path: Path, listed: list[dict], by_id: dict[int, Picture], names: dict, notes: Notes) -> bool:
     """Give each picture its objects; whether the ids of the annotations are as pycocotools wants them."""
-    said = {one.get('category_id') for one in listed}
-    if 0 in said and 0 not in names and said <= set(range(len(names))):
+    said = {str(one.get('category_id')) for one in listed}
+    if '0' in said and 0 not in names and said <= set(map(str, range(len(names)))):
         raise ConfigError(
             f'{path}: annotations count the categories from 0 and the list of categories from {min(names)}, so that '
             'nothing tells which class is which; export it again.'
@@ -187,7 +189,7 @@ def _annotations(path: Path, listed: list[dict], by_id: dict[int, Picture], name
         found = _object(one, names[index], picture, notes)
         picture.objects.append(found)
         objects.append((found, picture))
-        ids.add(one.get('id'))
+        ids.add(one['id'] if isinstance(one.get('id'), int) else None)
     _refuse_corners(path, objects)
     # pycocotools takes an annotation of id 0 for none that was matched.
     whole = all(isinstance(index, int) and index >= 1 for index in ids) and len(ids) == len(objects)
@@ -230,7 +232,7 @@ def _refuse_corners(path: Path, objects: list[tuple[Object, Picture]]) -> None:
 def _without_dummy(content: dict, classes: list[str], by_id: dict, notes: Notes) -> list[str]:
     """Roboflow's first category is the supercategory of the others and has no annotation."""
     used = {one.name for picture in by_id.values() for one in picture.objects}
-    above = {one.get('supercategory') for one in content['categories']}
+    above = {str(one.get('supercategory')) for one in content['categories']}
     dummies = [
         one['name']
         for one in content['categories']

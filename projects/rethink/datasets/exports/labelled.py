@@ -296,6 +296,10 @@ def _outline(one: Object, size: tuple[int, int], where: str, notes: Notes) -> No
             notes.change('Outlines that are no RLE of their image are not used', where)
             one.segmentation = None
         return
+    if not isinstance(found, list):
+        notes.change('Outlines that are neither polygons nor RLE are not used', where)
+        one.segmentation = None
+        return
     if all(isinstance(value, int | float) for value in found):
         notes.change('Polygons that are not a list of parts are made one', where)
         found = [found]

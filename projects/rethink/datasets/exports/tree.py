@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
+from ...trust.soundness import check_kind
 from .labelled import Notes
 
 # The parts of a data set by the names that tools give them: train2017, Valid, instances_val2017.json.
@@ -36,6 +37,19 @@ def one_each(root: Path, folders: dict[str, set[str]]) -> dict[str, Path]:
 
 def _unreadable(error: OSError):
     raise ConfigError(f'{error.filename} cannot be read ({error.strerror}); make it readable, or name another folder.')
+
+
+def text_of(path: Path) -> str:
+    """The text of a small file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
+    check_kind(path, 'the text file')
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'{path} cannot be read as UTF-8 text ({error}); write it again.') from None
 
 
 class Tree:

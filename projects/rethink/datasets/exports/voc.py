@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from ...errors import ConfigError
 from .labelled import Notes, Object, Picture, Raw, progress
-from .tree import Tree, one_each, part_of
+from .tree import Tree, one_each, part_of, text_of
 
 _SETS = 'ImageSets/Main'
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
@@ -98,7 +98,7 @@ def _listed(path: Path, files: list[str]) -> list[str]:
         if inside.parts[0] == 'Annotations':
             by_name['/'.join(inside.parts[1:])] = name
     found, absent = [], []
-    for line in path.read_text(encoding='utf-8-sig').splitlines():
+    for line in text_of(path).splitlines():
         words = line.strip().rsplit(maxsplit=1)
         name = words[0] if len(words) == 2 and words[1] in ('-1', '0', '1') else line.strip()
         if name in by_name:

@@ -16,7 +16,7 @@ import yaml
 
 from ...errors import ConfigError, some_names
 from .labelled import Notes, Object, Picture, Raw, header, progress
-from .tree import Tree, one_each, part_of, plain
+from .tree import Tree, one_each, part_of, plain, text_of
 
 _LISTS = ('train.txt', 'val.txt', 'valid.txt', 'test.txt')
 _NO_LABELS = ('classes.txt', 'predefined_classes.txt', 'labels.txt', 'requirements.txt', *_LISTS)
@@ -134,10 +134,7 @@ def _places(tree: Tree):
 
 
 def _read_names(path: Path) -> _Names | None:
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{path} cannot be read as UTF-8 text ({error}); save it so.') from None
+    text = text_of(path)
     if path.suffix not in ('.yaml', '.yml'):
         lines = [line.strip() for line in text.strip().splitlines()]
         return _Names(path, dict(enumerate(lines)), {}) if lines else None
@@ -187,7 +184,7 @@ def _declared(tree: Tree) -> dict[str, Path]:
                 if path:
                     found[part] = path
     for name in tree.ending('obj.data'):
-        for line in (tree.root / name).read_text(encoding='utf-8-sig').splitlines():
+        for line in text_of(tree.root / name).splitlines():
             key, _, value = (word.strip() for word in line.partition('='))
             part = dict(train='train', valid='val', test='test').get(key)
             path = tree.root / PurePosixPath(value).name
@@ -282,7 +279,7 @@ def _below(path: Path, tree: Tree) -> list[str]:
 
 def _listed(path: Path, tree: Tree, notes: Notes) -> list[str]:
     found = []
-    for line in path.read_text(encoding='utf-8-sig').splitlines():
+    for line in text_of(path).splitlines():
         if not line.strip():
             continue
         images = tree.named(plain(line.strip()))
@@ -329,11 +326,7 @@ class _Reader:
         return picture
 
     def _lines(self, path: Path) -> list[str]:
-        try:
-            text = path.read_text(encoding='utf-8-sig')
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f'the label file {path} cannot be read ({error}); write it again.') from None
-        return [line for line in text.splitlines() if line.strip()]
+        return [line for line in text_of(path).splitlines() if line.strip()]
 
     def _object(self, words: list[str], width: int, height: int, image: str) -> Object | None:
         try:
