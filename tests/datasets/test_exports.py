@@ -81,7 +81,7 @@ def test_each_tools_export_gives_the_same_labels(write, tmp_path):
         assert data.kind == kind
         assert data.classes == CLASSES
         assert_same(found(data), TRUTH)
-        assert f'{kind}: 12 images, 18 objects of 2 classes' in data.said[0]
+        assert f'{kind}: 12 images, 18 objects (cat, dog).' in data.said[0]
     assert sorted(path for path in root.rglob('*')) == before
 
 

@@ -170,6 +170,24 @@ def test_labels_without_an_image_are_said(tmp_path):
     assert said(data, 'Label files whose image is not there').endswith("left out: 1 ('labels/img_11.txt').")
 
 
+def test_images_whose_names_differ_in_capitals_or_suffix(tmp_path):
+    write_images(tmp_path / 'Images', ['a.jpg', 'A.jpg', 'b.jpg', 'b.png', 'C.JPG'])
+    for name, cx in dict(a=0.25, A=0.5, b=0.75, c=0.125).items():
+        save(tmp_path / 'labels' / f'{name}.txt', f'0 {cx} 0.5 0.25 0.25')
+    save(tmp_path / 'classes.txt', 'cat')
+    data = exports.read(tmp_path, tmp_path / 'out')
+    left = {name: objects[0][1] / WIDTH + 0.125 for name, objects in found(data).items()}
+    assert left == {'a.jpg': 0.25, 'A.jpg': 0.5, 'b.jpg': 0.75, 'b.png': 0.75, 'C.JPG': 0.125}
+    assert said(data, 'Label files of several images').endswith("('labels/b.txt').")
+
+
+def test_labels_without_any_image(tmp_path):
+    save(tmp_path / 'labels' / 'a.txt', '0 0.5 0.5 0.25 0.25')
+    save(tmp_path / 'classes.txt', 'cat')
+    with pytest.raises(ConfigError, match=r'has labels and no image; name a folder that has both'):
+        exports.read(tmp_path, tmp_path / 'out')
+
+
 def test_parts_of_the_yaml_file(tmp_path):
     for part, truth in third().items():
         write_images(tmp_path / part / 'images', truth)

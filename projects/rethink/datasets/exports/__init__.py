@@ -177,8 +177,9 @@ def read(path: str | Path, out: str | Path, split: str | None = None, kind: str 
 
 
 def _name(path: Path, split: str | None) -> str:
-    words = [path.resolve().stem, *([split] if split else [])]
-    digits = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
+    whole = path.resolve()
+    words = [whole.stem if path.is_file() else whole.name, *([split] if split else [])]
+    digits = hashlib.sha256(str(whole).encode()).hexdigest()[:6]
     return '-'.join((*words, digits))
 
 

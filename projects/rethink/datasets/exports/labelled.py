@@ -411,9 +411,8 @@ def finish(raw: Raw, out: Path, name: str) -> Labelled:
         write_ours({annotations: _content(raw, kept)})
         if raw.own is not None:
             notes.remark(f'{raw.own} stays as it is; what is read is {annotations}')
-    found = f'{raw.kind}: {len(kept)} images, {objects} objects of {len(raw.classes)} classes' + (
-        ', with outlines' if has_masks else ''
-    )
+    named = ', '.join(raw.classes[:4]) + (f' and {len(raw.classes) - 4} more' if len(raw.classes) > 4 else '')
+    found = f'{raw.kind}: {len(kept)} images, {objects} objects{" with outlines" if has_masks else ""} ({named})'
     classes = tuple(raw.classes)
     return Labelled(annotations, raw.base, raw.kind, classes, has_masks, len(kept), (f'{found}.', *notes.sentences))
 

@@ -36,34 +36,33 @@ def root_of(path: Path) -> Path:
     return path.absolute().parents[names.index('images')] if 'images' in names else path
 
 
-def _label_files(tree: Tree) -> dict[str, str]:
-    """Label files, by their path in lower case."""
+def _label_files(tree: Tree) -> list[str]:
     folders = {os.path.dirname(name) for name in tree.images}
-    found = {}
+    found = []
     for name in tree.ending('.txt'):
         path = PurePosixPath(name)
         other = path.name.lower() in _NO_LABELS or path.name.lower().startswith('readme')
         if 'ImageSets' in path.parts or (other and not tree.with_stem(name)):
             continue
         if 'labels' in [part.lower() for part in path.parts[:-1]] or os.path.dirname(name) in folders:
-            found[name.lower()] = name
+            found.append(name)
     return found
 
 
 def _label_of(image: str) -> list[str]:
-    """Where the labels of an image may be, in lower case."""
-    parts = list(PurePosixPath(image.lower()).with_suffix('.txt').parts)
-    beside = '/'.join(parts)
-    if 'images' not in parts[:-1]:
+    """Where the labels of an image may be."""
+    parts = list(PurePosixPath(image).with_suffix('.txt').parts)
+    beside, folders = '/'.join(parts), [part.lower() for part in parts[:-1]]
+    if 'images' not in folders:
         return [beside]
-    last = len(parts) - 2 - parts[:-1][::-1].index('images')
+    last = len(folders) - 1 - folders[::-1].index('images')
     return ['/'.join([*parts[:last], 'labels', *parts[last + 1 :]]), beside]
 
 
 def is_yolo(tree: Tree) -> bool:
     """Whether there are label files: the first line of one is a class and numbers."""
     others = 0
-    for name in _label_files(tree).values():
+    for name in _label_files(tree):
         with open(tree.root / name, 'rb') as file:
             line = file.read(1 << 16).decode('utf-8', 'replace').lstrip('\ufeff').strip().split('\n')[0]
         if _LINE.fullmatch(line.strip()):
@@ -241,6 +240,8 @@ def read(path: Path, kind: str) -> Raw:
     root = root_of(path)
     tree = Tree(root)
     names, labels = _names(tree), _label_files(tree)
+    # As they are written, and where that is none, capitals aside.
+    exact, loose = set(labels), {name.lower(): name for name in labels}
     tree.say_hidden(notes)
     twice = [name for name, number in Counter(names.names.values()).items() if number > 1]
     if twice:
@@ -249,12 +250,15 @@ def read(path: Path, kind: str) -> Raw:
         notes.remark(f'{names.path.name} says nc: {names.content["nc"]} and names {len(names.names)} classes')
     images = _listed(path, tree, notes) if path.is_file() else _below(path, tree)
     reader = _Reader(names, notes)
-    pictures, used, without = [], set(), []
+    pictures, used, without = [], Counter(), []
     for image in progress(images, 'labels', len(images)):
-        label = next((labels[name] for name in _label_of(image) if name in labels), None)
-        used.add(label)
+        places = _label_of(image)
+        label = next((name for name in places if name in exact), None)
+        label = label or next((loose[name.lower()] for name in places if name.lower() in loose), None)
         if label is None:
             without.append(image)
+        else:
+            used[label] += 1
         pictures.append(reader.picture(root, image, label))
     if without:
         if len(without) > len(images) / 2:
@@ -263,6 +267,9 @@ def read(path: Path, kind: str) -> Raw:
                 'than half; complete the labels, or add empty files to say that nothing is on the images.'
             )
         notes.remark('Images without a label file are taken to have no object, as Ultralytics takes them', *without)
+    shared = [label for label, number in used.items() if number > 1]
+    if shared:
+        notes.remark('Label files of several images of one name are those of each of them', *shared)
     if not path.is_file():
         _lone_labels(path, root, labels, used, notes)
     reader.refuse(path)
@@ -273,7 +280,7 @@ def _below(path: Path, tree: Tree) -> list[str]:
     inside = Path(os.path.relpath(path, tree.root)).as_posix()
     found = [name for name in tree.images if inside == '.' or name.startswith(f'{inside}/')]
     if not found:
-        raise ConfigError(f'{path} has no image; name a folder that has some.')
+        raise ConfigError(f'{path} has labels and no image; name a folder that has both (export with the images).')
     return found
 
 
@@ -294,12 +301,12 @@ def _listed(path: Path, tree: Tree, notes: Notes) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _lone_labels(path: Path, root: Path, labels: dict[str, str], used: set, notes: Notes) -> None:
+def _lone_labels(path: Path, root: Path, labels: list[str], used: Counter, notes: Notes) -> None:
     """Label files of no image, among those that belong to the folder that is read."""
     inside = Path(os.path.relpath(path, root)).as_posix().lower()
-    folders = (inside, os.path.dirname(_label_of(f'{inside}/x')[0]))
+    folders = (inside, os.path.dirname(_label_of(f'{inside}/x')[0]).lower())
     prefixes = ('',) if inside == '.' else tuple(f'{folder}/' for folder in folders)
-    alone = [name for key, name in labels.items() if name not in used and key.startswith(prefixes)]
+    alone = [name for name in labels if name not in used and name.lower().startswith(prefixes)]
     if alone:
         notes.lose('images', 'Label files whose image is not there', *alone)
 
