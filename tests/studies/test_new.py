@@ -1,0 +1,278 @@
+"""A study of a user's own images, from a folder of labelled images to configs that hold what they say."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from conftest import CLASSES, ROOT, run_tool, write_coco
+from rethink import checks
+from rethink.configs import comparisons
+from rethink.configs.provenance import read
+from rethink.datasets import exports
+from rethink.engine import launch
+from rethink.errors import ConfigError
+from rethink.studies import new, study
+from rethink.studies.new import backbone, lengths
+from rethink.studies.new import data as sizes
+
+# A small network with BN; what is tried of it holds for EfficientNet-Lite0, whose family it is of.
+TIMM = 'tf_mobilenetv3_small_minimal_100'
+TOOLS = ROOT / 'tools'
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    """What somebody trained: a whole classifier in timm's names."""
+    torch.manual_seed(1)
+    file = tmp_path_factory.mktemp('weights') / 'classifier.pth'
+    torch.save(timm.create_model(TIMM, pretrained=False).state_dict(), file)
+    return file
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch, data, weights):
+    """``new`` in a folder of its own: the folder that it wrote, and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def made(name: str = 'mine', **values) -> tuple[Path, str]:
+        values = dict(train=data / 'annotations.json', backbone=f'timm/{TIMM}', weights=str(weights)) | values
+        said = list(new.create(new.Asked(name, 'python tools/study.py new …', **values), TOOLS))
+        return Path(name), '\n'.join(said)
+
+    return made
+
+
+def configs(folder: Path) -> dict:
+    return {file.stem: launch.load_config(str(file)) for file in sorted(folder.glob('*.py'))}
+
+
+def test_what_it_writes_is_a_study_whose_configs_are_clean_and_compared(make):
+    folder, said = make()
+    found = configs(folder)
+    arms = {f'{i}_{d}_{n}x' for i in ('scratch', 'finetune', 'freeze') for d in ('fpn', 'cascade') for n in (1, 6)}
+    assert found.keys() == arms
+    for name, cfg in found.items():
+        assert not [one for one in checks.check(cfg) if one.level in ('error', 'missing', 'warning')], name
+        text = (folder / f'{name}.py').read_text()
+        assert len(text.splitlines()) <= 10 and 'rethink::' not in text
+    assert not comparisons.undeclared(folder)
+    pairs = comparisons.load(folder)[0]
+    resolved = {name: read(str(folder / f'{name}.py')) for name in found}
+    assert {name for pair in pairs for name in pair[:2]} == arms
+    assert not [one for pair in pairs for one in comparisons.check(pair, tuple(resolved[name] for name in pair[:2]))]
+
+    declared = study.read(folder)
+    assert declared.name == 'mine' and {run.name for run in declared.runs} == arms
+    assert declared.seeds == (0, 1, 2) and len(declared.claims) == 10
+    assert 'BN of 8 images' in said and 'nothing found' in said
+
+
+def test_the_configs_say_what_was_found(make, data):
+    folder, said = make(iterations=120)
+    cfg = launch.load_config(str(folder / 'finetune_fpn_6x.py'))
+    assert tuple(cfg.train_dataloader.dataset.metainfo.classes) == CLASSES
+    assert cfg.model.roi_head.bbox_head.num_classes == len(CLASSES)
+    # 12 images, of which a fifth is held out.
+    numbers = [
+        len(json.loads(Path(cfg[f'{part}_dataloader'].dataset.ann_file).read_text())['images'])
+        for part in ('train', 'val')
+    ]
+    assert numbers == [10, 2] and '2 of 12 images are held out' in said
+    assert cfg.train_cfg.max_iters == 720 and cfg.train_cfg.val_interval == 72
+    assert cfg.param_scheduler[1].milestones == [720 - 36, 720 - 12]
+    short = launch.load_config(str(folder / 'finetune_fpn_1x.py'))
+    assert short.param_scheduler[1].milestones == [84, 108] and short.param_scheduler[0].end == 30
+    # Of 64 × 48 and 48 × 64 pixels, objects of 17 and 20 pixels.
+    assert cfg.train_pipeline[2].scale == (64, 48)
+    assert cfg.model.rpn_head.anchor_generator.scales == [4]
+    images = cfg.train_dataloader.dataset
+    assert os.path.isdir(images.data_root) and Path(images.data_root).is_relative_to(data)
+
+
+def test_the_arms_begin_where_they_say(make, weights):
+    """Fine-tuned and frozen: the user's weights, tensor for tensor; from scratch: none of them."""
+    from mmdet.registry import MODELS
+
+    folder, _ = make(detectors=['small'])
+    given = torch.load(weights)
+    for name, cfg in configs(folder).items():
+        if name.endswith('6x'):
+            continue
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        model.train()
+        own = {key.removeprefix('timm_model.'): value for key, value in model.backbone.state_dict().items()}
+        weighted = [key for key in own if own[key].ndim == 4]
+        assert set(own) <= set(given)
+        same = [torch.equal(own[key], given[key]) for key in weighted]
+        assert not any(same) if name.startswith('scratch') else all(same)
+        trained = any(one.requires_grad for one in model.backbone.parameters())
+        statistics = any(one.training for one in model.backbone.modules() if isinstance(one, torch.nn.BatchNorm2d))
+        assert trained == statistics == (not name.startswith('freeze'))
+
+
+def test_the_pixels_are_those_of_the_weights(make):
+    folder, said = make(detectors=['small'])
+    known = timm.get_pretrained_cfg(TIMM)
+    preprocessor = launch.load_config(str(folder / 'freeze_fpn_1x.py')).model.data_preprocessor
+    assert preprocessor.mean == pytest.approx([255 * value for value in known.mean])
+    assert preprocessor.std == pytest.approx([255 * value for value in known.std])
+    assert preprocessor.bgr_to_rgb is True and f'timm, of {TIMM}' in said
+
+
+def test_a_folder_is_written_again_only_where_it_is_the_same(make):
+    folder, _ = make(detectors=['small'])
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob('*.py')}
+    assert 'is there already, the same' in make(detectors=['small'])[1]
+    with pytest.raises(ConfigError, match=r"mine is there and differs .*'_base_/schedule_1x.py'"):
+        make(detectors=['small'], iterations=300)
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob('*.py')} == before
+    assert [path.name for path in folder.parent.iterdir()] == ['mine']
+
+
+def test_what_fails_leaves_nothing_and_what_was_killed_is_swept(make, tmp_path):
+    left = tmp_path / '.mine.0123abcd.part'
+    left.mkdir()
+    (left / 'study.yml').write_text('half')
+    with pytest.raises(ConfigError, match='there is no file of weights nowhere.pth'):
+        make(weights='nowhere.pth')
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match='names no folder'):
+        make('a/b')
+
+
+def test_masks_are_trained_where_there_are_some(make, tmp_path):
+    whole = write_coco(tmp_path / 'masks')
+    content = json.loads((whole / 'annotations.json').read_text())
+    for one in content['annotations']:
+        x, y, w, h = one['bbox']
+        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    (whole / 'annotations.json').write_text(json.dumps(content))
+    folder, _ = make(train=whole / 'annotations.json')
+    for name, cfg in configs(folder).items():
+        assert cfg.model.type == 'MaskRCNN' and cfg.model.roi_head.mask_head, name
+        assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_a_batch_too_small_for_bn_is_said_or_refused(make, tmp_path):
+    with pytest.raises(ConfigError, match='take --batch 8'):
+        make(batch=4)
+    torch.manual_seed(0)
+    from torchvision.models import resnet18
+
+    torch.save(resnet18(weights=None).state_dict(), tmp_path / 'r18.pth')
+    folder, said = make(batch=4, backbone='resnet18', weights=str(tmp_path / 'r18.pth'), detectors=['small'])
+    assert 'differ in their norm as well' in said
+    found = configs(folder)
+    assert (
+        found['finetune_fpn_1x'].model.backbone.norm_eval
+        and found['finetune_fpn_1x'].optim_wrapper.optimizer.lr == 0.01
+    )
+    assert found['scratch_fpn_1x'].model.backbone.norm_cfg.type == 'GN'
+    assert 'torchvision, of resnet18' in said
+
+
+# --- backbones -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'name, options, channels',
+    [
+        ('resnet18', None, (64, 128, 256, 512)),
+        ('timm/convnext_atto', None, (40, 80, 160, 320)),
+        ('mmpretrain.MobileNetV2', None, (24, 32, 96, 1280)),
+        ('mmpretrain.ConvNeXt', dict(arch='atto'), (40, 80, 160, 320)),
+        ('mmdet.ResNet', dict(depth=18), (64, 128, 256, 512)),
+    ],
+)
+def test_the_maps_of_any_library_are_found(name, options, channels):
+    assert backbone.resolve(name, options).channels == channels
+
+
+@pytest.mark.parametrize(
+    'name, sentence',
+    [
+        ('timm/efficientnet_lite00', 'the nearest names are efficientnet_lite0'),
+        ('timm/vit_tiny_patch16_224', 'a detector needs one that takes any size'),
+        ('mmdet.ResNet', '--backbone-options'),
+        ('mmpretrain.VisionTransformer', 'needs 4, 8, 16 and 32'),
+        ('nothing', 'names are resnet18'),
+        ('mmdet.Nothing', 'mmdet has no backbone'),
+    ],
+)
+def test_what_is_no_backbone_of_a_detector_is_a_sentence(name, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        backbone.resolve(name)
+
+
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    with pytest.raises(ConfigError, match='timm cannot load resnet18'):
+        backbone.fetch(backbone.resolve('timm/resnet18'), str(weights), tmp_path / 'w.pth')
+    with pytest.raises(ConfigError, match='gives resnet18 0 of'):
+        backbone.fetch(backbone.resolve('resnet18'), str(weights), tmp_path / 'w.pth')
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_config_in_a_checkpoint_says_its_pixels(tmp_path):
+    """As MMEngine's Runner writes them, with the text of the config."""
+    one = backbone.resolve('mmpretrain.MobileNetV2')
+    module = backbone._build(one.name, one.cfg)
+    state = {f'backbone.{key}': value for key, value in module.state_dict().items()}
+    text = 'model = dict(data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6], to_rgb=False))\n'
+    torch.save(dict(meta=dict(cfg=text), state_dict=state), tmp_path / 'c.pth')
+    pixels, _ = backbone.fetch(one, str(tmp_path / 'c.pth'), tmp_path / 'w.pth')
+    assert (pixels.mean, pixels.std, pixels.rgb) == ((1, 2, 3), (4, 5, 6), False)
+
+
+# --- lengths ---------------------------------------------------------------------------------------------------------
+
+
+def test_1x_has_as_many_epochs_as_on_coco():
+    assert lengths.by_the_rule(118_287, 16)[0] == 90_000
+    # 12.17 epochs of 5,000 images in batches of 8 are 7,609 iterations.
+    assert lengths.by_the_rule(5_000, 8) == (7_610, lengths.by_the_rule(5_000, 8)[1])
+    assert '12.2 epochs' in lengths.by_the_rule(5_000, 8)[1]
+    number, said = lengths.by_the_rule(40, 8)
+    assert number == lengths.LEAST and 'fewer than the 100' in said
+
+
+def test_a_budget_shortens_1x_or_is_refused():
+    speeds = [lengths.Speed(1.0, 0.1)] * 4
+    whole = lengths.duration(200, speeds, 10, 2)
+    # 200 and 1,200 steps, twice ten evaluations of 10 images, twice a start, two at a time.
+    assert whole == 4 * (1400 + 20 + 20) / 2
+    assert lengths.fitted(200, whole, speeds, 10, 2) == 200
+    fits = lengths.fitted(200, 2000, speeds, 10, 2)
+    assert fits == 130 and lengths.duration(fits, speeds, 10, 2) <= 2000 < lengths.duration(fits + 10, speeds, 10, 2)
+    with pytest.raises(ConfigError, match='8 trainings of at least 100 and 600 iterations take 24.7 minutes here'):
+        lengths.fitted(200, 60, speeds, 10, 2)
+    assert lengths.seconds('1.5h') == 5400
+    with pytest.raises(ConfigError, match="--budget is '2 weeks'"):
+        lengths.seconds('2 weeks')
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def test_sizes_follow_from_the_images(data, tmp_path):
+    part = sizes.look(exports.read(data / 'annotations.json', tmp_path))
+    assert part.counts == dict.fromkeys(CLASSES, 12) and part.used == part.number == 12
+    # Images of 64 × 48 and 48 × 64, objects of 20 × 20 and 10 × 30.
+    assert sizes.image_size([part]) == (64, 48)
+    assert sizes.image_size([part], [128]) == (128, 96) and sizes.image_size([part], [96, 96]) == (96, 96)
+    assert sorted(set(part.sides((128, 96)).round(2))) == [round(2 * 300**0.5, 2), 40]
+    assert sizes.anchor_scale(part, (64, 48)) == 4 and sizes.anchor_scale(part, (128, 96)) == 8
+
+
+@pytest.mark.long
+def test_from_a_folder_to_a_verdict_with_two_commands(data, weights, tmp_path):
+    made = run_tool(
+        'study.py', 'new', 'mine', '--train', data, '--backbone', f'timm/{TIMM}', '--weights', weights,
+        '--seeds', 0, '--iterations', 100, '--amp', cwd=tmp_path, OMP_NUM_THREADS='1',
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    run = run_tool('study.py', 'run', 'mine', cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert run.returncode == 0, run.stdout + run.stderr
