@@ -1,5 +1,6 @@
 """A study of a user's own images, from a folder of labelled images to configs that hold what they say."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -265,6 +266,28 @@ def test_sizes_follow_from_the_images(data, tmp_path):
     assert sizes.image_size([part], [128]) == (128, 96) and sizes.image_size([part], [96, 96]) == (96, 96)
     assert sorted(set(part.sides((128, 96)).round(2))) == [round(2 * 300**0.5, 2), 40]
     assert sizes.anchor_scale(part, (64, 48)) == 4 and sizes.anchor_scale(part, (128, 96)) == 8
+
+
+def test_a_folder_becomes_a_report_with_two_commands(data, weights, tmp_path, monkeypatch, run_in_process):
+    """The whole way in a few iterations: what is written, trained, evaluated, judged and drawn."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ('--train', data, '--backbone', f'timm/{TIMM}', '--weights', weights, '--seeds', 0, '--amp')
+    code, said = run_in_process('study.py', 'new', 'mine', *arguments, '--detectors', 'small', '--iterations', 100)
+    assert not code and said.endswith('python tools/study.py run mine\n'), said
+    # A threshold below which there are detections after three steps.
+    few = ('--quick', '--only', 'f*_1x', '--cfg-options', 'model.test_cfg.rcnn.score_thr=0.0')
+    run = run_tool('study.py', 'run', 'mine', *few, cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert run.returncode == 0, run.stdout + run.stderr
+    out = tmp_path / 'work_dirs' / 'mine_quick'
+    with open(out / 'results.csv', newline='') as file:
+        assert {row['run'] for row in csv.DictReader(file)} == {'finetune_fpn_1x', 'freeze_fpn_1x'}
+    page = (out / 'report.html').read_text()
+    assert 'What pre-training is worth on mine' in page and all(name in page for name in CLASSES)
+    # The weights that the folder has are what a frozen backbone ends with.
+    last = torch.load(out / 'seed0' / 'freeze_fpn_1x' / 'iter_3.pth', weights_only=False)['state_dict']
+    given = torch.load(weights)
+    kept = {key.removeprefix('backbone.timm_model.'): one for key, one in last.items() if key.startswith('backbone.')}
+    assert kept and all(torch.equal(one, given[key]) for key, one in kept.items())
 
 
 @pytest.mark.long
