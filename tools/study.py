@@ -103,6 +103,15 @@ def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', type=int, default=8, metavar='N', help='images in a step (default: %(default)s)')
     parser.add_argument('--iterations', type=int, metavar='N', help='of 1x (default: as many epochs as on COCO)')
     parser.add_argument('--budget', metavar='TIME', help='for all trainings, as 90m or 2h: 1x is made to fit')
+    parser.add_argument(
+        '--hpt', action='store_true', help='also arms that begin with self-supervised pre-training on own images'
+    )
+    parser.add_argument(
+        '--unlabelled',
+        type=Path,
+        metavar='DIR',
+        help='images for it (default: those of --train, without their labels)',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision (on a CPU: bfloat16)')
     trust.add_argument(parser)
 
@@ -116,6 +125,8 @@ def new(args) -> None:
             raise ConfigError(f'--{name} is {getattr(args, name)}, and is to be {least} or more.')
     if (args.mean is None) != (args.std is None) or (args.bgr and args.mean is None):
         raise ConfigError('--mean and --std are given together, --bgr with both.')
+    if args.unlabelled and not args.hpt:
+        raise ConfigError('--unlabelled is for --hpt, which is not given.')
     if args.image_size and (len(args.image_size) > 2 or min(args.image_size) < 32):
         raise ConfigError(f'--image-size is {args.image_size}, and is to be one or two numbers of 32 or more.')
     pixels = new.Pixels(tuple(args.mean), tuple(args.std), not args.bgr, '--mean and --std') if args.mean else None
@@ -135,6 +146,8 @@ def new(args) -> None:
         args.iterations and round(args.iterations, -1),
         lengths.seconds(args.budget) if args.budget else None,
         args.amp,
+        args.hpt,
+        args.unlabelled,
     )
     for sentence in new.create(asked, TOOLS):
         print(sentence, flush=True)

@@ -10,6 +10,7 @@ import timm
 import torch
 from conftest import CLASSES, ROOT, run_tool, write_coco
 from rethink import checks
+from rethink.checks.weights import check_weights
 from rethink.configs import comparisons
 from rethink.configs.provenance import read
 from rethink.datasets import exports
@@ -18,6 +19,7 @@ from rethink.errors import ConfigError
 from rethink.studies import new, study
 from rethink.studies.new import backbone, lengths
 from rethink.studies.new import data as sizes
+from rethink.trust.checkpoints import read_state_dict
 
 # A small network with BN; what is tried of it holds for EfficientNet-Lite0, whose family it is of.
 TIMM = 'tf_mobilenetv3_small_minimal_100'
@@ -174,6 +176,42 @@ def test_a_batch_too_small_for_bn_is_said_or_refused(make, tmp_path):
     )
     assert found['scratch_fpn_1x'].model.backbone.norm_cfg.type == 'GN'
     assert 'torchvision, of resnet18' in said
+
+
+def test_own_unlabelled_images_add_arms_that_begin_with_them(make, tmp_path):
+    """Base+Target and HPT-BN of study B, from the same weights; detectors that begin with what these leave."""
+    more = write_coco(tmp_path / 'more', images=65)
+    folder, said = make(hpt=True, unlabelled=more / 'images', detectors=['small'], seeds=[0])
+    assert 'on 65 images' in said and '100 iterations of 64' in said and 'nothing found' in said
+    moco = launch.load_config(str(folder / 'pretrain_moco_bnonly.py'))
+    assert moco.model.queue_len == 64 and moco.train_cfg.max_iters == 100
+    assert len((folder / 'annotations' / 'unlabelled.txt').read_text().split()) == 65
+    assert [hook.type for hook in moco.custom_hooks] == ['InitFromBaseHook', 'ExportBackboneHook', 'TrainBNOnlyHook']
+    assert moco.model.data_preprocessor.to_rgb and moco.model.data_preprocessor.mean[0] > 100
+    check_weights(moco)  # the base gives the whole backbone
+    runs = {run.name: run for run in study.read(folder).runs}
+    assert runs['B+T_fpn_1x'].needs == ('pretrain_moco',) and runs['B+T-BN_fpn_6x'].needs == ('pretrain_moco_bnonly',)
+    assert len(runs) == 2 + 2 * 5
+    with pytest.raises(ConfigError, match='has 10 images .*, and --hpt needs 64 or more'):
+        make('other', hpt=True)
+
+
+@pytest.mark.long
+def test_moco_begins_with_the_weights(make, tmp_path, weights):
+    """A step of it on the whole way; BN alone leaves every other tensor as it was."""
+    more = write_coco(tmp_path / 'more', images=65)
+    folder, _ = make(hpt=True, unlabelled=more / 'images', detectors=['small'])
+    options = ('train_cfg.max_iters=1', 'param_scheduler.0.end=1', 'train_dataloader.num_workers=0')
+    options += ('train_dataloader.persistent_workers=False',)
+    ended = run_tool(
+        'train.py', folder / 'pretrain_moco_bnonly.py', '--work-dir', 'out', '--cfg-options', *options, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    left = read_state_dict('out/backbone.pth', 'backbone')
+    given = torch.load(weights)
+    for key, value in left.items():
+        if key.startswith('backbone.') and value.ndim == 4:
+            assert torch.equal(value, given[key.removeprefix('backbone.timm_model.')]), key
 
 
 # --- backbones -------------------------------------------------------------------------------------------------------

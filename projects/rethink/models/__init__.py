@@ -5,7 +5,7 @@ from .c4 import Res5ExtraNorm
 from .cascade import LastStageMaskCascadeRoIHead
 from .frozen import build_frozen
 from .pretrained import RenamedPretrained
-from .split_bn import SplitBN
+from .split_bn import SplitBN, with_split_bn
 from .swish import SwishRPNHead, with_swish
 from .tta import DetectronTTAModel
 from .vgg import VGG
@@ -20,5 +20,6 @@ __all__ = [
     'SplitBN',
     'SwishRPNHead',
     'build_frozen',
+    'with_split_bn',
     'with_swish',
 ]

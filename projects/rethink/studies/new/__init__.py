@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -20,7 +21,7 @@ from ...engine import launch
 from ...errors import ConfigError, some_names
 from ...files import exclusively, in_use, write_atomically
 from ..backends.local import Local
-from . import backbone, data, folder, lengths
+from . import backbone, data, folder, hpt, lengths
 from .backbone import Pixels
 from .folder import ANNOTATIONS, DETECTORS, WEIGHTS, Setting
 
@@ -43,6 +44,8 @@ class Asked:
         batch: images in a step.
         iterations: of 1x; None: by the rule.
         budget: seconds in which all is trained; None: however long it takes.
+        hpt: self-supervised pre-training as well.
+        unlabelled: folder of images for it; None: the training images.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Asked:
     iterations: int | None = None
     budget: float | None = None
     amp: bool = False
+    hpt: bool = False
+    unlabelled: Path | None = None
 
 
 def create(asked: Asked, tools: Path) -> Iterator[str]:
@@ -131,8 +136,11 @@ def _write(asked: Asked, part: Path, tools: Path) -> Iterator[str]:
         asked.batch,
         asked.amp,
         tuple(asked.seeds),
+        _unlabelled(asked, parts['train']) if asked.hpt else None,
     )
     yield _norm(setting)
+    if setting.unlabelled:
+        yield setting.unlabelled.words + ('.' if found.batch_norm else '; no arm of BN alone, as there is none.')
     _put(setting, part)
     if asked.budget:
         setting, said = _within(setting, asked.budget, part, tools)
@@ -157,7 +165,21 @@ def _labelled(asked: Asked, out: Path) -> tuple[dict[str, exports.Labelled], lis
         said += [f'val: {sentence}' for sentence in val.said]
         both = exports.same_classes(train, val, out)
         said += [one for one in both[0].said if one not in train.said]
+    if 'test' in has and asked.val is None:
+        said.append(f'The part test of {asked.train} is not used.')
     return dict(zip(('train', 'val'), both, strict=True)), said
+
+
+def _unlabelled(asked: Asked, train: data.Part) -> hpt.Unlabelled:
+    if asked.unlabelled is None:
+        folder, source = Path(train.data.images).resolve(), 'those of training, without their labels'
+        names = [image['file_name'] for image in json.loads(train.data.annotations.read_bytes())['images']]
+    else:
+        folder, source = asked.unlabelled.resolve(), f'all of {asked.unlabelled}'
+        names = [str(path.resolve().relative_to(folder)) for path in exports.unlabelled(folder)]
+    found = hpt.Unlabelled(folder, sorted(names), source)
+    found.check()
+    return found
 
 
 def _norm(setting: Setting) -> str:
@@ -200,8 +222,12 @@ def _within(setting: Setting, budget: float, part: Path, tools: Path) -> tuple[S
         config = part / f'finetune_{detector}_1x.py'
         speeds[detector] = lengths.time_steps(config, tools, setting.amp, local.cores, setting.batch)
         said.append(f'{speeds[detector].step:.2g} s a step with {detector}')
-    arms = len(list(part.glob(f'*_{setting.detectors[0]}_1x.py')))
-    each = lengths.of_all(speeds, setting.detectors, arms, len(setting.seeds))
+    each = lengths.of_all(speeds, setting.detectors, setting.arms, len(setting.seeds))
+    if setting.unlabelled:
+        step = lengths.time_steps(part / f'{hpt.WHOLE}.py', tools, setting.amp, local.cores, hpt.BATCH).step
+        takes = step * setting.unlabelled.iterations * hpt.arms(setting) * len(setting.seeds) / local.side_by_side
+        said.append(f'{step:.2g} s with MoCo, whose trainings take {lengths.words(takes)}')
+        budget -= takes
     images, sides = setting.parts['val'].number, local.side_by_side
     whole = lengths.duration(setting.iterations, each, images, sides)
     fits = lengths.fitted(setting.iterations, budget, each, images, sides)

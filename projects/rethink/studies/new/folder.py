@@ -7,6 +7,7 @@ from textwrap import fill
 
 import numpy as np
 
+from . import hpt
 from .backbone import Backbone, Pixels
 from .data import SMALL, Part
 from .lengths import EVALUATIONS, LONG
@@ -15,6 +16,7 @@ ANNOTATIONS, WEIGHTS = 'annotations', 'weights.pth'
 # As --detectors names them -> as configs do.
 DETECTORS = dict(small='fpn', larger='cascade')
 LENGTHS = ('6x', '1x')
+INITS = ('finetune', 'scratch', 'freeze')
 # Below, BN has too few images in a step for its statistics (rule small-batch-bn of rethink.checks.init).
 BN_BATCH = 8
 # Up to so many parameters of a backbone, so many channels behind it: that a frozen one leaves a third to be trained.
@@ -42,6 +44,7 @@ class Setting:
         batch: images in a step.
         amp: mixed precision.
         seeds: of all runs.
+        unlabelled: images for self-supervised pre-training; None: there is none.
     """
 
     name: str
@@ -59,6 +62,12 @@ class Setting:
     batch: int
     amp: bool
     seeds: Sequence[int]
+    unlabelled: hpt.Unlabelled | None = None
+
+    @property
+    def arms(self) -> int:
+        """Trainings of each detector and length."""
+        return len(INITS) + hpt.arms(self)
 
     @property
     def channels(self) -> int:
@@ -86,6 +95,8 @@ def files(one: Setting, folder: Path) -> dict[str, str]:
     for detector in one.detectors:
         for length in LENGTHS:
             found |= {f'{name}.py': text for name, text in _arms(one, detector, length).items()}
+    if one.unlabelled:
+        found |= hpt.files(one)
     return found | {'study.yml': _study(one)}
 
 
@@ -389,7 +400,7 @@ factors:
   init: [finetune, scratch, freeze]
 
 runs:
-  '{{init}}_{{detector}}_{{length}}': {{}}
+{hpt}  '{{init}}_{{detector}}_{{length}}': {{}}
 
 figures:
   - {{x: length, panel: detector}}
@@ -401,7 +412,7 @@ claims:
     scratch_{{detector}}_6x > finetune_{{detector}}_6x - 1
   'with {{detector}}, after {{length}}, freezing is ahead of fine-tuning': >-
     freeze_{{detector}}_{{length}} > finetune_{{detector}}_{{length}}
-{capacity}
+{capacity}{own}
 # Which configs are compared, and the factors in which they may differ (docs/configs.md).
 comparisons:
   - pair: ['finetune_{{x:.+}}', 'scratch_{{x}}']
@@ -438,11 +449,19 @@ def _study(one: Setting) -> str:
         seeds=list(one.seeds),
         amp='# Mixed precision, as train.py --amp.\namp: true\n' if one.amp else '',
         detectors=', '.join(sorted(one.detectors)),
+        hpt=hpt.runs(one) if one.unlabelled else '',
+        own=hpt.claims(one) if one.unlabelled else '',
         gains=_GAINS if len(classes) > 1 else '',
         capacity=_CAPACITY_CLAIM if both else '',
         scratch='initialisation, freezing, normalisation' if one.swaps_norm else 'initialisation',
     )
-    return text + (_CAPACITY if both else '')
+    return text + (_CAPACITY if both else '') + (hpt.COMPARED if hpt.arms(one) > 1 else '') + _alone(one)
+
+
+def _alone(one: Setting) -> str:
+    if hpt.arms(one) != 1:
+        return ''
+    return f'\nalone:\n  {hpt.WHOLE}: MoCo v2 on own images, where B+T begins; the backbone has no BN to train alone\n'
 
 
 def differing(new: Path, old: Path) -> Iterable[str]:
