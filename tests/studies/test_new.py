@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from conftest import CLASSES, ROOT, run_tool, write_coco
+from mmengine.registry import MODELS, init_default_scope
 from rethink import checks
 from rethink.checks.weights import check_weights
 from rethink.configs import comparisons
@@ -20,6 +21,7 @@ from rethink.studies import new, study
 from rethink.studies.new import backbone, lengths
 from rethink.studies.new import data as sizes
 from rethink.trust.checkpoints import read_state_dict
+from torchvision.models import get_model
 
 # A small network with BN; what is tried of it holds for EfficientNet-Lite0, whose family it is of.
 TIMM = 'tf_mobilenetv3_small_minimal_100'
@@ -97,13 +99,12 @@ def test_the_configs_say_what_was_found(make, data):
 
 def test_the_arms_begin_where_they_say(make, weights):
     """Fine-tuned and frozen: the user's weights, tensor for tensor; from scratch: none of them."""
-    from mmdet.registry import MODELS
-
     folder, _ = make(detectors=['small'])
     given = torch.load(weights)
     for name, cfg in configs(folder).items():
         if name.endswith('6x'):
             continue
+        init_default_scope('mmdet')
         model = MODELS.build(cfg.model)
         model.init_weights()
         model.train()
@@ -164,9 +165,7 @@ def test_a_batch_too_small_for_bn_is_said_or_refused(make, tmp_path):
     with pytest.raises(ConfigError, match='take --batch 8'):
         make(batch=4)
     torch.manual_seed(0)
-    from torchvision.models import resnet18
-
-    torch.save(resnet18(weights=None).state_dict(), tmp_path / 'r18.pth')
+    torch.save(get_model('resnet18', weights=None).state_dict(), tmp_path / 'r18.pth')
     folder, said = make(batch=4, backbone='resnet18', weights=str(tmp_path / 'r18.pth'), detectors=['small'])
     assert 'differ in their norm as well' in said
     found = configs(folder)
@@ -221,6 +220,7 @@ def test_moco_begins_with_the_weights(make, tmp_path, weights):
     'name, options, channels',
     [
         ('resnet18', None, (64, 128, 256, 512)),
+        ('mobilenet_v3_small', None, (16, 24, 48, 576)),
         ('timm/convnext_atto', None, (40, 80, 160, 320)),
         ('mmpretrain.MobileNetV2', None, (24, 32, 96, 1280)),
         ('mmpretrain.ConvNeXt', dict(arch='atto'), (40, 80, 160, 320)),
@@ -238,13 +238,29 @@ def test_the_maps_of_any_library_are_found(name, options, channels):
         ('timm/vit_tiny_patch16_224', 'a detector needs one that takes any size'),
         ('mmdet.ResNet', '--backbone-options'),
         ('mmpretrain.VisionTransformer', 'needs 4, 8, 16 and 32'),
-        ('nothing', 'names are resnet18'),
+        ('nothing', "names are torchvision's"),
+        ('vit_b_16', 'a detector needs one that takes any size'),
         ('mmdet.Nothing', 'mmdet has no backbone'),
     ],
 )
 def test_what_is_no_backbone_of_a_detector_is_a_sentence(name, sentence):
     with pytest.raises(ConfigError, match=sentence):
         backbone.resolve(name)
+
+
+def test_weights_of_torchvision_are_given_whole(tmp_path):
+    torch.manual_seed(0)
+    wanted = get_model('mobilenet_v3_small', weights=None)
+    torch.save(wanted.state_dict(), tmp_path / 'c.pth')
+    one = backbone.resolve('mobilenet_v3_small')
+    pixels, said = backbone.fetch(one, str(tmp_path / 'c.pth'), tmp_path / 'w.pth')
+    assert pixels.mean == (123.675, 116.28, 103.53) and 'torchvision, of mobilenet_v3_small' in pixels.words
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='backbone.')
+    found = MODELS.build(dict(one.cfg, init_cfg=init))
+    found.init_weights()
+    found.train(False)
+    images = torch.randn(1, 3, 64, 96)
+    assert torch.equal(found(images)[-1], wanted.eval().features(images))
 
 
 def test_weights_of_another_network_are_refused(weights, tmp_path):

@@ -7,6 +7,7 @@ from .frozen import build_frozen
 from .pretrained import RenamedPretrained
 from .split_bn import SplitBN, with_split_bn
 from .swish import SwishRPNHead, with_swish
+from .torchvision_backbone import TorchvisionBackbone
 from .tta import DetectronTTAModel
 from .vgg import VGG
 
@@ -19,6 +20,7 @@ __all__ = [
     'Res5ExtraNorm',
     'SplitBN',
     'SwishRPNHead',
+    'TorchvisionBackbone',
     'build_frozen',
     'with_split_bn',
     'with_swish',

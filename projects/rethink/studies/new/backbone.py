@@ -4,6 +4,7 @@ import ast
 import difflib
 import inspect
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +16,20 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
+from torchvision import models
+from torchvision.models import list_models
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from ...checks.init import PIXELS
 from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
 from ...errors import ConfigError, describe, some_names
+from ...models.torchvision_backbone import nodes
 from ...trust.checkpoints import compare, read_content
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
-_TIMM = 'mmpretrain.TIMMBackbone'
+_TIMM, _TORCHVISION = 'mmpretrain.TIMMBackbone', 'TorchvisionBackbone'
 # ImageNet's, of torchvision and most of timm.
 _USUAL = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 # Height and width of the image that tells the strides of the maps.
@@ -88,7 +93,8 @@ def resolve(name: str, options: dict | None = None) -> Backbone:
     """Find a backbone, build it, and see which of its maps have the strides that a detector takes.
 
     Args:
-        name: ``resnet50`` (torchvision's names of ResNets), ``timm/NAME``, ``mmdet.CLASS`` or ``mmpretrain.CLASS``.
+        name: torchvision's (of ``resnet50`` and its like MMDetection has the network), ``timm/NAME``, ``mmdet.CLASS``
+            or ``mmpretrain.CLASS``.
         options: arguments of its class.
 
     Raises:
@@ -100,7 +106,9 @@ def resolve(name: str, options: dict | None = None) -> Backbone:
         kind = MODELS.get(cfg['type'])
         if 'gap_before_final_norm' in _arguments(kind):  # ConvNeXt's, for classification
             cfg.setdefault('gap_before_final_norm', False)
-        if 'out_indices' not in cfg:
+        if cfg['type'] == _TORCHVISION:
+            cfg['nodes'] = _nodes(name)
+        elif 'out_indices' not in cfg:
             cfg['out_indices'] = _indices(name, cfg)
         module = _build(name, cfg)
         found = _strides(name, module)
@@ -136,8 +144,10 @@ def _cfg(name: str) -> dict:
         if MODELS.get(name) is None:
             raise ConfigError(f'{scope} has no backbone {kind!r}{_near(kind, list(_children(scope)))}')
         return dict(type=name)
+    if name in list_models(module=models):
+        return dict(type=_TORCHVISION, name=name)
     raise ConfigError(
-        f'there is no backbone {name!r}; names are {", ".join(_RESNETS)}, timm/NAME (as timm/efficientnet_b0), '
+        f"there is no backbone {name!r}; names are torchvision's (as resnet50), timm/NAME (as timm/efficientnet_b0), "
         'mmdet.CLASS and mmpretrain.CLASS.'
     )
 
@@ -185,17 +195,22 @@ def _strides(name: str, module: nn.Module) -> list[tuple[int, int]]:
     try:
         maps = module(torch.zeros(1, 3, *_PROBE))
     except Exception as error:
-        raise ConfigError(
-            f'the backbone {name} takes no image of {_PROBE[1]}×{_PROBE[0]} ({describe(error)}); a detector needs one '
-            'that takes any size.'
-        ) from error
-    found = []
-    for one in maps if isinstance(maps, list | tuple) else [maps]:
-        shape = tuple(getattr(one, 'shape', ()))
-        strides = {-(-size // side) for size, side in zip(_PROBE, shape[2:], strict=False) if side}
-        fits = len(shape) == 4 and len(strides) == 1
-        found.append((strides.pop() if fits else 0, shape[1] if len(shape) > 1 else 0))
-    return found
+        raise ConfigError(_takes_no_size(name, error)) from error
+    return [_stride(one) for one in (maps if isinstance(maps, list | tuple) else [maps])]
+
+
+def _stride(output) -> tuple[int, int]:
+    shape = tuple(getattr(output, 'shape', ()))
+    strides = {-(-size // side) for size, side in zip(_PROBE, shape[2:], strict=False) if side}
+    fits = len(shape) == 4 and len(strides) == 1
+    return strides.pop() if fits else 0, shape[1] if len(shape) > 1 else 0
+
+
+def _takes_no_size(name: str, error: Exception) -> str:
+    return (
+        f'the backbone {name} takes no image of {_PROBE[1]}×{_PROBE[0]} ({describe(error)}); a detector needs one '
+        'that takes any size.'
+    )
 
 
 def _indices(name: str, cfg: dict) -> tuple[int, ...]:
@@ -217,6 +232,28 @@ def _indices(name: str, cfg: dict) -> tuple[int, ...]:
     if not set(STRIDES) <= last.keys():
         raise ConfigError(_no_maps(name, found))
     return tuple(last[stride] for stride in STRIDES)
+
+
+def _nodes(name: str) -> list[str]:
+    """In the graph of a network of torchvision, of each stride the end of the last block that keeps it.
+
+    What comes later belongs to the block that halves the map: its expansion, its norm, or a branch of it.
+    """
+    net = create_feature_extractor(models.get_model(name, weights=None), nodes(name)).eval()
+    try:
+        with torch.no_grad():
+            found = {node: _stride(one) for node, one in net(torch.zeros(1, 3, *_PROBE)).items()}
+    except Exception as error:
+        raise ConfigError(_takes_no_size(name, error)) from error
+    chosen = []
+    for stride in STRIDES:
+        same = [node for node, one in found.items() if one[0] == stride]
+        if not same:
+            raise ConfigError(_no_maps(name, sorted({one for one in found.values() if one[0]})[:6]))
+        behind = next((node for node, one in found.items() if one[0] == 2 * stride), '')
+        shared = [len(os.path.commonprefix([node.split('.'), behind.split('.')])) for node in same]
+        chosen.append([node for node, number in zip(same, shared, strict=True) if number == min(shared)][-1])
+    return chosen
 
 
 def _no_maps(name: str, found: list[tuple[int, int]]) -> str:
@@ -258,6 +295,8 @@ def fetch(backbone: Backbone, weights: str | None, path: Path, pixels: Pixels | 
     timm = backbone.cfg['type'] == _TIMM
     if weights is None and backbone.name in _RESNETS:
         weights = f'torchvision://{backbone.name}'
+    if weights is None and backbone.cfg['type'] == _TORCHVISION:
+        weights = models.get_model_weights(backbone.name).DEFAULT.url
     if weights is None and not timm:
         raise ConfigError(f'{backbone.name} has no weights of its own; name some with --weights FILE_OR_URL.')
     if weights is not None and not is_remote(weights) and not Path(weights).is_file():
@@ -313,18 +352,19 @@ def _openmmlab(backbone: Backbone, weights: str) -> tuple[nn.Module, Pixels | No
     state = content.get('state_dict', content.get('model', content)) if isinstance(content, dict) else {}
     state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     module = MODELS.build(dict(backbone.cfg))
+    inner = module.net if backbone.cfg['type'] == _TORCHVISION else module
     below = {
         prefix: {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         for prefix in ('', 'backbone.', 'encoder_q.', 'model.', 'net.')
     }
-    prefix = max(below, key=lambda one: compare(module, below[one])[0])
-    match, lacking, differing, total = compare(module, below[prefix])
+    prefix = max(below, key=lambda one: compare(inner, below[one])[0])
+    match, lacking, differing, total = compare(inner, below[prefix])
     if lacking or differing:
         raise ConfigError(
             f'{weights} gives {backbone.name} {match} of {total} tensors (without {some_names(lacking + differing)}); '
             'name weights of this architecture.'
         )
-    module.load_state_dict(below[prefix], strict=False)
+    inner.load_state_dict(below[prefix], strict=False)
     meta = content.get('meta') or {}
     return module, _in_config(str(meta.get('cfg') or ''), weights) if isinstance(meta, dict) else None
 
@@ -358,10 +398,8 @@ def _by_name(weights: str) -> Pixels | None:
 
 
 def _by_torchvision(name: str) -> Pixels | None:
-    if name not in _RESNETS:
+    if name not in list_models(module=models):
         return None
-    from torchvision.models import get_model_weights
-
-    known = get_model_weights(name).DEFAULT.transforms()
+    known = models.get_model_weights(name).DEFAULT.transforms()
     mean, std = (tuple(round(255 * value, 3) for value in values) for values in (known.mean, known.std))
     return Pixels(mean, std, True, f'torchvision, of {name}')

@@ -79,7 +79,7 @@ model = dict(
     momentum={momentum},
     data_preprocessor=dict(mean=pixels.mean, std=pixels.std, to_rgb=pixels.bgr_to_rgb),
     # The last map alone; weights come by the hook.
-    backbone=dict(_base_.backbone, type='WithSplitBN', of=_base_.backbone.type, out_indices=({last},), init_cfg=None),
+    backbone=dict(_base_.backbone, type='WithSplitBN', of=_base_.backbone.type, {last}, init_cfg=None),
     neck=dict(in_channels={channels}),
 )
 
@@ -145,7 +145,7 @@ def files(one) -> dict[str, str]:
             queue=images.queue,
             # HPT's is for 5k iterations; in few the key encoder follows ten times as fast, as in shapes.
             momentum=0.001 if images.iterations >= 1_000 else 0.01,
-            last=one.backbone.cfg['out_indices'][-1],
+            last=_last(one.backbone.cfg),
             channels=one.backbone.channels[-1],
             size=min(_LARGEST, max(_SMALLEST, side)),
             folder=f'{images.folder}/',
@@ -157,6 +157,12 @@ def files(one) -> dict[str, str]:
     if one.backbone.batch_norm:
         found[f'{BN}.py'] = _BN_ALONE.format(name=one.name, backbone=one.backbone.name)
     return found
+
+
+def _last(backbone: dict) -> str:
+    if 'nodes' in backbone:
+        return f'nodes={backbone["nodes"][-1:]!r}'
+    return f'out_indices={backbone["out_indices"][-1:]!r}'
 
 
 def runs(one) -> str:
