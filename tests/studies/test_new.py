@@ -125,6 +125,11 @@ def test_the_pixels_are_those_of_the_weights(make):
     assert preprocessor.mean == pytest.approx([255 * value for value in known.mean])
     assert preprocessor.std == pytest.approx([255 * value for value in known.std])
     assert preprocessor.bgr_to_rgb is True and f'timm, of {TIMM}' in said
+    # The file of weights knows them: what is changed by hand is noticed.
+    file = folder / '_base_' / 'backbone.py'
+    file.write_text(file.read_text().replace('bgr_to_rgb=True', 'bgr_to_rgb=False'))
+    found = checks.check(launch.load_config(str(folder / 'freeze_fpn_1x.py')))
+    assert [one.rule for one in found if one.level == 'warning'] == ['pixels']
 
 
 def test_a_folder_is_written_again_only_where_it_is_the_same(make):
@@ -345,11 +350,15 @@ def test_a_folder_becomes_a_report_with_two_commands(data, weights, tmp_path, mo
 
 
 @pytest.mark.long
-def test_from_a_folder_to_a_verdict_with_two_commands(data, weights, tmp_path):
+def test_from_a_folder_to_a_verdict_within_a_budget(data, weights, tmp_path):
+    """Whole trainings, of a length that this machine has been timed for, and a verdict on each claim."""
     made = run_tool(
         'study.py', 'new', 'mine', '--train', data, '--backbone', f'timm/{TIMM}', '--weights', weights,
-        '--seeds', 0, '--iterations', 100, '--amp', cwd=tmp_path, OMP_NUM_THREADS='1',
+        '--seeds', 0, '--detectors', 'small', '--iterations', 1000, '--budget', '40m', cwd=tmp_path,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    run = run_tool('study.py', 'run', 'mine', cwd=tmp_path, OMP_NUM_THREADS='1')
+    assert 'both schedules are shortened' in made.stdout, made.stdout
+    run = run_tool('study.py', 'run', 'mine', '--lengths', '1x', cwd=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
+    report = (tmp_path / 'work_dirs' / 'mine' / 'report.md').read_text()
+    assert 'after the short schedule pre-training is ahead' in report

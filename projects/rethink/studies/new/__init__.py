@@ -119,7 +119,7 @@ def _write(asked: Asked, part: Path, tools: Path) -> Iterator[str]:
     yield f'weights: {weights}\npixels: {pixels.words}.'
     rule, derived = lengths.by_the_rule(parts['train'].used, asked.batch)
     if asked.iterations:
-        derived += f'; {asked.iterations} were asked for'
+        derived += f', which --iterations makes {asked.iterations}'
     setting = Setting(
         asked.name,
         asked.command,
