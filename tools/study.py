@@ -1,19 +1,23 @@
-"""Plan a study, run it, see where it stands, read its answer (docs/studies.md).
+"""Plan a study, run it, see where it stands, read its answer (docs/studies.md); make one of one's own images.
 
+    python tools/study.py new raccoons --train data/raccoon
     python tools/study.py plan configs/rethink/study.yml
     python tools/study.py run configs/shapes/study_rethink.yml --seeds 0 1 2
     python tools/study.py status configs/shapes/study_rethink.yml
     python tools/study.py report configs/shapes/study_rethink.yml
 
 A study is a YAML file beside configs: what is trained, with which seeds, what is claimed of the results. Stopped at
-any moment and started again, `run` goes on where it was; a run that fails does not stop the others.
+any moment and started again, `run` goes on where it was; a run that fails does not stop the others. `new` writes one
+from labelled images, a folder that `plan`, `run`, `status` and `report` take by its name (docs/your_data.md).
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from rethink import trust
+from rethink.configs.overrides import Overrides
 from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
@@ -23,13 +27,27 @@ from rethink.studies.backends.slurm import Slurm
 from rethink.studies.plan import Plan, listing
 
 TOOLS = Path(__file__).resolve().parent
+COMMANDS = dict(
+    plan='what will run, in which order, what it costs, the commands',
+    run='run what is missing, and report',
+    status='where each run stands',
+    report='the answer so far',
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n\n')[0], epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('what', choices=['plan', 'run', 'status', 'report'])
+    commands = parser.add_subparsers(dest='what', required=True)
+    for name, text in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=text, description=text))
+    text = "write the folder of a study of one's own images (docs/your_data.md)"
+    add_arguments_of_new(commands.add_parser('new', help=text, description=text))
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('study', help='a study file, or a folder that has one')
     parser.add_argument('--out', type=Path, help='folder of the runs (default: work_dirs/<name of the study>)')
     parser.add_argument('--only', nargs='+', default=[], metavar='RUN', help='names, also as in "scratch_*"')
@@ -49,7 +67,90 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all trainings share'
     )
-    return parser.parse_args()
+
+
+def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', help='of the study and of its folder')
+    parser.add_argument(
+        '--train', type=Path, required=True, metavar='DATA', help='labelled images: a folder, or a COCO JSON'
+    )
+    parser.add_argument(
+        '--val',
+        type=Path,
+        metavar='DATA',
+        help='the same (default: a part of --train of this name, or a fifth)',
+    )
+    parser.add_argument(
+        '--backbone',
+        default='resnet50',
+        metavar='NAME',
+        help='resnet18 … resnet152, timm/NAME, mmdet.CLASS or mmpretrain.CLASS (default: %(default)s)',
+    )
+    parser.add_argument('--backbone-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='of its class')
+    parser.add_argument('--weights', metavar='FILE_OR_URL', help="(default: its library's, of ImageNet)")
+    parser.add_argument('--mean', nargs=3, type=float, metavar='N', help='of 0 to 255, where the weights do not say')
+    parser.add_argument('--std', nargs=3, type=float, metavar='N')
+    parser.add_argument('--bgr', action='store_true', help='--mean and --std are of blue, green, red')
+    parser.add_argument(
+        '--detectors',
+        nargs='+',
+        choices=['small', 'larger'],
+        default=['small', 'larger'],
+        help='FPN; NAS-FPN and a cascade (default: both)',
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='N', help='(default: 0 1 2)')
+    parser.add_argument('--image-size', nargs='+', type=int, metavar='PIXELS', help='longer side, or both')
+    parser.add_argument('--batch', type=int, default=8, metavar='N', help='images in a step (default: %(default)s)')
+    parser.add_argument('--iterations', type=int, metavar='N', help='of 1x (default: as many epochs as on COCO)')
+    parser.add_argument('--budget', metavar='TIME', help='for all trainings, as 90m or 2h: 1x is made to fit')
+    parser.add_argument(
+        '--hpt', action='store_true', help='also arms that begin with self-supervised pre-training on own images'
+    )
+    parser.add_argument(
+        '--unlabelled',
+        type=Path,
+        metavar='DIR',
+        help='images for it (default: those of --train, without their labels)',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (on a CPU: bfloat16)')
+    trust.add_argument(parser)
+
+
+def new(args) -> None:
+    from rethink.studies import new  # with mmpretrain, for which a plan need not wait
+    from rethink.studies.new import lengths
+
+    for name, least in (('batch', 1), ('iterations', 10)):
+        if getattr(args, name) is not None and getattr(args, name) < least:
+            raise ConfigError(f'--{name} is {getattr(args, name)}, and is to be {least} or more.')
+    if (args.mean is None) != (args.std is None) or (args.bgr and args.mean is None):
+        raise ConfigError('--mean and --std are given together, --bgr with both.')
+    if args.unlabelled and not args.hpt:
+        raise ConfigError('--unlabelled is for --hpt, which is not given.')
+    if args.image_size and (len(args.image_size) > 2 or min(args.image_size) < 32):
+        raise ConfigError(f'--image-size is {args.image_size}, and is to be one or two numbers of 32 or more.')
+    pixels = new.Pixels(tuple(args.mean), tuple(args.std), not args.bgr, '--mean and --std') if args.mean else None
+    asked = new.Asked(
+        args.name,
+        shlex.join(['python', 'tools/study.py', *sys.argv[1:]]),
+        args.train,
+        args.val,
+        args.backbone,
+        args.backbone_options,
+        args.weights,
+        pixels,
+        args.detectors,
+        args.seeds,
+        args.image_size,
+        args.batch,
+        args.iterations and round(args.iterations, -1),
+        lengths.seconds(args.budget) if args.budget else None,
+        args.amp,
+        args.hpt,
+        args.unlabelled,
+    )
+    for sentence in new.create(asked, TOOLS):
+        print(sentence, flush=True)
 
 
 def open_plan(args) -> Plan:
@@ -94,6 +195,8 @@ def run(args, plan: Plan, backend) -> bool:
 def main() -> None:
     args = parse_args()
     with launch.several_trainings():
+        if args.what == 'new':
+            return new(args)
         plan, backend = open_plan(args), open_backend(args)
         if args.what == 'status':
             print(status.table(plan))

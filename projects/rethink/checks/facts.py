@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
@@ -72,6 +73,11 @@ class Facts:
         init_default_scope(self.scope)
 
     # --- model ---
+
+    @functools.cached_property
+    def compared(self) -> bool:
+        """It stands in the folder of a study, which asks what this is worth."""
+        return bool(self.cfg.filename) and any(Path(self.cfg.filename).parent.glob('study*.yml'))
 
     @functools.cached_property
     def backbones(self) -> list[Backbone]:

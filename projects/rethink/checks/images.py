@@ -17,7 +17,7 @@ def little_data(facts: Facts) -> Iterator[Finding]:
     if facts.from_scratch is None or images is None or images >= ENOUGH:
         return
     yield Finding(
-        'warning',
+        'note' if facts.compared else 'warning',
         facts.datasets['train'][0].path,
         f'training from scratch on {images:,} images.',
         'published on COCO: level with fine-tuning at 10k images (25.9 and 26.0 AP), far behind at 3.5k (9.3 and '

@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch.overrides import TorchFunctionMode
 
-from ..config_tree import items, type_name
+from ..config_tree import is_remote, items, type_name
+from ..trust.checkpoints import read_checkpoint
 from .facts import Backbone, Facts
 from .findings import Finding, rule
 
@@ -105,6 +107,17 @@ def _order(rgb: bool) -> str:
     return 'RGB' if rgb else 'BGR'
 
 
+def _noted(weights: str) -> tuple | None:
+    """What ``tools/study.py new`` has noted of its file of weights; of others nothing is known."""
+    if is_remote(weights) or not Path(weights).is_file():
+        return None
+    try:
+        mean, std, rgb = read_checkpoint(weights)['meta']['pixels']
+    except Exception:  # another file, or a broken one, which is said when it is loaded
+        return None
+    return rgb, mean, std
+
+
 @rule('pixels')
 def pixels(facts: Facts) -> Iterator[Finding]:
     one = facts.backbone
@@ -112,7 +125,7 @@ def pixels(facts: Facts) -> Iterator[Finding]:
     mean, std = given.get('mean'), given.get('std')
     if one is None or one.weights is None or not mean or not std or one.weights == facts.cfg.get('load_from'):
         return
-    wanted = next((pixels for name, pixels in PIXELS if name in one.weights), None)
+    wanted = _noted(one.weights) or next((pixels for name, pixels in PIXELS if name in one.weights), None)
     if wanted is None:
         return
     rgb, wanted_mean, wanted_std = wanted
@@ -148,7 +161,7 @@ def frozen_capacity(facts: Facts) -> Iterator[Finding]:
     share = trainable_share(facts.cfg)
     if share < ENOUGH:
         yield Finding(
-            'warning',
+            'note' if facts.compared else 'warning',
             one.path,
             f'the backbone is frozen whole, and {share:.0%} of the parameters are trained.',
             'published for ResNet-101: 6.5 AP less than fine-tuned with 26 % (FPN), 0.1 more with 40 % (NAS-FPN), '

@@ -234,7 +234,7 @@ class Plan:
             more += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
         launch.override(cfg, parse_options(more), run.config)
         own += more
-        command = [sys.executable, str(self.tools / 'train.py'), run.config]
+        command = [sys.executable, str(self.tools / 'train.py'), run.config, *['--amp'] * self.study.amp]
         return Task(run, seed, training(run.name, cfg, command, own, work_dir, after), cfg)
 
     def _config(self, path: str, options: Iterable[str]) -> Config:
@@ -273,10 +273,11 @@ class Plan:
         if not record.is_file() or not task.begun:
             return
         try:
-            before = json.loads(record.read_text())['config']
+            content = json.loads(record.read_text())
+            before, amp = content['config'], '--amp' in content['command']
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f'{record} is not the record of a training ({error!r}); name another --out.') from None
-        where = first_difference(before, config_content(task.cfg))
+        where = first_difference(before, config_content(task.cfg)) or ('amp' if amp != self.study.amp else None)
         if where:
             raise ConfigError(
                 f'{task.job.work_dir} holds a training of another config than {task.run.name} is now: they differ in '

@@ -32,7 +32,7 @@ from ..trust.yaml_files import entry, read_yaml
 
 _KEYS = dict(
     title=str, question=str, about=str, metric=str, seeds=list, factors=dict, options=dict, runs=dict, claims=dict,
-    comparisons=list, alone=dict, gains=list, costs=list, figures=list,
+    comparisons=list, alone=dict, gains=list, costs=list, figures=list, amp=bool,
 )  # fmt: skip
 _OF_A_RUN = dict(
     config=str, script=str, arguments=list, makes=str, options=dict, environment=dict, metric=str, once=bool,
@@ -106,6 +106,7 @@ class Study:
         gains: pairs of runs whose AP is compared class by class.
         costs: runs of which a training step is measured.
         figures: results against a number.
+        amp: all trainings are in mixed precision.
     """
 
     path: Path
@@ -119,6 +120,7 @@ class Study:
     gains: tuple[tuple[str, str], ...] = ()
     costs: tuple[str, ...] = ()
     figures: tuple[Asked, ...] = ()
+    amp: bool = False
 
     @property
     def name(self) -> str:
@@ -184,6 +186,7 @@ def read(path: str | os.PathLike) -> Study:
         gains=tuple(_pairs_of_gains(content.get('gains', []), factors, path)),
         costs=tuple(name for text in content.get('costs', []) for name in _expanded(str(text), factors)),
         figures=tuple(_figures(content.get('figures', []), runs.values(), path)),
+        amp=content.get('amp', False),
     )
     for name in [*study.costs, *(name for pair in study.gains for name in pair)]:
         study.run(name)
