@@ -53,6 +53,8 @@ def test_an_export(roboflow):
         ('train', 8, 16),
         ('valid', 4, 8),
     ]
+    (roboflow / 'receipt.json').write_text('{"files": []}')  # no annotations, and no split
+    assert len(data_files.find(roboflow)) == 2
     assert found.classes == {'figures': [0, 0], 'square': [8, 4], 'bar': [8, 4]}
     assert said(found).keys() == {'empty-categories'} and 'the group that Roboflow' in found.problems[0].what
     assert not found.bad

@@ -19,6 +19,7 @@ from ..files import sha256
 from ..trust.images import EXTENSIONS
 from . import voc
 from .annotations import Problem, Use, problems
+from .datasets import AnnotationFile
 from .files import how_to_get
 from .listed_images import missing_images, sizes_of_images
 
@@ -71,6 +72,8 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
         plain = [one for one in sets if len(one.read_text().split('\n', 1)[0].split()) == 1]
         return [_voc(one, path) for one in plain or sets]
     files = sorted({*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')})
+    # Others are captions, or say what a tool has written.
+    files = [one for one in files if AnnotationFile(one).has('images') and _has_objects(AnnotationFile(one))]
     if files:
         return [_coco(one, images) for one in files]
     for folder in (path / 'Annotations', path / 'annotations', path):
@@ -80,6 +83,10 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
         f'{path} has no COCO JSON (*.json, annotations/*.json, */_annotations.coco.json), no ImageSets/Main/*.txt and '
         'no folder of *.xml; name an annotation file.'
     )
+
+
+def _has_objects(file: AnnotationFile) -> bool:
+    return file.has('categories') or file.has('bbox')
 
 
 def _coco(path: Path, images: str | None) -> Split:
