@@ -219,7 +219,12 @@ def test_progress_in_a_file_is_lines(trainer, tmp_path):
 def test_a_resumed_log_is_read_as_one(tmp_path):
     for name, lines in {
         '20260101_000000': [dict(loss=3.0, step=1), dict(loss=2.0, step=2), {'coco/bbox_mAP': 0.1, 'step': 2}],
-        '20260101_000100': [dict(loss=1.5, step=2), dict(loss=1.0, step=3), {'coco/bbox_mAP': 0.3, 'step': 3}],
+        '20260101_000100': [
+            dict(loss=1.5, step=2),
+            {'coco/bbox_mAP': 0.2, 'step': 2},
+            dict(loss=1.0, step=3),
+            {'coco/bbox_mAP': 0.3, 'step': 3},
+        ],
     }.items():
         log = tmp_path / name / 'vis_data'
         log.mkdir(parents=True)
@@ -227,7 +232,7 @@ def test_a_resumed_log_is_read_as_one(tmp_path):
         (log / 'config.py').write_text('train_cfg = dict(max_iters=3)')
     run = read_run(tmp_path)
     assert {at: entry['loss'] for at, entry in run.train.items()} == {1: 3.0, 2: 1.5, 3: 1.0}
-    assert run.curve('coco/bbox_mAP') == [(2, 0.1), (3, 0.3)]
+    assert run.curve('coco/bbox_mAP') == [(2, 0.2), (3, 0.3)]
     assert run.finished and run.iteration == run.max_iters == 3
 
 

@@ -12,7 +12,7 @@ factors:
   rate: [small, large]
 runs:
   '{rate}': {}
-  broken: {options: {optim_wrapper.optimizer.lr: nan}}
+  broken: {options: {optim_wrapper.optimizer.lr: 0.02}}
 claims:
   the larger one is ahead: large > small
 """
