@@ -20,6 +20,7 @@ from rethink.errors import ConfigError
 from rethink.studies import new, study
 from rethink.studies.new import backbone, lengths
 from rethink.studies.new import data as sizes
+from rethink.studies.plan import Plan
 from rethink.trust.checkpoints import read_state_dict
 from torchvision.models import get_model
 
@@ -216,6 +217,19 @@ def test_moco_begins_with_the_weights(make, tmp_path, weights):
     for key, value in left.items():
         if key.startswith('backbone.') and value.ndim == 4:
             assert torch.equal(value, given[key.removeprefix('backbone.timm_model.')]), key
+
+
+def test_a_study_in_mixed_precision_trains_so_and_not_otherwise(make, tmp_path):
+    folder, _ = make(detectors=['small'], seeds=[0], amp=True)
+    plan = Plan(study.read(folder), tmp_path / 'out', TOOLS, only=['scratch_fpn_1x'])
+    (job,) = plan.jobs
+    assert '--amp' in job.command
+    plan.save()
+    (job.work_dir / 'iter_1.pth').write_bytes(b'')
+    plan.check()  # the same: it goes on
+    (folder / 'study.yml').write_text((folder / 'study.yml').read_text().replace('amp: true', 'amp: false'))
+    with pytest.raises(ConfigError, match='they differ in amp'):
+        Plan(study.read(folder), tmp_path / 'out', TOOLS, only=['scratch_fpn_1x']).check()
 
 
 # --- backbones -------------------------------------------------------------------------------------------------------
