@@ -76,8 +76,9 @@ class Facts:
 
     @functools.cached_property
     def compared(self) -> bool:
-        """It stands in the folder of a study, which asks what this is worth."""
-        return bool(self.cfg.filename) and any(Path(self.cfg.filename).parent.glob('study*.yml'))
+        """It stands in the folder of a study of one's own, which asks what this is worth; ours are of other data."""
+        folder = Path(self.cfg.filename or '').absolute().parent
+        return any(folder.glob('study*.yml')) and not (folder.parent / '_base_' / 'default_runtime.py').is_file()
 
     @functools.cached_property
     def backbones(self) -> list[Backbone]:

@@ -153,15 +153,16 @@ def _write(asked: Asked, part: Path, tools: Path) -> Iterator[str]:
 def _labelled(asked: Asked, out: Path) -> tuple[dict[str, exports.Labelled], list[str]]:
     """``'train'`` and ``'val'`` → labelled images with the same classes; and what is to be said of them."""
     has = exports.parts(asked.train)
-    train = exports.read(asked.train, out, 'train' if len(has) > 1 and 'train' in has else None)
+    train = exports.read(asked.train, out, 'train' if 'train' in has else None)
     said = [f'train: {sentence}' for sentence in train.said]
     if asked.val is None and 'val' not in has:
         both = exports.split(train, out)
-        Path(out / 'labels.json').unlink(missing_ok=True)
+        if train.annotations.is_relative_to(out):  # and not the user's own
+            train.annotations.unlink()
         said += both[0].said
     else:
         own = exports.parts(asked.val) if asked.val else has
-        val = exports.read(asked.val or asked.train, out, 'val' if len(own) > 1 and 'val' in own else None)
+        val = exports.read(asked.val or asked.train, out, 'val' if 'val' in own else None)
         said += [f'val: {sentence}' for sentence in val.said]
         both = exports.same_classes(train, val, out)
         said += [one for one in both[0].said if one not in train.said]
