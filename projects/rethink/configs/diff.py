@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..config_lines import Path_
 from ..errors import ConfigError
-from .lines import Path_
 from .provenance import ResolvedConfig
 
 GROUPS = ('init', 'freeze', 'norm', 'model', 'data', 'schedule', 'runtime')

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..config_lines import Path_
 from .diff import ABSENT, GROUPS, NAMES, Change, Difference, changes, dotted, find, type_name
-from .lines import Path_
 from .provenance import ResolvedConfig
 
 # Lines of a screen.
