@@ -28,8 +28,10 @@ from .findings import Finding, rule
 READ = frozenset(re.findall(r"cfg(?:\.get\(|\[)'(\w+)'", inspect.getsource(Runner.from_cfg))) | {
     *('runner_type', 'strategy', 'model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'compile'),
     *('custom_imports', 'activation_checkpointing', 'efficient_conv_bn_eval', 'tta_model', 'tta_pipeline'),
-    *('auto_scaled', 'switch_from', 'allow_class_subset', 'protocol'),
+    *('auto_scaled', 'switch_from', 'allow_class_subset', 'protocol', 'learning_rates', 'unlabelled_set'),
 }  # fmt: skip
+# What tools/hpt_evaluate.py takes from a config that has a protocol.
+_OF_PROTOCOL = {'data_root', 'train_set', 'num_classes', 'multi_label', 'epochs', 'metric'}
 # Settings of MMDetection 2 and MMCV, which 3 does not read, and where their values go now.
 _OLD = {
     'data': 'train_dataloader, val_dataloader and test_dataloader',
@@ -309,7 +311,8 @@ def unused_variable(facts: Facts) -> Iterator[Finding]:
     chain = Chain(facts.cfg.filename)
     now = facts.cfg.to_dict()
     read = _plain({key: value for key, value in now.items() if is_read(key)})
-    variables = {key: _plain(value) for key, value in now.items() if not is_read(key) and not key.startswith('_')}
+    left = _OF_PROTOCOL if 'protocol' in now else ()
+    variables = {key: _plain(now[key]) for key in now if not (is_read(key) or key in left or key.startswith('_'))}
     written = Config.fromfile(chain.top, import_custom_modules=False) if chain.files and variables else {}
     for name, value in variables.items():
         found = chain.find(name)
