@@ -190,6 +190,10 @@ class Chain:
                 self.files = {}
         self._used_for = self._uses()
 
+    @property
+    def changed(self) -> tuple:
+        return tuple(os.path.getmtime(file) for file in self.files)
+
     def _add(self, file: str) -> None:
         if file in self.files:
             return
@@ -278,6 +282,12 @@ def _plain(value):
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+@functools.lru_cache(maxsize=64)
+def _values(file: str, changed: tuple) -> dict:
+    """What a file of a chain resolves to; ``changed`` is when the files of the chain were."""
+    return _plain(Config.fromfile(file, import_custom_modules=False).to_dict())
+
+
 def _stands(tree, value) -> bool:
     """Whether a nested config has a value somewhere, or a text that it is a part of."""
     return any(
@@ -313,15 +323,15 @@ def unused_variable(facts: Facts) -> Iterator[Finding]:
     read = _plain({key: value for key, value in now.items() if is_read(key)})
     left = _OF_PROTOCOL if 'protocol' in now else ()
     variables = {key: _plain(now[key]) for key in now if not (is_read(key) or key in left or key.startswith('_'))}
-    written = Config.fromfile(chain.top, import_custom_modules=False) if chain.files and variables else {}
+    written = _values(chain.top, chain.changed) if chain.files and variables else {}
     for name, value in variables.items():
         found = chain.find(name)
-        if found and name in written and _plain(written[name]) != value:
+        if found and name in written and written[name] != value:
             yield from _redefined(chain, name, value, written, now, 'the command line', found)
         elif found is None or not chain.is_used(found):
             before = found and chain.before(found)
             if before and chain.is_used(before):
-                base = Config.fromfile(before.file, import_custom_modules=False)
+                base = _values(before.file, chain.changed)
                 yield from _redefined(chain, name, value, base, now, chain.place(found), before)
             else:
                 where = chain.place(found) if found else 'the command line' if chain.files else 'the config'
@@ -331,7 +341,7 @@ def unused_variable(facts: Facts) -> Iterator[Finding]:
 
 def _redefined(chain: Chain, name: str, value, base, now: dict, where: str, before: _Variable) -> Iterator[Finding]:
     """Where the value that a variable had in ``base`` is what a run reads, and the new one is nowhere."""
-    if _plain(base.get(name)) == value or not chain.is_used(before):
+    if base.get(name) == value or not chain.is_used(before):
         return
     places = sorted(chain.places(name), key=lambda path: (not str(path[0]).startswith(('train', 'model')), len(path)))
     if any(_at(now, path) == value for path in places):
@@ -340,7 +350,7 @@ def _redefined(chain: Chain, name: str, value, base, now: dict, where: str, befo
     if not still:
         return
     target = still[0]
-    direct = _at(now, target) == _plain(base.get(name))
+    direct = _at(now, target) == base.get(name)
     yield Finding(
         'error',
         name,
