@@ -10,8 +10,8 @@ import rethink
 ROOT = Path(rethink.__file__).parent
 # What stands later may import what stands earlier. The package itself imports all of them, to register what they have.
 ROOMS = (
-    'version', 'errors', 'stopping', 'files', 'config_tree', 'reuse', 'trust', 'ops', 'datasets', 'models',
-    'evaluation', 'checks', 'engine', 'configs', 'analysis', 'costs', 'studies',
+    'version', 'errors', 'stopping', 'files', 'config_tree', 'config_lines', 'reuse', 'trust', 'ops', 'datasets',
+    'models', 'evaluation', 'checks', 'engine', 'configs', 'analysis', 'costs', 'studies',
 )  # fmt: skip
 
 

@@ -117,6 +117,17 @@ def test_no_error_in_any_config_of_ours():
     assert not errors_of(of_ours())
 
 
+# Errors of these are none of the rules': a variable of a child that its base has used before (docs/check_config.md).
+REAL = {
+    'bytetrack_yolox_x_8xb4-80e_crowdhuman-mot20train_test-mot20test.py',
+    'bytetrack_yolox_x_8xb4-amp-80e_crowdhuman-mot20train_test-mot20test.py',
+    'ga-fast-rcnn_r50-caffe_fpn_1x_coco.py',
+    'mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all_32xb2-ssj-90k_coco.py',
+    'mask-rcnn_r50_fpn_rpn-2conv_4conv1fc_syncbn-all_32xb2-ssj-scp-90k_coco.py',
+    'yolox_x_8xb4-80e_crowdhuman-mot20train_test-mot20test.py',
+}
+
+
 def own_configs() -> list[Path]:
     return sorted(path for path in MMDET.glob('*/*.py') if path.parent.name not in ('_base_', 'common'))
 
@@ -136,10 +147,10 @@ def test_no_false_error_in_some_configs_of_mmdetection():
     """One of each seventh folder; panoptic FPN and PVT are where errors were false once."""
     folders = {path.parent.name: path for path in own_configs()}
     some = [folders[name] for name in sorted(folders)[::7]] + [folders['panoptic_fpn'], folders['pvt']]
-    assert len(some) > 10 and not errors_of(some)
+    assert len(some) > 10 and not errors_of(some).keys() - REAL
 
 
 @pytest.mark.long
 def test_no_false_error_in_any_config_of_mmdetection():
     found = own_configs()
-    assert len(found) > 700 and not errors_of(found)
+    assert len(found) > 700 and errors_of(found).keys() == REAL

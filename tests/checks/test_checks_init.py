@@ -100,3 +100,11 @@ def test_trainable_share_is_that_of_the_model(cfg):
     total = sum(one.numel() for one in model.parameters())
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
     assert 0 < trained < total and init.trainable_share(cfg) == pytest.approx(trained / total, rel=1e-12)
+
+
+def test_pixels_of_a_published_file_that_is_here():
+    """By the name of the file; Detectron2's weights want BGR."""
+    options = {'model.backbone.init_cfg.checkpoint': '/weights/resnet50_msra-5891d200.pth'}
+    assert 'open-mmlab' not in (one := found(MASK_RCNN, options)['pixels']).what and 'BGR' in one.what
+    options = {'model.backbone.init_cfg.checkpoint': '/weights/resnet50-0676ba61.pth'}
+    assert 'pixels' not in found(MASK_RCNN, options)

@@ -1,5 +1,7 @@
 """Checkpoints that do not fit a model are found before training, in one sentence."""
 
+import contextlib
+
 import pytest
 import torch
 from checked import fails
@@ -92,6 +94,55 @@ def test_init_cfg_that_would_freeze_random_weights(cfg, whole, tmp_path):
     weights_fail(cfg, None, r'lacks \d+ of the frozen tensors \(layer1\..*freeze random weights')
     cfg.model.backbone.frozen_stages = -1
     check_weights(cfg)
+
+
+LAYOUTS = {
+    'plain': ('', True),
+    'of a detector': ('backbone.', True),
+    'of a wrapper': ('module.', True),
+    'of a wrapped detector': ('module.backbone.', True),
+    'of MoCo': ('module.encoder_q.', True),
+    'of MoCo, exported': ('encoder_q.', True),
+    'without a state_dict': ('', False),
+}
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize(
+    'prefix', [None, '', 'backbone', 'backbone.', 'module', 'module.backbone.', 'module.encoder_q.', 'encoder_q.']
+)
+def test_a_prefix_gives_what_mmengine_loads_with_it(layout, prefix, cfg, model, tmp_path):
+    """The oracle is MMEngine, which initialises the backbone: some tensors are those of the file, or none is."""
+    begin, wrapped = LAYOUTS[layout]
+    weights = {f'{begin}{key}': value + 1 for key, value in model.backbone.state_dict().items()}
+    torch.save(dict(state_dict=weights) if wrapped else weights, tmp_path / 'weights.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth'))
+    if prefix is not None:
+        init_cfg['prefix'] = prefix
+    cfg.model.backbone.init_cfg = init_cfg
+    loaded = MODELS.build(cfg.model.backbone)
+    with contextlib.suppress(AssertionError):  # no tensor has the prefix
+        loaded.init_weights()
+    equal = [torch.equal(value, weights[f'{begin}{key}']) for key, value in loaded.state_dict().items()]
+    assert all(equal) or not any(equal)
+    if all(equal):
+        check_weights(cfg)
+    else:
+        fits = begin if begin not in ('', 'module.') else None
+        weights_fail(
+            cfg, None, f"gives the model nothing.*prefix='{fits}' fits" if fits else 'gives the model nothing'
+        )
+
+
+def test_load_from_takes_what_the_runner_takes(cfg, model, tmp_path):
+    """Nothing of a file that keeps its weights below ``model``; the ``module.`` of a wrapper is left away."""
+    weights = model.state_dict()
+    cfg.load_from = str(tmp_path / 'weights.pth')
+    torch.save({f'module.{key}': value for key, value in weights.items()}, cfg.load_from)
+    check_weights(cfg, model, strict=True)
+    torch.save(dict(model=weights), tmp_path / 'below_model.pth')
+    cfg.load_from = str(tmp_path / 'below_model.pth')
+    weights_fail(cfg, model, 'gives the model nothing: 0 of')
 
 
 def test_remote_checkpoints_are_left_to_mmengine(cfg):

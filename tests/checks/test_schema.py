@@ -196,6 +196,12 @@ def test_an_override_that_is_none(file, tool, run_in_process, tmp_path):
 
 
 def test_overrides_are_read_as_mmengine_reads_them():
+    assert parse_options(['a=/my data/a (1)/x.json', 'b=[one two, three ]', 'c= 5', 'd=[(1, 2), (3, 4)]']) == {
+        'a': '/my data/a (1)/x.json',
+        'b': ['one two', 'three'],
+        'c': 5,
+        'd': [(1, 2), (3, 4)],
+    }
     assert parse_options(['a.b=1', 'c=[1,(2.5,x)]', 'd=a=b', 'e=None,true', 'f=']) == {
         'a.b': 1,
         'c': [1, (2.5, 'x')],

@@ -87,6 +87,15 @@ def test_a_factor_that_does_not_differ_is_found(study):
     assert holds(study)[0] == 'pretrain_r50_1x and scratch_r50_1x do not differ in freezing.'
 
 
+def test_a_variable_proves_nothing(study):
+    """A length that is set and does not reach the loop; another variable that nothing reads is no difference."""
+    text = '_base_ = "scratch_r50_1x.py"\nmax_iters = 540\n'
+    (study / 'scratch_r50_6x.py').write_text(text)
+    assert holds(study) == ['scratch_r50_1x and scratch_r50_6x do not differ in length.']
+    (study / 'scratch_r50_6x.py').write_text(text + 'train_cfg = dict(max_iters=max_iters)\nmy_note = 1\n')
+    assert holds(study) == []
+
+
 @pytest.mark.parametrize(
     'text, message',
     [

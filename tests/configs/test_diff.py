@@ -316,14 +316,13 @@ def check_screens(pairs) -> int:
         text = table(found, configs)
         lines = text.splitlines()
         assert len(lines) <= SCREEN and max(map(len, lines)) <= 120, pair
-        counted = [one for one in found if one.group != NAMES]
+        counted = [one for one in found if one.group != NAMES and not one.is_variable]
         assert re.search(rf'^{len(counted)} differences?[:.]', text, re.MULTILINE), pair
         more += '--all lists each' in text
         # What stands for several says how many.
         rows = report.folded(found, configs, 30).rows
-        named = sum(len(row.name.split(', ')) for row in rows if row.name.startswith('variables: '))
-        several = [re.search(r' \((\d+) differences\)$', row.name) for row in rows if row.values]
-        assert named + sum(int(one[1]) if one else 1 for one in several) == len(counted), pair
+        several = [re.search(r' \((\d+) differences\)$', row.name) for row in rows]
+        assert sum(int(one[1]) if one else 1 for one in several) == len(counted), pair
         assert len(rows) <= 30, pair
     return more
 
@@ -342,6 +341,23 @@ def test_every_pair_of_families_is_on_one_screen(monkeypatch):
 
 
 # --- fewer lines, and formats ----------------------------------------------------------------------------------------
+
+
+def test_a_variable_that_nothing_reads_is_no_difference(config):
+    """It is named apart, also as JSON; what is made of one is a difference of its own."""
+    other = variant(config, "train_pipeline = [dict(type='LoadImageFromFile')]\nmax_iters = 180")
+    found = between(config, other)
+    assert found and all(one.is_variable for one in found) and unexpected(found, []) == []
+    for format in ('table', 'markdown', 'html'):
+        text = write(format, found, [read(config), read(other)], SCREEN)
+        assert '0 differences.' in text and 'Resize' not in text
+        assert 'Variables that no run reads, not counted: train_pipeline, max_iters.' in text
+    listed = json.loads(write('json', found, [read(config), read(other)], SCREEN))['differences']
+    assert {one['variable'] for one in listed} == {True}
+    other = variant(config, 'max_iters = 180\ntrain_cfg = dict(max_iters=max_iters)')
+    found = between(config, other)
+    assert [one.name for one in unexpected(found, [])] == ['train_cfg.max_iters']
+    assert '\n1 difference: schedule.' in write('table', found, [read(config), read(other)], SCREEN)
 
 
 def test_the_smallest_part_that_is_enough_is_folded(config):
@@ -501,12 +517,12 @@ class Cells(HTMLParser):
 
 
 def test_the_page_needs_nothing_else_and_escapes(config):
-    other = variant(config, "data_root = '<script>alert(1)</script>&|'")
+    other = variant(config, "train_dataloader = dict(dataset=dict(data_root='<script>alert(1)</script>&|'))")
     found = between(config, other)
     parser = Cells()
     parser.feed(write('html', found, [read(config), read(other)], SCREEN))
     assert not parser.open
-    assert parser.cells[0] == 'data_root' and parser.cells[1].startswith("'data/'one.py:")
+    assert parser.cells[0] == 'train_dataloader.dataset.data_root' and parser.cells[1].startswith("'data/'one.py:")
     assert parser.cells[2].startswith("'<script>alert(1)</script>&|'other_")
     markdown = write('markdown', found, [read(config), read(other)], SCREEN)
     (row,) = [line for line in markdown.splitlines() if 'data_root' in line]

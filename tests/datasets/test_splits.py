@@ -232,6 +232,28 @@ def test_what_cannot_be_made_is_one_sentence(resisc, tmp_path):
     assert not (resisc / 'splits').exists()
 
 
+def test_images_without_labels_are_one_list(tmp_path):
+    """Of any depth; there is nothing to draw labels from, and the check of the data set agrees."""
+    for name in ('a.jpg', 'deep/er/b.PNG', 'deep/c.jpg'):
+        (tmp_path / 'mine' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'mine' / name).write_bytes(b'x')
+    receipt = splits.make(tmp_path, dict(type='unlabelled', images='mine'), 0, False)
+    assert receipt['images'] == dict(unlabelled=3)
+    assert sorted(splits.read_unlabelled(tmp_path)) == ['mine/a.jpg', 'mine/deep/c.jpg', 'mine/deep/er/b.PNG']
+    _, wrong = splits.check(tmp_path, 0, False)
+    assert not wrong
+
+
+def test_what_unlabelled_images_need_is_said(tmp_path):
+    """A folder of images in the place of folders of classes, and fewer images than labels."""
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'a.jpg').write_bytes(b'x')
+    with pytest.raises(ConfigError, match=r"0 classes \(no folder of one\).*layout = dict\(type='unlabelled'"):
+        splits.make(tmp_path, dict(type='class_folders', images='mine', shares=(0.6, 0.2, 0.2)), 1, False)
+    with pytest.raises(ConfigError, match='ask for fewer with --labels N, or for none with --labels alone'):
+        draw_labels(images(3), ['one'], 1000, 0)
+
+
 def test_a_missing_image_is_told(tmp_path):
     official_layouts.write('flowers102', tmp_path, train=10, num_classes=5)
     (tmp_path / 'jpg' / 'image_00007.jpg').unlink()

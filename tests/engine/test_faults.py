@@ -379,6 +379,13 @@ def test_what_a_data_worker_raises_is_known_by_its_file(workers):
         (RuntimeError('unable to write to file </torch_1_2>: No space left on device (28)'), '--shm-size'),
         (RuntimeError('DataLoader worker (pid 7) is killed by signal: Bus error. It is'), 'shared memory'),
         (RuntimeError('DataLoader worker (pid(s) 7, 8) exited unexpectedly'), 'process 7, 8) was killed'),
+        (
+            RuntimeError(
+                'Expected to have finished reduction in the prior iteration before starting a new one. … Parameter '
+                'indices which did not receive grad for rank 0: 12 13\n In addition, you can set …'
+            ),
+            '(number 12, 13 of model.parameters()); set find_unused_parameters=True',
+        ),
         (BrokenPipeError(32, 'Broken pipe'), 'what read the output'),
         (OSError(28, 'No space left on device'), 'a file of the run, in W, could not be written'),
         (OSError(24, 'Too many open files', '/x'), 'ulimit -n'),

@@ -14,6 +14,7 @@ from conftest import ROOT, write_detector
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from rethink import config_path
 from rethink.engine import amp, launch, processes
 from rethink.errors import ConfigError, JobError
 
@@ -76,7 +77,7 @@ def test_errors_in_a_config_name_file_and_line(tmp_path, line, sentence, in_base
 
 def test_a_base_that_does_not_exist(tmp_path):
     (tmp_path / 'derived.py').write_text('_base_ = ["./nothing.py"]\n')
-    with pytest.raises(ConfigError, match=r'derived\.py .*nothing\.py'):
+    with pytest.raises(ConfigError, match=r'nothing\.py of .*derived\.py does not exist'):
         launch.load_config(str(tmp_path / 'derived.py'))
 
 
@@ -328,3 +329,33 @@ def test_a_config_of_an_installed_package_by_its_name():
 def test_what_cannot_be_built_without_a_config_keeps_its_traceback():
     with pytest.raises(KeyError, match='Nowhere'), launch.one_sentence():
         MODELS.build(dict(type='Nowhere'))
+
+
+def test_a_base_that_an_environment_variable_names_and_that_is_not_there(monkeypatch):
+    monkeypatch.setenv('HPT_DATASET', 'nothing')
+    sentence = r'hpt_nothing.py of .* variable HPT_DATASET=nothing names; there are .*hpt_resisc45'
+    with pytest.raises(ConfigError, match=sentence):
+        launch.read_config(config_path('hpt/pretrain_moco_r50_5ki.py'))
+
+
+def test_a_base_that_is_not_there(tmp_path):
+    (tmp_path / 'runtime.py').write_text('a = 1')
+    (tmp_path / 'one.py').write_text("_base_ = ['runtme.py']")
+    with pytest.raises(ConfigError, match=r'the base .*runtme.py of .*one.py does not exist; .*runtime.py'):
+        launch.read_config(str(tmp_path / 'one.py'))
+
+
+def test_views_that_are_much_larger_than_the_test_images_are_said(data, tmp_path, capsys):
+    resize = dict(type='TestTimeAug', transforms=[[dict(type='Resize', scale=(2000, one)) for one in (400, 1200)]])
+    for scale, said in ((64, True), (400, False), (300, False), (None, True)):
+        cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        cfg.test_dataloader.dataset.pipeline = [one for one in pipeline if one.type != 'Resize']
+        if scale:
+            cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Resize', scale=(scale, scale)))
+        cfg.tta_model, cfg.tta_pipeline = dict(type='DetTTAModel'), [dict(type='LoadImageFromFile'), resize]
+        launch.use_tta(cfg)
+        assert ('of each image to 400 to 1200 pixels' in capsys.readouterr().out) == said
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+    launch.use_tta(cfg)  # flips alone
+    assert 'warning' not in capsys.readouterr().out

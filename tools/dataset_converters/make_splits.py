@@ -23,7 +23,12 @@ def parse_args():
     parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
     parser.add_argument('--seed', type=int, default=0, help='of all draws')
     parser.add_argument(
-        '--labels', type=int, nargs='*', default=[1000], metavar='N', help='sizes of the small training sets'
+        '--labels',
+        type=int,
+        nargs='*',
+        default=[1000],
+        metavar='N',
+        help='sizes of the small training sets; none without a number',
     )
     parser.add_argument(
         '--corrupt', choices=('refuse', 'skip'), help='decode all images; end at a corrupt one, or leave them out'

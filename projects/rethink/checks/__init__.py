@@ -14,6 +14,7 @@ from ..errors import ConfigError, say
 # isort: off
 from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
 from . import evaluation, init, schedule, pretraining  # noqa: F401
+from . import unused, ignored, intervals, recipe  # noqa: F401
 
 # isort: on
 from .facts import Facts

@@ -103,12 +103,18 @@ class Facts:
 
     def _backbone(self, cfg: dict, path: str, given: str | None) -> Backbone:
         kind = cfg.get('of') if type_name(cfg['type']) == 'FrozenBackbone' else cfg['type']
-        args = {**_defaults(self.class_of(MODELS, kind)), **cfg}
+        args = {**_defaults(self.model_class(kind)), **cfg}
         stages = args.get('num_stages') or 4
         whole = kind is not cfg['type'] or (
             isinstance(args.get('frozen_stages'), int) and args['frozen_stages'] >= stages
         )
         return Backbone(path, type_name(kind), args, given, whole, bool(cfg.get('allow_random')))
+
+    def model_class(self, kind):
+        """The class of a ``type`` in the model; None where none is registered."""
+        if not isinstance(kind, str):
+            return kind
+        return MODELS.get(kind if '.' in kind else f'{self.scope}.{kind}') or MODELS.get(kind)
 
     @property
     def backbone(self) -> Backbone | None:

@@ -1,12 +1,16 @@
 """Rules of initialisation: what is frozen or normalised in a backbone has to fit where its weights come from."""
 
 import copy
+import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..config_tree import is_remote, items, type_name
@@ -103,6 +107,14 @@ PIXELS = (
 _TOLERANCE = 1.0
 
 
+@functools.lru_cache
+def _published() -> dict[str, str]:
+    """Names of the files of published weights → what they are called where they are downloaded."""
+    urls = {f'torchvision://{name}': url for name, url in get_torchvision_models().items()}
+    urls |= {f'open-mmlab://{name}': url for name, url in get_external_models().items()}
+    return {url.rsplit('/', 1)[-1]: name for name, url in urls.items() if url}
+
+
 def _order(rgb: bool) -> str:
     return 'RGB' if rgb else 'BGR'
 
@@ -125,7 +137,8 @@ def pixels(facts: Facts) -> Iterator[Finding]:
     mean, std = given.get('mean'), given.get('std')
     if one is None or one.weights is None or not mean or not std or one.weights == facts.cfg.get('load_from'):
         return
-    wanted = _noted(one.weights) or next((pixels for name, pixels in PIXELS if name in one.weights), None)
+    weights = _published().get(os.path.basename(one.weights), one.weights)
+    wanted = _noted(one.weights) or next((pixels for name, pixels in PIXELS if name in weights), None)
     if wanted is None:
         return
     rgb, wanted_mean, wanted_std = wanted
@@ -173,13 +186,17 @@ def frozen_capacity(facts: Facts) -> Iterator[Finding]:
 
 def trainable_share(cfg: Config) -> float:
     """Trainable parameters of all, of the model built without values."""
+    numbers = [(one.numel(), one.requires_grad) for one in without_values(cfg).parameters()]
+    return sum(number for number, trained in numbers if trained) / sum(number for number, _ in numbers)
+
+
+def without_values(cfg: Config) -> nn.Module:
+    """The model of a config, whose parameters are on PyTorch's meta device; nothing is loaded or downloaded."""
     model = copy.deepcopy(cfg.model)
     _without_weights(model)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     with _EmptyParameters():
-        built = MODELS.build(model)
-    numbers = [(one.numel(), one.requires_grad) for one in built.parameters()]
-    return sum(number for number, trained in numbers if trained) / sum(number for number, _ in numbers)
+        return MODELS.build(model)
 
 
 class _EmptyParameters(TorchFunctionMode):

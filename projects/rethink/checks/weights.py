@@ -3,17 +3,22 @@
 MMEngine loads what fits and leaves the rest as it is, with a warning in the log.
 """
 
+import inspect
 import os
+from collections import Counter
 from collections.abc import Iterator
 
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model, _load_checkpoint_with_prefix, load_checkpoint
 from torch import nn
 
 from ..config_tree import is_remote, items, type_name
 from ..errors import ConfigError, say, some_names
-from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes
+from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes, tensors
 from ..trust.soundness import check_tensors
 from .resumable import check_content
 
@@ -28,8 +33,64 @@ def remote_checkpoints(cfg) -> list[str]:
     return sorted(set(found))
 
 
+class _Taken(nn.Module):
+    """In the place of a model: keeps what MMEngine would load into one."""
+
+    def _load_from_state_dict(self, state_dict, *_) -> None:
+        self.weights = dict(state_dict)
+
+
+# The name by which MMEngine's functions are given a checkpoint that has been read.
+_SCHEME = 'read-before://'
+_read_before = {}
+CheckpointLoader.register_scheme(prefixes=_SCHEME, loader=lambda name, *_, **__: _read_before[name], force=True)
+
+
+def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = False) -> dict[str, torch.Tensor]:
+    """The tensors that MMEngine takes from a local checkpoint, under the names by which it looks for them in a model.
+
+    They go through MMEngine's own functions, which leave a ``module.`` away where there is no prefix, and only there.
+
+    Args:
+        prefix: that of ``init_cfg``; None for all of the file.
+        by_runner: as ``load_from`` does it, and not ``init_cfg``.
+
+    Raises:
+        ConfigError: the file cannot be read, or has no weights.
+    """
+    content = read_content(path, what)
+    tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
+    if prefix is None:
+        model = _Taken()
+        revise = inspect.signature(Runner.load_checkpoint if by_runner else load_checkpoint).parameters['revise_keys']
+        _load_checkpoint_to_model(model, content, revise_keys=revise.default)
+        return {key: value for key, value in model.weights.items() if isinstance(value, torch.Tensor)}
+    name = f'{_SCHEME}{path}'
+    _read_before[name] = content
+    try:
+        return _load_checkpoint_with_prefix(prefix, name, map_location='cpu')
+    except AssertionError:  # no tensor has the prefix
+        return {}
+    finally:
+        del _read_before[name]
+
+
+def _fitting_prefix(model: nn.Module, path: str, what: str) -> str | None:
+    """The ``prefix`` of ``init_cfg`` that gives a model the most, where there is one that gives it something."""
+    content = read_content(path, what)
+    names = tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
+    found = Counter()
+    for own, value in model.state_dict().items():
+        found.update(
+            name.removesuffix(own)
+            for name, one in names.items()
+            if name.endswith(f'.{own}') and one.shape == getattr(value, 'shape', None)
+        )
+    return found.most_common(1)[0][0] if found else None
+
+
 def _covers(
-    model: nn.Module, path: str, what: str, prefix: str = '', strict: bool = False, names: dict | None = None
+    model: nn.Module, path: str, what: str, prefix: str | None = None, strict: bool = False, names: dict | None = None
 ) -> None:
     """A checkpoint gives something (``strict``: everything) to a model; says how much.
 
@@ -38,12 +99,18 @@ def _covers(
     from ..models.frozen import Frozen
     from ..models.pretrained import rename
 
-    weights = read_state_dict(path, what)
     if names:
+        content = read_content(path, what)
+        weights = tensors(content.get('state_dict', content), path, what)
         weights = rename(weights, names, model, f'{path} ({what})')
-    if prefix:
-        prefix = prefix if prefix.endswith('.') else prefix + '.'
-        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    elif what.startswith('init_cfg') and not _loads_as_it_is(model):
+        # A class that converts a file looks into it by itself.
+        weights = read_state_dict(path, what)
+        if prefix:
+            prefix = f'{prefix.rstrip(".")}.'
+            weights = {key.removeprefix(prefix): one for key, one in weights.items() if key.startswith(prefix)}
+    else:
+        weights = taken(path, what, prefix, by_runner=not what.startswith('init_cfg'))
     match, lacking, differing, total = compare(model, weights)
     if strict and (lacking or differing):
         example = shapes(model, weights, differing[0]) if differing else f'{lacking[0]} is not in the file'
@@ -52,12 +119,13 @@ def _covers(
             f'{len(differing)} have another shape ({example}); use the config that the checkpoint was trained with.'
         )
     if match == 0:
-        names = f' below {prefix!r}' if prefix else ''
+        below = f' below {prefix!r}' if prefix else ''
         first = next(iter(weights), None)
-        has = f'the file{names} begins with {first}' if first else f'the file has no tensor{names}'
+        has = f'the file{below} begins with {first}' if first else f'the file has no tensor{below}'
+        fits = _fitting_prefix(model, path, what) if what.startswith('init_cfg') and not names else None
         raise ConfigError(
             f'{path} ({what}) gives the model nothing: 0 of {total} tensors match; {has} and the model with '
-            f'{next(iter(model.state_dict()), "nothing")}.'
+            f'{next(iter(model.state_dict()), "nothing")}' + (f'; prefix={fits!r} fits.' if fits else '.')
         )
     # A load that MMEngine would call partial, and carry on.
     if what.startswith('init_cfg') and _loads_as_it_is(model):
@@ -96,30 +164,30 @@ def _init_cfgs(module: nn.Module) -> list[dict]:
     ]
 
 
-def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, str | None]]:
-    """The checkpoints that give a module weights, and what its tensors' names begin with there.
+def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, str | None, dict]]:
+    """The checkpoints that give a module weights, what its tensors' names begin with, and how they are read.
 
-    None in the place of the latter where it is not known before the checkpoint is loaded.
+    None in the place of the second where it is not known before the checkpoint is loaded.
     """
     if cfg.get('load_from'):
-        yield cfg.load_from, f'{name}.'
+        yield cfg.load_from, f'{name}.', dict(by_runner=True)
     for outer, module in model.named_modules():
         if name != outer and outer and not name.startswith(f'{outer}.'):
             continue
         inner = name[len(outer) :].lstrip('.')
         for entry in _init_cfgs(module):
-            parts = ((entry.get('prefix') or '').rstrip('.'), inner)
             known = _loads_as_it_is(module) and 'names' not in entry
-            yield entry['checkpoint'], ''.join(f'{part}.' for part in parts if part) if known else None
+            begin = (f'{inner}.' if inner else '') if known else None
+            yield entry['checkpoint'], begin, dict(prefix=entry.get('prefix'))
 
 
-def _given(backbone: nn.Module, path: str, prefix: str | None) -> set[str] | None:
+def _given(backbone: nn.Module, path: str, begin: str | None, how: dict) -> set[str] | None:
     """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
-    if prefix is None or is_remote(path):
+    if begin is None or is_remote(path):
         return None
-    weights = read_state_dict(path, 'weights of a frozen backbone')
+    weights = taken(path, 'weights of a frozen backbone', **how)
     shapes = {key: value.shape for key, value in weights.items()}
-    return {key for key, value in backbone.state_dict().items() if shapes.get(f'{prefix}{key}') == value.shape}
+    return {key for key, value in backbone.state_dict().items() if shapes.get(f'{begin}{key}') == value.shape}
 
 
 def _check_frozen(cfg: Config, model: nn.Module) -> None:
@@ -138,13 +206,13 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
                 f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
                 f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
             )
-        given = [_given(backbone, path, prefix) for path, prefix in sources]
+        given = [_given(backbone, *source) for source in sources]
         missing = set() if None in given else backbone.not_given.difference(*given)
         if missing:
             total = len(weight_names(backbone))
             raise ConfigError(
                 f'the frozen model.{name} gets {total - len(missing)} of {total} tensors from '
-                f'{" and ".join(path for path, _ in sources)}, and the others ({some_names(missing)}) would stay '
+                f'{" and ".join(path for path, *_ in sources)}, and the others ({some_names(missing)}) would stay '
                 'random; name a checkpoint of this architecture and its prefix, or freeze random ones with '
                 f'model.{name}.allow_random=True.'
             )
@@ -195,4 +263,4 @@ def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = Fa
         for entry in _init_cfgs(module):
             if not is_remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
-                _covers(module, entry['checkpoint'], what, entry.get('prefix') or '', names=entry.get('names'))
+                _covers(module, entry['checkpoint'], what, entry.get('prefix'), names=entry.get('names'))

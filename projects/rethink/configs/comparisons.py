@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..trust.yaml_files import entry, read_yaml
-from .diff import NAMES, Difference, changes, diff
+from .diff import NAMES, Difference, diff
 from .provenance import ResolvedConfig
 
 FILES = 'study*.yml'
 _SCHEDULER = r'schedule/param_scheduler\[\w+( \d)?\]'
-_TRAIN_SET = r'data/(train_dataloader\.dataset(\.dataset|\.datasets\[[\w .]+\])*|train_set)'
+_TRAIN_SET = r'data/train_dataloader\.dataset(\.dataset|\.datasets\[[\w .]+\])*'
 # What differs where a factor does, as `group/dotted name`.
 FACTORS = {
     'initialisation': r'init/.*',
@@ -38,13 +38,12 @@ FACTORS = {
     # What freezing allows: features that are computed once (FeatureClassifier).
     'cached features': r'(model/model|data/model\.data_preprocessor)\.type',
     # How long, and what is counted in iterations with it: drops, warm-up, evaluations, checkpoints.
-    'length': r'schedule/(max_iters|max_epochs|epochs?|drops|milestones)|'
-    rf'schedule/train_cfg\.(max_iters|max_epochs|val_interval)|{_SCHEDULER}\.(end|T_max|milestones)|runtime/default_hooks\.(checkpoint|logger)\.interval|'
-    r'runtime/log_processor\.window_size',
+    'length': rf'schedule/train_cfg\.(max_iters|max_epochs|val_interval)|{_SCHEDULER}\.(end|T_max|milestones)|'
+    r'runtime/default_hooks\.(checkpoint|logger)\.interval|runtime/log_processor\.window_size',
     'learning rate': rf'schedule/(optim_wrapper\..*|learning_rates)|{_SCHEDULER}\.(gamma|start_factor)',
     'switch': r'schedule/switch_from\b.*|runtime/default_hooks\.switch',
-    'augmentation': rf'{_TRAIN_SET}\.pipeline\b.*|data/train_pipeline\b.*',
-    'image size': r'data/(image_size|.*\.(scale|size|crop_size))',
+    'augmentation': rf'{_TRAIN_SET}\.pipeline\b.*',
+    'image size': r'data/.*\.(scale|size|crop_size)',
     'data share': rf'{_TRAIN_SET}\.(ann_file|indices)',
     'data': r'data/.*',
 }
@@ -137,7 +136,8 @@ def _is(factor: str, difference: Difference) -> bool:
 def check(comparison: Comparison, configs: tuple[ResolvedConfig, ResolvedConfig]) -> list[str]:
     """Sentences on what does not hold: a difference that is no declared factor, a factor in which there is none."""
     names = f'{comparison.first} and {comparison.second}'
-    found = [one for change in changes(diff(configs)) for one in change.places if one.group != NAMES]
+    # A variable proves nothing: what is made from it differs as well, or nothing does.
+    found = [one for one in diff(configs) if one.group != NAMES and not one.is_variable]
     wrong = []
     for one in found:
         if not any(_is(factor, one) for factor in comparison.factors):

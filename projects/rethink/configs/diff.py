@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ..checks.unused import is_read
+from ..config_lines import Path_
 from ..errors import ConfigError
-from .lines import Path_
 from .provenance import ResolvedConfig
 
 GROUPS = ('init', 'freeze', 'norm', 'model', 'data', 'schedule', 'runtime')
@@ -31,15 +32,6 @@ class _Absent:
 
 
 ABSENT = _Absent()
-
-
-# What training and testing read; other keys are variables of the files.
-_READ = re.compile(
-    r'model|\w+_(dataloader|evaluator|hooks|wrapper|model)|(train|val|test|env|model_wrapper)_cfg|param_scheduler|'
-    r'auto_scale_lr|tta_pipeline|switch_from|visualizer|log_processor|log_level|load_from|resume|randomness|'
-    r'custom_imports|default_scope|work_dir|launcher|find_unused_parameters|sync_bn|compile|runner_type|'
-    r'activation_checkpointing|efficient_conv_bn_eval'
-)
 
 
 class Difference(NamedTuple):
@@ -64,8 +56,8 @@ class Difference(NamedTuple):
 
     @property
     def is_variable(self) -> bool:
-        """Whether no part of training reads it."""
-        return not _READ.fullmatch(self.label[0])
+        """Whether no run reads it, but only what the files make from it, which is a difference of its own."""
+        return not is_read(self.label[0])
 
 
 def dotted(label: Sequence[str]) -> str:
@@ -462,5 +454,5 @@ def changes(differences: Sequence[Difference]) -> list[Change]:
 
 
 def unexpected(differences: Sequence[Difference], groups: Sequence[str]) -> list[Difference]:
-    """Differences outside some groups; names never count."""
-    return [one for one in differences if one.group not in (*groups, NAMES)]
+    """Differences outside some groups; names and variables never count."""
+    return [one for one in differences if one.group not in (*groups, NAMES) and not one.is_variable]

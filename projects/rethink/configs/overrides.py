@@ -1,11 +1,23 @@
 """``--cfg-options KEY=VALUE …``, as MMEngine reads them, and a sentence for what is none."""
 
+import re
 from argparse import Action
 from collections.abc import Iterable
 
 from mmengine.config import DictAction
 
 from ..errors import ConfigError
+
+# DictAction takes all spaces away, those of paths as well. Those beside a comma or a bracket of a list stay without
+# meaning; the others are put back.
+_KEPT = '\x1f'
+_INNER = re.compile(r'(?<![\s,\[(]) (?=\s*[^\s,\])])|(?<=[^\s,\[(]\s) (?=\s*[^\s,\])])')
+
+
+def _spaces(value):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_spaces, value))
+    return value.replace(_KEPT, ' ') if isinstance(value, str) else value
 
 
 def parse_options(options: Iterable[str]) -> dict:
@@ -26,7 +38,7 @@ def parse_options(options: Iterable[str]) -> dict:
                 'quotes together, as in KEY="[1, 2]".'
             )
         try:
-            found[key] = DictAction._parse_iterable(value)
+            found[key] = _spaces(DictAction._parse_iterable(_INNER.sub(_KEPT, value.strip())))
         except (AssertionError, ValueError, RecursionError) as error:
             raise ConfigError(f'the override {option!r} cannot be read ({error}).') from None
     return found

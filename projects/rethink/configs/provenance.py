@@ -1,12 +1,12 @@
 """Where each value of a config comes from: file and line in the chain of ``_base_``.
 
 What a config resolves to is MMEngine's answer (``Config.fromfile``). Beside it the files of the chain are executed
-once more with containers that remember their lines (:mod:`.config_trace`). A place is given only where this gives
+once more with containers that remember their lines (:mod:`.trace`). A place is given only where this gives
 MMEngine's value.
 
 * A value that a variable brings is placed where the variable is assigned, one of a comprehension at the entry in it.
 * Overrides of ``--cfg-options`` are placed on the command line.
-* Configs of the ``read_base`` kind are not executed again (:mod:`.config_lines`): a value is placed at the last
+* Configs of the ``read_base`` kind are not executed again (:mod:`rethink.config_lines`): a value is placed at the last
   statement of the chain that writes it by name, which a value that travels through variables can escape.
 * JSON, YAML and the text within a checkpoint give the file alone.
 """
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..config_lines import COMMAND_LINE, Origin, Path_, read_base_places
 from ..engine.launch import config_file, override, read_config
 from ..errors import ConfigError
 from ..trust.checkpoints import read_content
 from ..trust.dumped import literal_config, read_dumped, trained_with
-from .lines import COMMAND_LINE, Origin, Path_, read_base_places
 from .trace import Trace, locate
 
 

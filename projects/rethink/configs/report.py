@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..config_lines import Path_
 from .diff import ABSENT, GROUPS, NAMES, Change, Difference, changes, dotted, find, type_name
-from .lines import Path_
 from .provenance import ResolvedConfig
 
 # Lines of a screen.
@@ -83,7 +83,7 @@ class Rows(NamedTuple):
 
 
 def _counted(found: Sequence[Change]) -> list[Change]:
-    return [one for one in found if one.group != NAMES]
+    return [one for one in found if one.group != NAMES and not one.is_variable]
 
 
 def each(found: Sequence[Change], configs: Sequence[ResolvedConfig], width: int = 100) -> Rows:
@@ -112,15 +112,9 @@ def _common_folder(files: list[str]) -> str:
 
 
 def folded(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: int) -> Rows:
-    """At most ``limit`` lines: parts of the configs are one with what differs in them, variables one in each group."""
-    found = _counted(found)
-    variables = [
-        (group, names)
-        for group in GROUPS
-        if (names := [one.places[0].name for one in found if one.is_variable and one.group == group])
-    ]
+    """At most ``limit`` lines: parts of the configs are one with what differs in them."""
     listed = []
-    for (group, label), inside in _parts([one for one in found if not one.is_variable], limit - len(variables)):
+    for (group, label), inside in _parts(_counted(found), limit):
         if len(inside) == 1:
             (one,) = inside
             places = sum(not place.is_variable for place in one.places)
@@ -130,7 +124,6 @@ def folded(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: in
             name = f'{dotted(label) or "all"} ({len(inside)} differences)'
             values = tuple(_sketch(label, inside, number) for number in range(len(configs)))
             listed.append(Row(group, name, (), values, ()))
-    listed += [Row(group, f'variables: {", ".join(names)}', (), (), ()) for group, names in variables]
     return Rows(listed, None)
 
 
@@ -191,6 +184,9 @@ def _ending(found: Sequence[Change], listed: Rows) -> list[str]:
     lines = [f'{len(counted)} difference{"s" * (len(counted) != 1)}' + (f': {", ".join(groups)}.' if groups else '.')]
     if names:
         lines.append(f'Not counted: {", ".join(names)}.')
+    variables = list(dict.fromkeys(one.places[0].label[0] for one in found if one.is_variable))
+    if variables:
+        lines.append(f'Variables that no run reads, not counted: {", ".join(variables)}.')
     if listed.below is None:
         lines.append('--all lists each with its file and line, --only PATH those of a part.')
     elif counted:
@@ -211,7 +207,7 @@ def table(found: Sequence[Change], configs: Sequence[ResolvedConfig], lines: int
         text = _table(found, configs, None)
         if lines is None or text.count('\n') <= lines:
             return text
-    around = len(configs) + len({one.group for one in counted}) + 5
+    around = len(configs) + len({one.group for one in counted}) + 6
     return _table(found, configs, max(lines - around, 1))
 
 
@@ -223,7 +219,7 @@ def _table(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: in
     room = console.width // (len(configs) + 1)
     listed = each(found, configs, 2 * room) if limit is None else folded(found, configs, limit)
     # Names get the room they need, values share the rest.
-    longest = max((len(text) for row in listed.rows if row.values for text in (row.name, _also(row.also))), default=0)
+    longest = max((len(text) for row in listed.rows for text in (row.name, _also(row.also))), default=0)
     names = min(longest, max(room, int(0.3 * console.width)))
     for group, inside in listed.groups:
         grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True, header_style='bold cyan')
@@ -232,8 +228,6 @@ def _table(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: in
         for number in range(len(configs)):
             grid.add_column(letter(number), ratio=1, **layout)
         for row in inside:
-            if not row.values:  # variables
-                continue
             name = row.name if limit is None else _middle(row.name, names)
             places = row.places or ('',) * len(configs)
             cells = [
@@ -244,9 +238,6 @@ def _table(found: Sequence[Change], configs: Sequence[ResolvedConfig], limit: in
         if limit is None:
             console.print()
         console.print(grid)
-        for row in inside:
-            if not row.values:
-                console.print(Text(row.name, style='dim'), overflow='ellipsis', no_wrap=True)
     console.print()
     for line in _ending(found, listed):
         console.print(Text(line), overflow='ellipsis', no_wrap=True)
@@ -357,7 +348,8 @@ def page_tables(listed: Rows) -> str:
 def to_json(differences: Sequence[Difference], configs: Sequence[ResolvedConfig]) -> str:
     """Every difference with its values whole; null where a config has none.
 
-    ``path`` is as ``--cfg-options`` takes it, ``line`` 0 where the file alone is known.
+    ``path`` is as ``--cfg-options`` takes it, ``line`` 0 where the file alone is known; what no run reads is a
+    ``variable``.
     """
 
     def entry(difference: Difference, number: int) -> dict | None:
@@ -368,7 +360,12 @@ def to_json(differences: Sequence[Difference], configs: Sequence[ResolvedConfig]
         return dict(path='.'.join(map(str, path)), value=difference.values[number], file=place.file, line=place.line)
 
     listed = [
-        dict(group=one.group, name=one.name, configs=[entry(one, number) for number in range(len(configs))])
+        dict(
+            group=one.group,
+            name=one.name,
+            variable=one.is_variable,
+            configs=[entry(one, number) for number in range(len(configs))],
+        )
         for one in differences
     ]
     return json.dumps(dict(configs=[one.name for one in configs], differences=listed), indent=2, default=str)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from .lines import Origin, Path_, assigns_base, base_path, written
+from ..config_lines import Origin, Path_, assigns_base, base_path, written
 
 # --- containers that know their lines --------------------------------------------------------------------------------
 

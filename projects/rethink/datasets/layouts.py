@@ -131,6 +131,15 @@ def class_folders(root: Path, images: str, lists: str | None = None, group: str 
     return classes, parts
 
 
+def unlabelled(root: Path, images: str) -> Layout:
+    """Images without labels, to pre-train on: all below a folder, however deep, with a config of ``num_classes = 0``.
+
+    Args:
+        images: the folder, below ``root``.
+    """
+    return (), dict(unlabelled=[Image(path) for path in _images(root / images, images)])
+
+
 def bdd_weather(root: Path) -> Layout:
     """Weather of BDD100K's images, from the attributes in its labels; the official val is the test."""
     parts = dict(train=[], test=[], unlabelled=[])
@@ -323,6 +332,7 @@ def flowers102(root: Path) -> Layout:
 LAYOUTS = {
     one.__name__: one
     for one in (
-        class_folders, bdd_weather, viper_weather, chexpert, chest_xray_kids, coco, voc, domainnet, flowers102
+        class_folders, unlabelled, bdd_weather, viper_weather, chexpert, chest_xray_kids, coco, voc, domainnet,
+        flowers102,
     )
 }  # fmt: skip

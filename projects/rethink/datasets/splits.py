@@ -92,7 +92,10 @@ def draw_labels(train: Sequence[Image], classes: Sequence[str], number: int, see
         ConfigError: there are too few images or a class has none, or ``number`` is too small for all classes.
     """
     if number > len(train):
-        raise ConfigError(f'{number} labels cannot be drawn from {len(train)} training images; ask for fewer.')
+        raise ConfigError(
+            f'{number} labels cannot be drawn from {len(train)} training images; ask for fewer with --labels N, or '
+            'for none with --labels alone.'
+        )
     order = np.random.default_rng([seed, 1]).permutation(len(train))
     having = defaultdict(list)
     for index in order:
@@ -111,7 +114,7 @@ def draw_labels(train: Sequence[Image], classes: Sequence[str], number: int, see
     if len(chosen) > number:
         raise ConfigError(
             f'{number} labels cannot hold each of {len(classes)} classes: {len(chosen)} images are needed; '
-            'ask for more.'
+            'ask for more with --labels N.'
         )
     chosen.update([index for index in order if index not in chosen][: number - len(chosen)])
     return [train[index] for index in sorted(chosen)]
@@ -199,8 +202,9 @@ def _make(root, layout, num_classes, multi_label, seed, labels, corrupt, workers
     classes, parts = LAYOUTS[layout['type']](root, **arguments)
     if len(classes) != num_classes:
         raise ConfigError(
-            f'{root} has {len(classes)} classes ({some_names(classes)}) and not the {num_classes} of the config; '
-            'complete the download or correct num_classes.'
+            f'{root} has {len(classes)} classes ({some_names(classes) or "no folder of one"}) and not the '
+            f'{num_classes} of the config; complete the download or correct num_classes; images without labels have '
+            "layout = dict(type='unlabelled', images=FOLDER) and num_classes = 0."
         )
     images = [image for part in parts.values() for image in part]
     if not images:
@@ -221,7 +225,7 @@ def _make(root, layout, num_classes, multi_label, seed, labels, corrupt, workers
         parts = {name: [image for image in part if image.path not in set(skipped)] for name, part in parts.items()}
 
     parts = _divide(parts, layout, np.random.default_rng([seed, 0]))
-    for number in labels:
+    for number in labels if classes else ():
         parts[f'train_{number}'] = draw_labels(parts['train'], classes, number, seed)
     _refuse_leaks(parts)
     shuffled = np.random.default_rng([seed, 2]).permutation(len(parts['unlabelled']))
@@ -235,6 +239,8 @@ def _divide(parts, layout, rng):
     """Splits from what a layout has found: train, val, test and unlabelled, each sorted by path."""
     parts = dict(parts)
     unlabelled = parts.pop('unlabelled', [])
+    if not parts:  # nothing has labels
+        return dict(unlabelled=sorted(unlabelled, key=lambda image: image.path))
     if 'all' in parts:
         parts = dict(zip(LABELLED, deal(parts['all'], layout['shares'], rng), strict=True))
     elif 'val' not in parts:
@@ -247,7 +253,8 @@ def _divide(parts, layout, rng):
 
 
 def _refuse_leaks(parts):
-    for one, other in (('train', 'val'), ('train', 'test'), ('val', 'test'), ('unlabelled', 'test')):
+    pairs = (('train', 'val'), ('train', 'test'), ('val', 'test'), ('unlabelled', 'test'))
+    for one, other in pairs if 'test' in parts else ():
         for what in ('path', 'group'):
             both = {getattr(image, what) for image in parts[one]} & {getattr(image, what) for image in parts[other]}
             both.discard('')
@@ -419,6 +426,7 @@ def check(
         number = receipt['images'].get(name)
         expect(len(members) == number, f'{name} lists {len(members)} images and splits.json says {number}.')
     sets = {name: set(members) for name, members in paths.items()}
+    sets = defaultdict(set, sets)  # of images without labels there is one list
     for one, other in (('train', 'val'), ('train', 'test'), ('val', 'test'), ('unlabelled', 'test')):
         both = sorted(sets[one] & sets[other])
         expect(not both, f'{len(both)} images are in both {one} and {other} ({some_names(both)}).')

@@ -22,7 +22,7 @@ from ..checks.weights import remote_checkpoints
 from ..errors import ConfigError, Diverged, JobError, describe, raised_at
 from ..files import write_atomically
 from ..stopping import end_with_launcher, interruptible
-from . import faults, watch
+from . import building, faults, watch
 from .processes import end_processes, leave
 
 WRONG_INPUT, FAULT = 2, 3
@@ -50,9 +50,10 @@ def _is_config(frame) -> bool:
 
 
 def cannot_be_built(cfg: Config, error: Exception) -> str:
+    part, why = building.reason(cfg, error)
     return (
-        f'{cfg.filename} with its overrides cannot be built: {describe(error)} (raised at {where(error)}; '
-        'RETHINK_TRACEBACK=1 shows the way there).'
+        f'{part}{" of " * bool(part)}{cfg.filename} with its overrides cannot be built: {why} (raised at '
+        f'{where(error)}; RETHINK_TRACEBACK=1 shows the way there).'
     )
 
 

@@ -78,6 +78,13 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
             f'the port {port}, on which the processes were to meet, is taken by another process; set PORT to a free '
             'one, or start dist_train.sh without it, which finds one'
         )
+    if 'finished reduction in the prior iteration' in text:
+        which = re.search(r'did not receive grad for rank \d+: ([\d ]+)', text)
+        numbers = f' (number {", ".join(which[1].split()[:8])} of model.parameters())' if which else ''
+        return (
+            f'a step of several processes left parameters of the model without a gradient{numbers}; set '
+            'find_unused_parameters=True, or freeze what the loss does not use'
+        )
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         where = 'the GPU has' if 'CUDA' in text else 'this machine has'
         return f'{where} no memory left ({describe(error).split(". ")[0]}); take a smaller batch or smaller images'

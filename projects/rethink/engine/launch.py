@@ -7,6 +7,8 @@ The config is read here; its processes are those of :mod:`rethink.engine.process
 
 import contextlib
 import difflib
+import os
+import re
 import signal
 import threading
 import traceback
@@ -20,7 +22,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from ..checks import resumable, schema
-from ..config_tree import is_remote
+from ..config_tree import is_remote, items
 from ..errors import ConfigError, describe, say
 from ..reuse import config_path
 from ..stopping import stopped_by_a_signal
@@ -94,6 +96,31 @@ def _bases(path: Path, tree) -> list[Path]:
     return []
 
 
+_VARIABLE = re.compile(r'\{\{\s*\$(\w+):([^}\s]*)\s*\}\}')
+
+
+def _absent_base(path: Path) -> str | None:
+    """A sentence on the first base in a chain that is not there, and the environment variable that names it."""
+    import ast
+
+    for base in _bases(path, ast.parse(path.read_text(encoding='utf-8'))):
+        named = [name for name, _ in _VARIABLE.findall(str(base)) if name in os.environ]
+        base = Path(_VARIABLE.sub(lambda one: os.environ.get(one[1], one[2]), str(base)))
+        if '::' in str(base) or '{{' in str(base):
+            continue
+        if base.is_file():
+            found = _absent_base(base) if base.suffix == '.py' else None
+            if found:
+                return found
+            continue
+        sets = ''.join(f', which the environment variable {one}={os.environ[one]} names' for one in named)
+        near = sorted(base.parent.glob('*.py')) if named else []
+        names = [file.stem for file in near if not named or file.stem.split('_')[0] == base.stem.split('_')[0]]
+        there = f'; there are {", ".join(names)}.' if names else _nearest(base)
+        return f'the base {base} of {path} does not exist{sets}{there}'
+    return None
+
+
 def _check_bases(path: Path, above: tuple[Path, ...] = ()) -> None:
     """The bases of a config are files, where they are there: MMEngine reads a FIFO until somebody writes into it."""
     import ast
@@ -155,7 +182,8 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
     except Exception as error:
         if faults.of_the_disk(error):  # MMEngine copies configs into a folder for temporary files
             raise
-        raise ConfigError(f'the config fails at {where(error, file)} with {describe(error)}.') from error
+        absent = _absent_base(file) if isinstance(error, FileNotFoundError) else None
+        raise ConfigError(absent or f'the config fails at {where(error, file)} with {describe(error)}.') from error
     except (SystemExit, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt) and stopped_by_a_signal():
             raise
@@ -256,6 +284,25 @@ def use_resume(cfg: Config, resume: str | None) -> None:
         cfg.load_from = checkpoint
 
 
+def _shorter_sides(tree) -> set[int]:
+    """Those that the Resize transforms of a pipeline give images."""
+    found = set()
+    if isinstance(tree, dict) and str(tree.get('type')).endswith('Resize'):
+        for scale in [tree.get('scale'), *(tree.get('scales') or [])]:
+            if isinstance(scale, list | tuple) and all(isinstance(one, int) for one in scale):
+                found.add(min(scale))
+    for _, inner in items(tree):
+        found |= _shorter_sides(inner)
+    return found
+
+
+def _test_pipeline(cfg: Config) -> list:
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset.get('pipeline') or []
+
+
 def use_tta(cfg: Config) -> None:
     """Test-time augmentation: the config's ``tta_model`` and ``tta_pipeline``, or those of MMDetection (flipping)."""
     if 'tta_model' not in cfg:
@@ -265,13 +312,18 @@ def use_tta(cfg: Config) -> None:
         )
     if 'tta_pipeline' not in cfg:
         say('the config has no tta_pipeline; testing each image as it is and flipped.')
-        dataset = cfg.test_dataloader.dataset
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
         keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         pack = [dict(type='PackDetInputs', meta_keys=keys)]
-        cfg.tta_pipeline = [*dataset.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, pack])]
+        cfg.tta_pipeline = [*_test_pipeline(cfg)[:-1], dict(type='TestTimeAug', transforms=[flips, pack])]
+    views, tested = (sorted(_shorter_sides(one)) for one in (cfg.tta_pipeline, _test_pipeline(cfg)))
+    if views and (not tested or min(views) >= 2 * max(tested)):
+        to = f'to {tested[-1]} pixels' if tested else 'not at all'
+        say(
+            f'warning: --tta resizes the shorter side of each image to {views[0]} to {views[-1]} pixels, and the '
+            f"config's test pipeline {to}: the detector is given objects of a size that it was not trained with, "
+            'which takes long and may find nothing; set tta_pipeline to sizes near that of the test pipeline.'
+        )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 

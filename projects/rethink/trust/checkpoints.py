@@ -199,6 +199,16 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
+    weights = tensors(content, path, what)
+    return {key.removeprefix('module.'): value for key, value in weights.items()}
+
+
+def tensors(content, path: str, what: str) -> dict[str, torch.Tensor]:
+    """The tensors of a state dict under the names that it has for them.
+
+    Raises:
+        ConfigError: it is none.
+    """
     if not isinstance(content, dict):
         raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
     for key, value in content.items():
@@ -208,7 +218,7 @@ def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
             raise ConfigError(
                 f'{path} ({what}) has a {type(value).__name__} for {key} and not a tensor; name another.'
             )
-    return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
 
 
 def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:

@@ -121,7 +121,7 @@ def read_base_places(file: str) -> dict[Path_, Origin]:
     for node in ast.parse(Path(file).read_text(encoding='utf-8'), file).body:
         if isinstance(node, ast.With):
             for module in node.body:
-                imported = read_base_places(_module_file(module, file))
+                imported = read_base_places(module_file(module, file))
                 renamed = {one.name: one.asname or one.name for one in module.names}
                 for path, place in imported.items():
                     name = path[0] if '*' in renamed else renamed.get(path[0])
@@ -136,7 +136,7 @@ def read_base_places(file: str) -> dict[Path_, Origin]:
     return places
 
 
-def _module_file(node: ast.ImportFrom, file: str) -> str:
+def module_file(node: ast.ImportFrom, file: str) -> str:
     if not node.level:
         package, _, rest = node.module.partition('.')
         return str(Path(__import__(package).__file__).parent / f'{rest.replace(".", "/")}.py')

@@ -1,0 +1,188 @@
+"""Rules of rate, pixels, pipeline and best checkpoint: settings with which a run learns nothing, or what is wrong."""
+
+from collections.abc import Iterator
+
+from mmengine.registry import METRICS, TRANSFORMS, Registry
+
+from ..config_tree import type_name
+from .facts import Facts
+from .findings import Finding, rule
+from .ignored import class_words
+
+_COCO = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+_RECALL = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
+
+
+@rule('no-rate')
+def no_rate(facts: Facts) -> Iterator[Finding]:
+    kinds = {type_name(one.get('type')) for one in _dicts(facts.cfg.get('param_scheduler'))}
+    if facts.optimizer.get('lr') == 0 and 'OneCycleLR' not in kinds:
+        yield Finding(
+            'error',
+            'optim_wrapper.optimizer.lr',
+            'the learning rate is 0.',
+            'no weight changes: schedules multiply it.',
+            'PyTorch, torch.optim',
+            'optim_wrapper.optimizer.lr of the schedule that it is copied from, such as 0.02 for SGD with 16 images',
+        )
+
+
+def _dicts(value) -> list[dict]:
+    return [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, dict)]
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+
+@rule('pixel-range')
+def pixel_range(facts: Facts) -> Iterator[Finding]:
+    given = facts.model.get('data_preprocessor') or {}
+    mean, std = given.get('mean'), given.get('std')
+    if not all(isinstance(one, list | tuple) and all(map(_is_number, one)) for one in (mean, std)):
+        return
+    where, source = (
+        'model.data_preprocessor',
+        'mmengine, ImgDataPreprocessor: (pixel - mean) / std, pixels of 0 to 255',
+    )
+    if 0 in std:
+        what = f'std is {list(std)}, and pixels are divided by it.'
+        fix = f'{where}.std=[1.0, 1.0, 1.0] to leave them as they are'
+        yield Finding('error', where, what, 'they become infinite.', source, fix)
+    elif all(0 < one < 1 for one in std) and all(0 <= one <= 1 for one in mean):
+        what = f'mean {list(mean)} and std {list(std)} are for pixels of 0 to 1, and they are of 0 to 255.'
+        scaled = [[round(255 * one, 3) for one in values] for values in (mean, std)]
+        fix = f'{where}: mean={scaled[0]}, std={scaled[1]}'
+        level = 'error' if all(_is_known(facts, one) for one in _transforms(facts)) else 'warning'
+        why = 'the network sees values of up to a thousand, and no weights were trained with such.'
+        yield Finding(level, where, what, why, source, fix)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _transforms(facts: Facts) -> list[dict]:
+    found = []
+    for one in facts.datasets['train']:
+        found += _dicts(one.cfg.get('pipeline') or [])
+    return found
+
+
+def _is_known(facts: Facts, transform: dict) -> bool:
+    """Whether it is one of OpenMMLab's, of which none scales pixels to 0 to 1, except Normalize."""
+    kind = _class(facts, TRANSFORMS, transform)
+    name = getattr(kind, '__module__', '')
+    return name.startswith(('mmdet.', 'mmcv.', 'mmpretrain.', 'rethink.')) and 'Normalize' not in kind.__name__
+
+
+def _class(facts: Facts, registry: Registry, cfg: dict):
+    kind = cfg.get('type')
+    if not isinstance(kind, str):
+        return kind
+    return registry.get(kind if '.' in kind else f'{facts.scope}.{kind}') or registry.get(kind)
+
+
+# --- training data ---------------------------------------------------------------------------------------------------
+
+
+@rule('pipeline-order')
+def pipeline_order(facts: Facts) -> Iterator[Finding]:
+    """A transform that changes boxes along with the image, before there are boxes."""
+    for one in facts.datasets['train']:
+        pipeline = _dicts(one.cfg.get('pipeline') or [])
+        names = [type_name(step.get('type')) for step in pipeline]
+        loads = next((at for at, name in enumerate(names) if 'Annotations' in name and 'Load' in name), 0)
+        for step, name in zip(pipeline[:loads], names, strict=False):
+            moves = 'gt_bboxes' in class_words(_class(facts, TRANSFORMS, step)) and step.get('prob') != 0
+            if not moves or name.startswith('Load'):
+                continue
+            yield Finding(
+                'error',
+                f'{one.path}.pipeline',
+                f'{name} comes before {names[loads]}.',
+                'it changes the image, and the boxes that are loaded then are those of the file.',
+                'MMDetection, transforms change the boxes that they find',
+                f'{names[loads]} before {name}',
+            )
+
+
+@rule('unshuffled')
+def unshuffled(facts: Facts) -> Iterator[Finding]:
+    loader = facts.cfg.get('train_dataloader') or {}
+    sampler = loader.get('sampler') if isinstance(loader, dict) else None
+    kind = type_name((sampler or {}).get('type'))
+    if loader and not sampler:
+        what = 'the training data have no sampler, and come in the order of the file.'
+    elif kind in ('DefaultSampler', 'InfiniteSampler') and sampler.get('shuffle', True) is False:
+        what = f'{kind} does not shuffle the training data (shuffle=False).'
+    else:
+        return
+    yield Finding(
+        'warning',
+        'train_dataloader.sampler',
+        what,
+        'neighbours in the file are often alike, and each batch is of one kind of images.',
+        "MMDetection's configs: train_dataloader shuffles",
+        "train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)",
+    )
+
+
+# --- weights and checkpoints -----------------------------------------------------------------------------------------
+
+
+@rule('weights-twice')
+def weights_twice(facts: Facts) -> Iterator[Finding]:
+    load_from = facts.cfg.get('load_from')
+    own = [one for one in facts.backbones if load_from and one.weights and one.weights != load_from]
+    if own and not facts.cfg.get('resume'):
+        yield Finding(
+            'note',
+            'load_from',
+            f'load_from ({load_from}) comes after {own[0].path}.init_cfg ({own[0].weights}).',
+            'of what both have, the weights of load_from are those that are trained.',
+            'MMEngine, Runner.train: init_weights, then load_from',
+            f'{own[0].path}.init_cfg=None, where load_from has the whole detector',
+        )
+
+
+def _metric_names(one: dict, kind) -> list[str] | None:
+    """What a metric of MMDetection for boxes and masks gives; None of any other."""
+    wanted = one.get('metric', 'bbox')
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    if kind.__name__ == 'CocoMetric' and set(wanted) <= {'bbox', 'segm', 'proposal', 'proposal_fast'}:
+        return [f'{m}_{a}' for m in wanted if m in ('bbox', 'segm') for a in _COCO] + list(_RECALL)
+    return None
+
+
+@rule('best-of-nothing')
+def best_of_nothing(facts: Facts) -> Iterator[Finding]:
+    """``save_best`` of a metric that no evaluator gives: MMEngine ends with it after the first validation."""
+    wanted = ((facts.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
+    if not wanted or facts.stage != 'train':
+        return
+    where = 'default_hooks.checkpoint.save_best'
+    source = 'MMEngine, CheckpointHook: a metric by its name in the log'
+    if not facts.cfg.get('val_dataloader'):
+        what, why = f'save_best is {wanted!r}, and nothing is validated.', 'no best checkpoint is saved.'
+        yield Finding('warning', where, what, why, source, 'a val_dataloader and val_evaluator, or no save_best')
+        return
+    given = []
+    for _, one in (pair for pair in facts.evaluators if pair[0].startswith('val')):
+        kind = _class(facts, METRICS, one)
+        names = None if kind is None else _metric_names(one, kind)
+        prefix = one.get('prefix') or getattr(kind, 'default_prefix', None)
+        if names is None or one.get('metric_items') or one.get('classwise'):
+            if not prefix:
+                return  # its names are not known
+            given.append((f'{prefix}/', None))
+        else:
+            given += [(f'{prefix}/', name) for name in names]
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        fits = any(name == start + (end or '') if end else name.startswith(start) for start, end in given)
+        if name == 'auto' or fits or not given:
+            continue
+        known = [start + (end or '…') for start, end in given]
+        what = f'save_best is {name!r}, and validation gives {", ".join(known[:6])}.'
+        near = next((one for one in known if one.endswith(f'/{name}')), known[0])
+        why = 'the training ends with a KeyError after its first validation.'
+        yield Finding('error', where, what, why, source, f'{where}={near}, or auto for the first of them')

@@ -1,0 +1,61 @@
+"""What is to happen beyond the end of a training, or counts otherwise than its loop."""
+
+import pytest
+import settings
+
+EPOCHS = {
+    'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=12),
+    'default_hooks.checkpoint': dict(_delete_=True, type='CheckpointHook', interval=1),
+}
+WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500)
+
+
+def drops(**more) -> dict:
+    return {'param_scheduler': [dict(type='MultiStepLR', milestones=[8, 11], end=12, **more)]}
+
+
+ITERATIONS = {
+    'train_cfg.max_iters': 900,
+    'train_cfg.val_interval': 300,
+    'param_scheduler': [WARM_UP, dict(type='MultiStepLR', by_epoch=False, begin=0, end=900, milestones=[600, 800])],
+}
+WRONG = [
+    ('beyond-the-end', {'param_scheduler.1.milestones': [6, 80]}, 'warning', 'was to fall at 80.'),
+    ('beyond-the-end', {'param_scheduler.0.end': 50}, 'warning', 'the warm-up ends at 50'),
+    ('beyond-the-end', {'param_scheduler.1.begin': 20}, 'warning', 'MultiStepLR begins at 20'),
+    ('beyond-the-end', {'train_cfg.val_interval': 500}, 'warning', 'it comes once, at the end'),
+    ('beyond-the-end', {'train_cfg.val_begin': 500}, 'warning', 'nothing is validated'),
+    ('beyond-the-end', {'train_cfg.val_interval': 9}, 'note', 'it comes once, at the end'),
+    ('beyond-the-end', {'default_hooks.checkpoint.interval': 500}, 'warning', 'none to go on from before'),
+    ('beyond-the-end', {'custom_hooks': [dict(type='EMAHook', begin_iter=50)]}, 'warning', 'EMAHook begins at 50'),
+    ('by-epoch', {'param_scheduler.1.by_epoch': True}, 'error', 'param_scheduler.1.by_epoch=False'),
+    ('by-epoch', {'param_scheduler': [dict(type='MultiStepLR', milestones=[6, 7])]}, 'error', 'the default'),
+    ('by-epoch', {'default_hooks.checkpoint.by_epoch': True}, 'warning', 'every 2 epochs'),
+    ('by-epoch', EPOCHS | drops(by_epoch=False), 'error', 'ends at 12, the number of epochs'),
+    ('by-epoch', EPOCHS | drops() | {'default_hooks.checkpoint.by_epoch': False}, 'warning', 'every 1 iterations'),
+    ('beyond-the-end', EPOCHS | {'param_scheduler': [dict(type='MultiStepLR', milestones=[8, 16])]}, 'warning', '16'),
+]  # fmt: skip
+RIGHT = [
+    {},
+    ITERATIONS,
+    EPOCHS | drops(),
+    EPOCHS | {'param_scheduler': [WARM_UP, dict(type='MultiStepLR', milestones=[8, 11], end=12)]},
+    EPOCHS | {'param_scheduler': [dict(WARM_UP, convert_to_iter_based=True, by_epoch=True, end=1)]},
+    EPOCHS | {'param_scheduler': [dict(type='CosineAnnealingLR', by_epoch=False, T_max=9000, end=9000)]},
+    EPOCHS | drops() | {'default_hooks.checkpoint': dict(type='CheckpointHook', by_epoch=False, interval=5000)},
+    EPOCHS | drops() | {'default_hooks.checkpoint.interval': -1},
+    ITERATIONS | {'default_hooks.checkpoint.interval': 900, 'train_cfg.val_interval': 900},
+    {'default_hooks.checkpoint': dict(_delete_=True, type='CheckpointHook', interval=1)},
+    {'param_scheduler': None},
+    {'param_scheduler': [dict(type='ConstantLR', by_epoch=False, factor=1.0)]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('rule, options, level, says', WRONG, ids=str)
+def test_what_comes_too_late(rule, options, level, says):
+    settings.check(rule, options, level, says)
+
+
+@pytest.mark.parametrize('options', RIGHT, ids=str)
+def test_what_is_right(options):
+    settings.right(options)
