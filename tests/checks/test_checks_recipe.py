@@ -22,10 +22,6 @@ WRONG = [
     ('unshuffled', {'train_dataloader.sampler': dict(type='InfiniteSampler', shuffle=False)}, 'warning', 'InfiniteS'),
     ('unshuffled', {'train_dataloader.sampler': None}, 'warning', 'no sampler'),
     ('weights-twice', {'load_from': 'a.pth', 'model.backbone.init_cfg': PRETRAINED}, 'note', 'comes after'),
-    ('best-of-nothing', {BEST: 'bbox_mAP'}, 'error', 'save_best=coco/bbox_mAP'),
-    ('best-of-nothing', {BEST: 'coco/segm_mAP'}, 'error', 'validation gives coco/bbox_mAP'),
-    ('best-of-nothing', {BEST: 'pascal_voc/mAP'}, 'error', 'KeyError'),
-    ('best-of-nothing', {BEST: ['coco/bbox_mAP', 'coco/mAP']}, 'error', "save_best is 'coco/mAP'"),
     ('best-of-nothing', {BEST: 'auto', 'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None}, 'warning',
      'nothing is validated'),
 ]  # fmt: skip
@@ -44,10 +40,6 @@ RIGHT = [
     {'load_from': 'a.pth'},
     {'model.backbone.init_cfg': PRETRAINED},
     {BEST: 'auto'},
-    {BEST: 'coco/bbox_mAP_50'},
-    {BEST: ['coco/bbox_mAP', 'coco/bbox_mAP_75']},
-    {BEST: 'mine/bbox_mAP', 'val_evaluator.prefix': 'mine'},
-    {BEST: 'coco/anything', 'val_evaluator.classwise': True},
 ]  # fmt: skip
 
 

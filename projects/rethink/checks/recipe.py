@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 
-from mmengine.registry import METRICS, TRANSFORMS, Registry
+from mmengine.registry import TRANSFORMS
 
 from ..config_tree import type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
-
-_COCO = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
-_RECALL = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
 
 
 @rule('no-rate')
@@ -70,16 +67,16 @@ def _transforms(facts: Facts) -> list[dict]:
 
 def _is_known(facts: Facts, transform: dict) -> bool:
     """Whether it is one of OpenMMLab's, of which none scales pixels to 0 to 1, except Normalize."""
-    kind = _class(facts, TRANSFORMS, transform)
+    kind = _class(facts, transform)
     name = getattr(kind, '__module__', '')
     return name.startswith(('mmdet.', 'mmcv.', 'mmpretrain.', 'rethink.')) and 'Normalize' not in kind.__name__
 
 
-def _class(facts: Facts, registry: Registry, cfg: dict):
-    kind = cfg.get('type')
+def _class(facts: Facts, transform: dict):
+    kind = transform.get('type')
     if not isinstance(kind, str):
         return kind
-    return registry.get(kind if '.' in kind else f'{facts.scope}.{kind}') or registry.get(kind)
+    return TRANSFORMS.get(kind if '.' in kind else f'{facts.scope}.{kind}') or TRANSFORMS.get(kind)
 
 
 # --- training data ---------------------------------------------------------------------------------------------------
@@ -93,7 +90,7 @@ def pipeline_order(facts: Facts) -> Iterator[Finding]:
         names = [type_name(step.get('type')) for step in pipeline]
         loads = next((at for at, name in enumerate(names) if 'Annotations' in name and 'Load' in name), 0)
         for step, name in zip(pipeline[:loads], names, strict=False):
-            moves = 'gt_bboxes' in class_words(_class(facts, TRANSFORMS, step)) and step.get('prob') != 0
+            moves = 'gt_bboxes' in class_words(_class(facts, step)) and step.get('prob') != 0
             if not moves or name.startswith('Load'):
                 continue
             yield Finding(
@@ -145,44 +142,16 @@ def weights_twice(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _metric_names(one: dict, kind) -> list[str] | None:
-    """What a metric of MMDetection for boxes and masks gives; None of any other."""
-    wanted = one.get('metric', 'bbox')
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-    if kind.__name__ == 'CocoMetric' and set(wanted) <= {'bbox', 'segm', 'proposal', 'proposal_fast'}:
-        return [f'{m}_{a}' for m in wanted if m in ('bbox', 'segm') for a in _COCO] + list(_RECALL)
-    return None
-
-
 @rule('best-of-nothing')
 def best_of_nothing(facts: Facts) -> Iterator[Finding]:
-    """``save_best`` of a metric that no evaluator gives: MMEngine ends with it after the first validation."""
+    """``save_best`` where nothing is validated; that of no metric is in :mod:`.evaluation`."""
     wanted = ((facts.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
-    if not wanted or facts.stage != 'train':
-        return
-    where = 'default_hooks.checkpoint.save_best'
-    source = 'MMEngine, CheckpointHook: a metric by its name in the log'
-    if not facts.cfg.get('val_dataloader'):
-        what, why = f'save_best is {wanted!r}, and nothing is validated.', 'no best checkpoint is saved.'
-        yield Finding('warning', where, what, why, source, 'a val_dataloader and val_evaluator, or no save_best')
-        return
-    given = []
-    for _, one in (pair for pair in facts.evaluators if pair[0].startswith('val')):
-        kind = _class(facts, METRICS, one)
-        names = None if kind is None else _metric_names(one, kind)
-        prefix = one.get('prefix') or getattr(kind, 'default_prefix', None)
-        if names is None or one.get('metric_items') or one.get('classwise'):
-            if not prefix:
-                return  # its names are not known
-            given.append((f'{prefix}/', None))
-        else:
-            given += [(f'{prefix}/', name) for name in names]
-    for name in [wanted] if isinstance(wanted, str) else wanted:
-        fits = any(name == start + (end or '') if end else name.startswith(start) for start, end in given)
-        if name == 'auto' or fits or not given:
-            continue
-        known = [start + (end or '…') for start, end in given]
-        what = f'save_best is {name!r}, and validation gives {", ".join(known[:6])}.'
-        near = next((one for one in known if one.endswith(f'/{name}')), known[0])
-        why = 'the training ends with a KeyError after its first validation.'
-        yield Finding('error', where, what, why, source, f'{where}={near}, or auto for the first of them')
+    if wanted and facts.stage == 'train' and not facts.cfg.get('val_dataloader'):
+        yield Finding(
+            'warning',
+            'default_hooks.checkpoint.save_best',
+            f'save_best is {wanted!r}, and nothing is validated.',
+            'no best checkpoint is saved.',
+            'MMEngine, CheckpointHook: it is saved after a validation',
+            'a val_dataloader and val_evaluator, or no save_best',
+        )
