@@ -125,7 +125,7 @@ def _parts(one: Split) -> set[str]:
 
 def _tables(found: Report) -> list[tuple[str, list[list[str]]]]:
     """Titles, and rows of which the first is the head."""
-    splits = [['split', 'images', 'objects', 'crowd or difficult', 'images without', 'file']]
+    splits = [['split', 'images', 'objects', 'crowd or difficult', 'images without objects', 'file']]
     for one in found.splits:
         a = one.annotations
         if a is None:
