@@ -74,6 +74,8 @@ RIGHT = {
     'train_pipeline = {{_base_.train_pipeline}}',
     'evaluation at test': "tta_model = dict(type='DetTTAModel')\ntta_pipeline = []",
     'private': '_mine = 5',
+    'unpacked': 'load, (*rest,) = _base_.train_pipeline[0], _base_.train_pipeline[1:]\n'
+    'train_dataloader = dict(dataset=dict(pipeline=[load, *rest]))',
 }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def class_words(kind: type) -> frozenset[str]:
 def _near(name: str, known: Iterable[str]) -> str | None:
     known = {one for one in known if one != name}
     lower = [one for one in known if one.lower() == name.lower()]
-    return next(iter(lower or difflib.get_close_matches(name, known, 1, 0.75)), None)
+    return next(iter(lower or difflib.get_close_matches(name, known, 1, 0.8)), None)
 
 
 def _unknown(where: str, key: str, who: str, known: Iterable[str]) -> Finding:
@@ -171,12 +171,14 @@ def _of_model(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_data(facts: Facts) -> Iterator[Finding]:
+    said = set()  # of many parts of a kind the first
     for one in facts.used:
         every, asked = words([one.kind])
         if not every:
             continue
         for key in one.cfg.get('filter_cfg') or {}:
-            if key not in every:
+            if key not in every and (one.kind, key) not in said:
+                said.add((one.kind, key))
                 yield _unknown(f'{one.path}.filter_cfg', key, one.kind.__name__, asked)
         for key in one.cfg.get('metainfo') or {}:
             wanted = [name for name in ('classes', 'palette') if key != name and key.lower() in (name, name[:-1])]

@@ -99,13 +99,19 @@ def _root(node: ast.AST) -> tuple[str | None, bool]:
     return (path[-1] if path else None, True) if node.id == '_base_' else (node.id, False)
 
 
+def _single(target: ast.expr) -> list[ast.expr]:
+    """The targets in one such as ``a, (b, *c)``."""
+    inner = [target.value] if isinstance(target, ast.Starred) else getattr(target, 'elts', None)
+    return [target] if inner is None else [one for part in inner for one in _single(part)]
+
+
 def _statement(node: ast.stmt) -> _Statement:
     targets = node.targets if isinstance(node, ast.Assign) else []
     if isinstance(node, ast.AnnAssign | ast.AugAssign):
         targets = [node.target]
     elif isinstance(node, ast.Expr) and isinstance(getattr(node.value, 'func', None), ast.Attribute):
         targets = [node.value.func.value]  # model.update(…)
-    flat = [one for target in targets for one in getattr(target, 'elts', [target])]
+    flat = [one for target in targets for one in _single(target)]
     sets = {one.id for one in flat if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
     changed = {_root(one) for one in flat if not (isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store))}
     inside = set()
