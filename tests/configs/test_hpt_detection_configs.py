@@ -253,7 +253,6 @@ def test_it_trains_estimates_its_statistics_and_produces_its_metrics(name, base,
     # On one core most of the time goes into RoIs.
     cfg.model.train_cfg.rcnn.sampler.num = cfg.model.test_cfg.rpn.max_per_img = 8
     cfg.custom_hooks[1].num_images = 2
-    cfg.val_dataloader.dataset.indices = 1
     cfg.model.test_cfg.rcnn.score_thr = 0.0
     cfg.train_cfg.update(max_iters=1, val_interval=1)
     # In the first step of a warm-up scales of 1 do not move by a float32.

@@ -34,8 +34,10 @@ def train(run_in_process, tmp_path):
     def run(config: str, name: str, *options, resume: bool = False):
         root = tmp_path / 'shapes' / 'classification'
         options = [*SMALL, f'train_dataloader.dataset.data_root={root}/', f'experiment_name={name}', *options]
+        # Another length is another schedule here, which somebody has to want.
+        more = ['--resume', '--resume-with', 'new'] if resume else []
         arguments = [f'configs/shapes/{config}.py', '--work-dir', tmp_path / config]
-        return run_in_process('train.py', *arguments, *(['--resume'] if resume else []), '--cfg-options', *options)
+        return run_in_process('train.py', *arguments, *more, '--cfg-options', *options)
 
     return run
 

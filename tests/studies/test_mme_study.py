@@ -59,7 +59,7 @@ def test_a_resumed_training_sees_the_images_that_it_would_have_seen(run_in_proce
         return loss(self, inputs, samples)
 
     monkeypatch.setattr(MME, 'loss', watched)
-    for name, iters, more in (('whole', 4, []), ('part', 2, []), ('rest', 4, ['--resume'])):
+    for name, iters, more in (('whole', 4, []), ('part', 2, []), ('rest', 4, ['--resume', '--resume-with', 'new'])):
         work_dir = tmp_path / ('whole' if name == 'whole' else 'stopped')
         chosen = options(crops, name, iters, 8) + ['default_hooks.checkpoint.interval=2']
         code, printed = run_in_process('train.py', CONFIG, '--work-dir', work_dir, *more, '--cfg-options', *chosen)

@@ -131,8 +131,11 @@ def _read_logs(run: Run) -> None:
 
 def _forget_from(run: Run, first: dict) -> None:
     """Take away what was logged of the place at which a start of the training begins, and of all after it."""
-    # An evaluation after an epoch has the number of the epoch; the one amid which a training begins is not over.
-    epoch = first['epoch'] if run.by_epoch and 'epoch' in first else first['step']
+    # An evaluation after an epoch has the number of the epoch, unless the logger is told otherwise; the one amid which
+    # a training begins is not over.
+    logger = (run.config.get('default_hooks') or {}).get('logger') if run.config else None
+    in_epochs = run.by_epoch and (logger or {}).get('log_metric_by_epoch', True)
+    epoch = first['epoch'] if in_epochs and 'epoch' in first else first['step']
     for entries, end in ((run.train, first['step']), (run.val, epoch)):
         for at in [at for at in entries if at >= end]:
             del entries[at]
