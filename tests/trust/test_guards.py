@@ -468,7 +468,7 @@ ROADS = {
     ('rethink', 'configs/trace.py', 'exec'): _NAMED,
     ('rethink', 'configs/trace.py', 'eval'): _NAMED,
     ('rethink', 'checks/unused.py', 'eval'): _NAMED,
-    ('rethink', 'datasets/annotations.py', 'numpy.load'): 'columns that this package has written, read without objects',
+    ('rethink', 'datasets/annotations.py', 'numpy.load'): 'columns of its own, read without objects',
     ('rethink', 'datasets/exports/yolo.py', 'yaml.load'): 'with a loader that knows text alone',
     ('rethink', 'trust/__init__.py', 'yaml.load'): 'with a loader that knows values alone',
     ('faster_coco_eval', 'utils/pytorch/coco_eval.py', 'pickle.loads'): _ITS_OWN,
