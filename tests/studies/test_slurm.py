@@ -205,6 +205,8 @@ def follower(jobs: list[Job], folder: Path, said: Path) -> multiprocessing.Proce
     """A run in a process of its own, which writes into ``said``."""
 
     def run() -> None:
+        # Tests in the background of a shell ignore it, and so would this process.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stdout = sys.stderr = open(said, 'a', buffering=1)  # noqa: SIM115  (until the process ends)
         backend().run(jobs, folder)
 
