@@ -127,6 +127,13 @@ def _some(a: Annotations, where: np.ndarray, what: str = 'annotations') -> str:
     return f'{number:,} of {len(ids):,} {what} (id {", ".join(first)}{more})'
 
 
+def _faulty(a: Annotations, kind: str, words: dict[Fault, str], fix: str) -> Iterator[Problem]:
+    for fault, how in words.items():
+        where = (a.faults & fault) > 0
+        if where.any():
+            yield Problem(kind, 'error', f'{_some(a, where)} of {a.path} {how}.', fix)
+
+
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
@@ -274,11 +281,8 @@ def _images(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 
 def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
-    for fault, words in ((Fault.NO_BOX, 'have no bbox'), (Fault.BAD_BOX, 'have a bbox that is not four numbers')):
-        where = (a.faults & fault) > 0
-        if where.any():
-            what = f'{_some(a, where)} of {a.path} {words}.'
-            yield Problem('bad-boxes', 'error', what, 'write x, y, width and height in pixels')
+    words = {Fault.NO_BOX: 'have no bbox', Fault.BAD_BOX: 'have a bbox that is not four numbers'}
+    yield from _faulty(a, 'bad-boxes', words, 'write x, y, width and height in pixels')
     infinite = np.isinf(a.boxes).any(1)
     if infinite.any():
         yield Problem('infinite-box', 'error', f'{_some(a, infinite)} of {a.path} have an infinite bbox.',
@@ -338,11 +342,9 @@ def _kept(a: Annotations, seen: _Seen) -> np.ndarray:
 
 
 def _areas(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
-    for fault, words in ((Fault.NO_AREA, 'have no area'), (Fault.BAD_AREA, 'have an area that is no number')):
-        where = (a.faults & fault) > 0
-        if where.any():
-            what = f'{_some(a, where)} of {a.path} {words}, at which MMDetection ends.'
-            yield Problem('no-area', 'error', what, 'write it: of the mask, or width times height')
+    ends = 'at which MMDetection ends'
+    words = {Fault.NO_AREA: f'have no area, {ends}', Fault.BAD_AREA: f'have an area that is no number, {ends}'}
+    yield from _faulty(a, 'no-area', words, 'write it: of the mask, or width times height')
     with np.errstate(invalid='ignore'):
         none = (a.areas <= 0) & (a.boxes[:, 2:] >= 1).all(1)
     if none.any() and none.sum() == (a.boxes[:, 2:] >= 1).all(1).sum():
