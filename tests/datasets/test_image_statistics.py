@@ -65,11 +65,12 @@ def test_it_is_the_mean_and_deviation_of_all_pixels(folder):
 
 def test_any_number_of_processes_gives_the_same_bits(folder):
     paths = find_images(folder)
+    others = multiprocessing.active_children()  # MMDetection's eval_map closes its pool and doesn't wait for its end
     one = scan(folder, paths, workers=1, progress=False)
     two = scan(folder, paths, workers=2, progress=False)
     assert vars(one) == vars(two)
     assert (one.mean, one.std) == (two.mean, two.std)
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= set(others)
 
 
 def test_the_order_of_colours_and_their_range_are_those_of_a_config(tmp_path):
