@@ -90,6 +90,7 @@ def test_a_report_of_what_has_not_begun_says_so(folder):
     assert 'a has no result' in text and 'a has no predicted boxes' in text and 'seed 1 waiting' in text
     assert 'nothing has been measured twice yet' in (folder / 'out' / 'report.html').read_text().lower()
     assert (folder / 'out' / 'results.csv').read_text().count('\n') == 1
+    assert 'curves.png' not in text and not (folder / 'out' / 'curves.png').exists()
 
 
 def test_results_are_means_and_spreads_over_seeds_beside_what_was_published(folder):
@@ -108,6 +109,7 @@ def test_results_are_means_and_spreads_over_seeds_beside_what_was_published(fold
     assert len(found.curves) == 5
     printed = answer.write(plan)
     assert 'shown' in printed and '40.5 ± 0.7' in printed
+    assert '](curves.png)' in (folder / 'out' / 'report.md').read_text() and (folder / 'out' / 'curves.png').exists()
     with open(folder / 'out' / 'results.csv') as file:
         assert sum(row['metric'] == AP for row in csv.DictReader(file)) == 10
 

@@ -1,16 +1,18 @@
 """The page: that it needs nothing from elsewhere, runs nothing that it was told, is small, and has what it should."""
 
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 from rethink.analysis.class_gains import Gains
 from rethink.configs.report import Row, Rows
 from rethink.costs.counters import StepCost
 from rethink.costs.of_config import Cost
-from rethink.studies import answer, page
+from rethink.studies import answer, curves, page
 from rethink.studies.claims import CONTRADICTED, OPEN, SHOWN, Claim
 from rethink.studies.findings import Costed, Curve, Findings, Gained, Pair, Result
 from rethink.studies.gallery import Gallery, Picture
@@ -129,6 +131,43 @@ def test_curves_are_on_paper_too_and_the_library_is_there_only_with_them():
     assert re.search(r'@media print.*\.js \.still \{ display: block \}', text, re.DOTALL)
     without = page.write(replace(filled(), curves=[]))
     assert len(without) < 200_000 < len(text) and 'Nothing has been measured twice yet' in without
+
+
+def arms() -> list[Curve]:
+    """Two arms on two schedules in two detectors, twice, the second seed of the last one half-way."""
+    found = [
+        Curve(f'{arm}_{panel}_{x}', seed, AP, False, [(10, 1.0 + seed), (20, 5.0 + seed)], panel, arm, x)
+        for panel in ('fpn', 'cascade')
+        for arm in ('scratch', 'freeze')
+        for x in ('1x', '6x')
+        for seed in (0, 1)
+    ]
+    return [*found[:-1], replace(found[-1], points=found[-1].points[:1])]
+
+
+def test_a_curve_is_drawn_as_the_first_figure_of_its_study_says(monkeypatch):
+    found = replace(filled(), curves=arms())
+    one, other = curves.charts(found)
+    assert (one.title, other.title) == (f'{AP}, fpn', f'{AP}, cascade')
+    assert one.looks['scratch_fpn_1x'] == one.looks['scratch_cascade_1x'] == (0, 0)
+    assert one.looks['freeze_fpn_6x'] == (1, 1)
+    monkeypatch.setattr(curves.plt, 'close', lambda drawing: None)
+    assert Image.open(io.BytesIO(curves.picture(found))).format == 'PNG'
+    drawing = curves.plt.gcf()
+    assert [axes.get_title() for axes in drawing.axes] == ['fpn', 'cascade']
+    (legend,) = drawing.legends
+    assert [text.get_text() for text in legend.texts] == ['scratch, 1x', 'scratch, 6x', 'freeze, 1x', 'freeze, 6x']
+    # The mean of both seeds, and where one has not been yet none.
+    lines = {line.get_label(): line.get_xydata().tolist() for line in drawing.axes[1].lines}
+    assert lines['freeze_cascade_1x'] == [[10, 1.5], [20, 5.5]] and lines['freeze_cascade_6x'] == [[10, 1.5]]
+    band = drawing.axes[0].collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == (1, 6)
+    curves.plt.close('all')
+
+
+def test_more_arms_than_colours_have_one_each_in_turn():
+    many = [Curve(f'run{at}', 0, AP, False, [(1, 0.0), (2, 1.0)], arm=f'arm{at}', x='1x') for at in range(9)]
+    assert len(set(curves.looks(many).values())) == 9
 
 
 def test_ids_are_unique_and_the_contents_lead_somewhere():

@@ -300,8 +300,15 @@ def test_results_are_drawn_against_a_number(folder):
         write_log(task.job, [{'coco/bbox_mAP': value, 'step': task.job.iterations}])
     found = figures.lines(plan, asked)
     assert list(found) == ['scratch', 'pretrain']
-    ((x, mean, spread), last) = found['scratch']['coco/bbox_mAP']
+    ((x, mean, spread), last) = found['scratch']['r50']
     assert (x, last[0]) == (1.0, 6.0) and mean == pytest.approx(20) and spread == pytest.approx(14.142, abs=1e-3)
+    # Runs of two patterns with the same factors are two lines.
+    more = USERS.replace('runs:', "runs:\n  'B+T_{length}': {config: 'pretrain_r50_{length}'}")
+    declare(folder, more + 'figures: [{x: length}]\n')
+    plan = plan_of(folder)
+    for task in (task for task in plan.tasks if task.run.name.startswith('B+T')):
+        write_log(task.job, [{'coco/bbox_mAP': 0.6, 'step': task.job.iterations}])
+    assert list(figures.lines(plan, plan.study.figures[0])['']) == ['B+T', 'scratch_r50', 'pretrain_r50']
     for wrong, sentence in (('[{y: length}]', 'dicts with an x'), ('[{x: width}]', 'no run has the factor width')):
         with pytest.raises(ConfigError, match=sentence):
             declare(folder, USERS + f'figures: {wrong}\n')

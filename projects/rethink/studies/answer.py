@@ -7,13 +7,15 @@ from ..analysis import class_gains
 from ..analysis.markdown import markdown_table
 from ..configs.report import markdown_tables
 from ..files import write_together
-from . import page, results, tables
+from . import curves, page, results, tables
 from .findings import Findings, gather
 from .plan import Plan
 
+CURVES = 'curves.png'
+
 
 def write(plan: Plan) -> str:
-    """Write ``report.html``, ``report.md`` and ``results.csv`` of what there is so far; the answer in short.
+    """Write the page, the Markdown, the curves and the numbers of what there is so far; the answer in short.
 
     Raises:
         ConfigError: a claim cannot be read, or what it is judged by cannot be.
@@ -21,7 +23,10 @@ def write(plan: Plan) -> str:
     found = gather(plan)
     path = plan.out / 'report.html'
     texts = {'report.html': page.write(found), 'report.md': markdown(found), 'results.csv': results.table(plan)}
-    write_together({plan.out / name: text.encode() for name, text in texts.items()})
+    files = {name: text.encode() for name, text in texts.items()}
+    if drawn := curves.picture(found):
+        files[CURVES] = drawn
+    write_together({plan.out / name: content for name, content in files.items()})
     shown = [table for table in (tables.of_claims(found), tables.of_results(found)) if table.rows]
     return '\n\n'.join([found.answer, *map(_aligned, shown), str(path)])
 
@@ -34,7 +39,7 @@ def _aligned(table: tables.Table) -> str:
 
 
 def markdown(found: Findings) -> str:
-    """All but the pictures."""
+    """All but the detections."""
     return '\n\n'.join(_parts(found)) + '\n'
 
 
@@ -49,7 +54,9 @@ def _parts(found: Findings) -> Iterator[str]:
         yield f'## Claims\n\n{_table(tables.of_claims(found))}\n\n{tables.OF_CLAIMS}'
     yield '## Results'
     yield _table(tables.of_results(found)) if found.results else 'No run is evaluated.'
-    yield 'Learning curves are in `report.html`, their numbers in `results.csv`.'
+    if any(one.metric == found.metric for one in found.curves):
+        yield f'![Learning curves, the mean over seeds and how far they lie apart]({CURVES})'
+    yield 'Learning curves that can be pointed at are in `report.html`, their numbers in `results.csv`.'
     if found.failed:
         yield '## Failed\n\n' + '\n'.join(f'* {_text(name)}: {_text(error)}' for name, error in found.failed)
     if found.pairs:

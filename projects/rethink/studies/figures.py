@@ -1,7 +1,7 @@
 """Results against a number: AP against length, share of the data, steps of pre-training, labels.
 
-A study asks for it with ``figures``: every run that has the factor ``x`` is a point, every combination of its other
-factors a line, every value of the factor ``panel`` a panel.
+A study asks for it with ``figures``: every run that has the factor ``x`` is a point, every name without the values of
+``x`` and ``panel`` a line, every value of the factor ``panel`` a panel.
 """
 
 import re
@@ -31,9 +31,9 @@ def lines(plan: Plan, asked: Asked) -> dict[str, dict[str, Line]]:
         values = measured(task, asked.metric or task.run.metric)
         if x is None or not values:
             continue
-        rest = ' '.join(value for name, value in factors.items() if name not in (*asked.x, asked.panel))
         panel = found.setdefault(factors.get(asked.panel, ''), {})
-        panel.setdefault(rest or task.run.metric, {}).setdefault(x, []).extend(values.values())
+        arm = task.run.arm(*asked.x, asked.panel)
+        panel.setdefault(arm, {}).setdefault(x, []).extend(values.values())
     return {
         panel: {
             line: [(x, fmean(of), stdev(of) if len(of) > 1 else 0.0) for x, of in sorted(points.items())]

@@ -26,6 +26,7 @@ from . import gallery, results, status
 from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
 from .figures import Line, lines
 from .plan import Plan, Task
+from .study import Asked
 from .trainings import Training
 
 
@@ -65,6 +66,7 @@ class Curve:
 
     Args:
         points: (iteration, or epoch, and value in points of 100).
+        panel, arm, x: as in the study's first figure: where it is drawn, in which colour, with which dashes.
     """
 
     run: str
@@ -72,6 +74,9 @@ class Curve:
     metric: str
     by_epoch: bool
     points: list[tuple[int, float]]
+    panel: str = ''
+    arm: str = ''
+    x: str = ''
 
 
 @dataclass(frozen=True)
@@ -219,11 +224,14 @@ def _result(plan: Plan, run: str, metric: str, numbers: dict, standings: list[st
 
 
 def _curves(plan: Plan) -> Iterator[Curve]:
+    asked = plan.study.figures[0] if plan.study.figures else Asked(())
     for task in plan.tasks:
         if isinstance(task.job, Training):
-            points = results.curve(task, task.run.metric)
+            run, points = task.run, results.curve(task, task.run.metric)
             if len(points) > 1:
-                yield Curve(task.run.name, task.seed, task.run.metric, task.job.by_epoch, points)
+                x = ' '.join(run.factors[name] for name in asked.x if name in run.factors)
+                place = dict(panel=run.factors.get(asked.panel, ''), arm=run.arm(*asked.x, asked.panel), x=x)
+                yield Curve(run.name, task.seed, run.metric, task.job.by_epoch, points, **place)
 
 
 # --- what explains them ----------------------------------------------------------------------------------------------

@@ -3,38 +3,29 @@
 import base64
 import io
 import itertools
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 from bokeh.embed import components
-from bokeh.models import HoverTool, Legend, LegendItem, PlainText
-from bokeh.plotting import figure
 from bokeh.resources import Resources
 from bokeh.themes import Theme
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from ..analysis import class_gains
-from ..analysis.curves import STYLES
 from ..configs.report import page_tables
 from ..costs.report import AP, draw_ap
-from . import tables
+from . import curves, tables
+from .curves import COLOURS, GREY
 from .figures import Line
-from .findings import Curve, Findings
+from .findings import Findings
 from .gallery import MISSED, RIGHT, WRONG
 
-# Of Okabe and Ito, that can be told apart with any sight; those that are read on white and on black.
-COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
-# Between black and white, to be read on both: a canvas knows no currentColor.
-GREY = '#7a7a7a'
-DASHES = ('solid', 'dashed', 'dotted', 'dashdot', [2, 6])
 LIMIT = 2_000_000  # bytes
 THEME = Theme(
     json=dict(
@@ -64,8 +55,6 @@ THEME = Theme(
         )
     )
 )
-# Curves in one plot.
-MOST = len(COLOURS) * len(DASHES)
 
 
 def write(found: Findings) -> str:
@@ -87,8 +76,8 @@ def _page(found: Findings) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template.filters['jpeg'] = lambda picture: f'data:image/jpeg;base64,{base64.b64encode(picture).decode()}'
-    charts = [_chart(curves) for curves in _together(found)]
-    script, divisions = components([live for _, live, _ in charts], theme=THEME) if charts else ('', ())
+    charts = curves.charts(found)
+    script, divisions = components([one.live() for one in charts], theme=THEME) if charts else ('', ())
     library = Resources(mode='inline', components=['bokeh']).render_js() if charts else ''
     return template.from_string(Path(__file__).with_name('page.html').read_text()).render(
         found=found,
@@ -96,13 +85,12 @@ def _page(found: Findings) -> str:
         library=Markup(library),
         script=Markup(script),
         charts=[
-            (title, Markup(division), still) for (title, _, still), division in zip(charts, divisions, strict=True)
+            (one.title, Markup(division), svg(one.still, 2.5 + 0.19 * len(one.names)))
+            for one, division in zip(charts, divisions, strict=True)
         ],
         forest=_forest(found),
         figures=[
-            (f'{metric} against {x}', [(name, _against(x, metric, lines)) for name, lines in panels.items()])
-            for x, metric, panels in found.figures
-            if panels
+            (f'{metric} against {x}', _panels(x, metric, panels)) for x, metric, panels in found.figures if panels
         ],
         cost=_cost(found),
         gains=[
@@ -112,85 +100,6 @@ def _page(found: Findings) -> str:
         differences=[(pair, Markup(page_tables(pair.differences))) for pair in found.pairs],
         colours=dict(right=RIGHT, wrong=WRONG, missed=MISSED),
     )
-
-
-# --- learning curves -------------------------------------------------------------------------------------------------
-
-
-def _together(found: Findings) -> list[list[Curve]]:
-    """The curves of each plot: of one metric and unit, and where they are many those that claims connect."""
-    plots = []
-    for _, group in itertools.groupby(sorted(found.curves, key=_kind), _kind):
-        curves = list(group)
-        names = list(dict.fromkeys(one.run for one in curves))
-        for start in range(0, len(names), MOST):
-            part = names[start : start + MOST]
-            plots.append([one for one in curves if one.run in part])
-    return sorted(plots, key=lambda curves: curves[0].metric != found.metric)
-
-
-def _kind(curve: Curve) -> tuple[str, bool]:
-    return curve.metric, curve.by_epoch
-
-
-def _chart(curves: list[Curve]) -> tuple[str, figure, Markup]:
-    """Title, the plot that can be hovered, and one that stands still, for paper."""
-    metric, unit = curves[0].metric, 'epoch' if curves[0].by_epoch else 'iteration'
-    names = list(dict.fromkeys(one.run for one in curves))
-    still = svg(lambda axes: _still(axes, curves, names, metric, unit), 2.5 + 0.19 * len(names))
-    return metric, _live(curves, names, metric, unit), still
-
-
-def _look(names: Sequence[str], name: str) -> tuple[str, int]:
-    at = names.index(name)
-    return COLOURS[at % len(COLOURS)], at // len(COLOURS) % len(DASHES)
-
-
-def _live(curves: list[Curve], names: list[str], metric: str, unit: str) -> figure:
-    plot = figure(
-        height=300 + 24 * len(names),
-        sizing_mode='stretch_width',
-        tools='xpan,xwheel_zoom,reset',
-        toolbar_location='above',
-    )
-    # A finger on it scrolls the page until a tool is chosen.
-    plot.toolbar.logo = plot.toolbar.active_drag = None
-    lines: dict[str, list] = {}
-    for name in names:
-        colour, dash = _look(names, name)
-        line = plot.line('at', 'value', source=_source(curves, name), color=colour, line_width=2)
-        line.glyph.line_dash = DASHES[dash]
-        lines[name] = [line, plot.scatter('at', 'value', source=line.data_source, color=colour, size=5, name=name)]
-    tips = [('run', '$name'), ('seed', '@seed'), (unit, '@at{0}'), ('value', '@value{0.0}')]
-    plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
-    legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
-    plot.add_layout(legend, 'below')
-    # Not as text that may hold formulas, for which Bokeh would fetch MathJax.
-    plot.xaxis.axis_label, plot.yaxis.axis_label = PlainText(unit), PlainText(metric)
-    return plot
-
-
-def _source(curves: list[Curve], name: str) -> dict[str, np.ndarray]:
-    """The points of a run, its seeds one after the other with a gap between."""
-    found = [
-        (at, value, -1 if one.seed is None else one.seed)
-        for one in curves
-        if one.run == name
-        for at, value in [*one.points, (one.points[-1][0], math.nan)]
-    ]
-    at, value, seed = zip(*found, strict=True)
-    return dict(at=np.array(at, np.int32), value=np.array(value, np.float32), seed=np.array(seed, np.int16))
-
-
-def _still(axes: Axes, curves: list[Curve], names: list[str], metric: str, unit: str) -> None:
-    for one in curves:
-        colour, dash = _look(names, one.run)
-        look = dict(color=colour, linestyle=STYLES[dash], marker='o' if len(one.points) < 20 else '', markersize=3)
-        axes.plot(*zip(*one.points, strict=True), label=one.run, **look)
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
-    axes.grid(alpha=0.25)
-    axes.set(xlabel=unit, ylabel=metric)
 
 
 # --- plots that stand still ------------------------------------------------------------------------------------------
@@ -254,16 +163,20 @@ def _forest(found: Findings) -> Markup:
     return svg(draw, 1.1 + 0.25 * len(found.claims))
 
 
-def _against(x: str, metric: str, lines: dict[str, Line]) -> Markup:
+def _panels(x: str, metric: str, panels: dict[str, dict[str, Line]]) -> list[tuple[str, Markup]]:
+    looks = curves.in_turn(dict.fromkeys(itertools.chain(*panels.values())))
+    return [(name, _against(x, metric, lines, looks)) for name, lines in panels.items()]
+
+
+def _against(x: str, metric: str, lines: dict[str, Line], looks: dict[str, curves.Look]) -> Markup:
     """Results against a number; whiskers are standard deviations over seeds and reruns."""
-    names = list(lines)
 
     def draw(axes: Axes) -> None:
         for name, points in lines.items():
             at, mean, spread = zip(*points, strict=True)
-            colour, dash = _look(names, name)
-            look = dict(color=colour, linestyle=STYLES[dash], marker='o', markersize=3, label=name)
-            axes.errorbar(at, mean, yerr=spread if any(spread) else None, **look)
+            axes.errorbar(
+                at, mean, yerr=spread if any(spread) else None, markersize=3.5, label=name, **looks[name].on_paper
+            )
         every = [one[0] for points in lines.values() for one in points]
         if min(every) > 0 and max(every) >= 50 * min(every):
             axes.set_xscale('log')
@@ -271,7 +184,7 @@ def _against(x: str, metric: str, lines: dict[str, Line]) -> Markup:
         axes.set(xlabel=x, ylabel=metric)
         axes.figure.legend(frameon=False, loc='outside lower center')
 
-    return svg(draw, 2.5 + 0.19 * len(names))
+    return svg(draw, 2.5 + 0.19 * len(lines))
 
 
 def _cost(found: Findings) -> Markup:

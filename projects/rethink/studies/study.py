@@ -49,6 +49,7 @@ class Run:
 
     Args:
         name: with the factors put in, such as ``'scratch_r50_1x'``; also of its folder.
+        pattern: of which the name is one; its placeholders are the factors.
         factors: placeholder -> value.
         config: path of what is trained; None for a command.
         script: of ``tools/``, with ``arguments``; None for a training.
@@ -61,6 +62,7 @@ class Run:
     """
 
     name: str
+    pattern: str
     factors: Mapping[str, str]
     config: str | None = None
     script: str | None = None
@@ -71,6 +73,11 @@ class Run:
     metric: str = ''
     once: bool = False
     after: tuple[str, ...] = ()
+
+    def arm(self, *without: str) -> str:
+        """The name without the values of these factors: ``'scratch_r50'`` of ``'scratch_r50_6x'`` without length."""
+        text = _NAME.sub(lambda found: '' if found[1] in without else self.factors[found[1]], self.pattern)
+        return re.sub(r'(?<=[_-])[_-]+', '', text).strip('_-') or self.metric
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -253,17 +260,19 @@ def _runs(
         # What is left are placeholders for parts of the names of the configs that are there.
         of_names = [found for found in _NAME.finditer(name) if found[1] not in LEFT]
         if not of_names:
-            yield _run(name, chosen, spec, factors, content, path, where), False
+            yield _run(name, pattern, chosen, spec, factors, content, path, where), False
             continue
         names = sorted(file.stem for file in path.parent.glob('*.py'))
         found = [(one, match) for one in names if (match := expression(name, {}).fullmatch(one))]
         if not found:
             raise ConfigError(f'{where} fits no config of {path.parent}, and {of_names[0][0]} is no factor.')
         for one, match in found:
-            yield _run(one, chosen | match.groupdict(), spec, factors, content, path, where), True
+            yield _run(one, pattern, chosen | match.groupdict(), spec, factors, content, path, where), True
 
 
-def _run(name: str, chosen: dict, spec: dict, factors: dict, content: dict, path: Path, where: str) -> Run:
+def _run(
+    name: str, pattern: str, chosen: dict, spec: dict, factors: dict, content: dict, path: Path, where: str
+) -> Run:
     options: dict = {} if 'script' in spec else dict(content.get('options', {}))
     for factor, value in chosen.items():
         options |= factors.get(factor, {}).get(value, {})
@@ -272,7 +281,7 @@ def _run(name: str, chosen: dict, spec: dict, factors: dict, content: dict, path
     after = tuple(_put(str(one), chosen) for one in spec.get('after', []))
     metric, once = spec.get('metric', content['metric']), spec.get('once', False)
     environment = {str(key): _put(_text(value), chosen) for key, value in spec.get('environment', {}).items()}
-    rest = dict(factors=chosen, environment=environment, metric=metric, once=once, after=after)
+    rest = dict(pattern=pattern, factors=chosen, environment=environment, metric=metric, once=once, after=after)
     if 'script' in spec:
         if 'makes' not in spec or 'config' in spec:
             raise ConfigError(f'{where} is a command: it says what it makes, and has no config.')

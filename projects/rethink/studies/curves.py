@@ -1,0 +1,191 @@
+"""Learning curves of a study: for a page, where they can be pointed at, for paper, and as one picture.
+
+Panel, colour and dash follow the study's first figure: in most a panel is a detector, a colour an initialisation, and
+a dash a length. Where that is more than can be told apart, and without a figure, each run has the next colour.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from bokeh.models import HoverTool, Legend, LegendItem, PlainText
+from bokeh.plotting import figure
+from matplotlib.axes import Axes
+
+from .findings import Curve, Findings
+
+# Of Okabe and Ito, that can be told apart with any sight; those that are read on white and on black.
+COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
+# For grey print: matplotlib's and Bokeh's names of the same.
+MARKERS = (
+    ('o', 'circle'),
+    ('s', 'square'),
+    ('^', 'triangle'),
+    ('D', 'diamond'),
+    ('v', 'inverted_triangle'),
+    ('P', 'plus'),
+)
+# The same.
+DASHES = (('-', 'solid'), ('--', 'dashed'), (':', 'dotted'), ('-.', 'dashdot'), ((0, (1, 3)), [2, 6]))
+# Between black and white, to be read on both: a canvas knows no currentColor.
+GREY = '#7a7a7a'
+# Curves in one plot.
+MOST = len(COLOURS) * len(DASHES)
+
+
+class Look(NamedTuple):
+    """How a run is drawn: places in :data:`COLOURS` and :data:`DASHES`."""
+
+    colour: int
+    dash: int
+
+    @property
+    def on_paper(self) -> dict:
+        """Of matplotlib's ``plot``."""
+        return dict(color=COLOURS[self.colour], linestyle=DASHES[self.dash][0], marker=MARKERS[self.colour][0])
+
+
+def in_turn(names: Iterable[str]) -> dict[str, Look]:
+    """The next colour for each; other dashes when all are used."""
+    return {name: Look(at % len(COLOURS), at // len(COLOURS) % len(DASHES)) for at, name in enumerate(names)}
+
+
+def looks(curves: list[Curve]) -> dict[str, Look]:
+    """Run → how it is drawn: arms in colours and, of each, what a figure has along its axis in dashes."""
+    arms = list(dict.fromkeys(one.arm or one.run for one in curves))
+    along = list(dict.fromkeys(one.x for one in curves))
+    if len(arms) > len(COLOURS) or len(along) > len(DASHES):
+        return in_turn(dict.fromkeys(one.run for one in curves))
+    return {one.run: Look(arms.index(one.arm or one.run), along.index(one.x)) for one in curves}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The curves of one plot."""
+
+    metric: str
+    panel: str
+    unit: str
+    curves: list[Curve]
+    looks: dict[str, Look]
+
+    @property
+    def title(self) -> str:
+        return f'{self.metric}, {self.panel}' if self.panel else self.metric
+
+    @property
+    def names(self) -> list[str]:
+        """The runs, in order."""
+        return list(dict.fromkeys(one.run for one in self.curves))
+
+    def live(self) -> figure:
+        """One whose points say what they are, and whose legend hides runs."""
+        plot = figure(
+            height=300 + 24 * len(self.names),
+            sizing_mode='stretch_width',
+            tools='xpan,xwheel_zoom,reset',
+            toolbar_location='above',
+        )
+        # A finger on it scrolls the page until a tool is chosen.
+        plot.toolbar.logo = plot.toolbar.active_drag = None
+        lines: dict[str, list] = {}
+        for name in self.names:
+            at, dash = self.looks[name]
+            line = plot.line('at', 'value', source=self._source(name), color=COLOURS[at], line_width=2)
+            line.glyph.line_dash = DASHES[dash][1]
+            dots = dict(source=line.data_source, marker=MARKERS[at][1], color=COLOURS[at], size=6, name=name)
+            lines[name] = [line, plot.scatter('at', 'value', **dots)]
+        tips = [('run', '$name'), ('seed', '@seed'), (self.unit, '@at{0}'), ('value', '@value{0.0}')]
+        plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
+        legend = Legend(items=[LegendItem(label=dict(value=name), renderers=both) for name, both in lines.items()])
+        plot.add_layout(legend, 'below')
+        # Not as text that may hold formulas, for which Bokeh would fetch MathJax.
+        plot.xaxis.axis_label, plot.yaxis.axis_label = PlainText(self.unit), PlainText(self.metric)
+        return plot
+
+    def _source(self, name: str) -> dict[str, np.ndarray]:
+        """The points of a run, its seeds one after the other with a gap between."""
+        found = [
+            (at, value, -1 if one.seed is None else one.seed)
+            for one in self.curves
+            if one.run == name
+            for at, value in [*one.points, (one.points[-1][0], math.nan)]
+        ]
+        at, value, seed = zip(*found, strict=True)
+        return dict(at=np.array(at, np.int32), value=np.array(value, np.float32), seed=np.array(seed, np.int16))
+
+    def still(self, axes: Axes) -> None:
+        """For paper."""
+        self.draw(axes)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
+
+    def draw(self, axes: Axes) -> None:
+        """The mean over a run's seeds, and how far they lie apart; a curve with many points has no markers."""
+        for name in self.names:
+            seeds = [dict(one.points) for one in self.curves if one.run == name]
+            # Where a seed has not been yet there is no mean of all.
+            at = sorted(set.intersection(*map(set, seeds)))
+            values = [[of[where] for of in seeds] for where in at]
+            look = self.looks[name].on_paper
+            if len(at) >= 20:
+                look |= dict(marker='')
+            axes.plot(at, [fmean(of) for of in values], label=name, markersize=3.5, **look)
+            if len(seeds) > 1:
+                low, high = [min(of) for of in values], [max(of) for of in values]
+                axes.fill_between(at, low, high, color=look['color'], alpha=0.15, linewidth=0)
+        axes.grid(alpha=0.25)
+        axes.set(xlabel=self.unit, ylabel=self.metric)
+
+
+def charts(found: Findings) -> list[Chart]:
+    """A plot for each metric, unit and panel, the study's own metric first; two where they are too many for one."""
+    plots = []
+    for (metric, by_epoch), group in _by(found.curves, lambda one: (one.metric, one.by_epoch)):
+        look = looks(group)
+        for panel, curves in _by(group, lambda one: one.panel):
+            names = list(dict.fromkeys(one.run for one in curves))
+            for start in range(0, len(names), MOST):
+                part = [one for one in curves if one.run in names[start : start + MOST]]
+                plots.append(Chart(metric, panel, 'epoch' if by_epoch else 'iteration', part, look))
+    return sorted(plots, key=lambda chart: chart.metric != found.metric)
+
+
+def _by(curves: list[Curve], key: Callable[[Curve], object]) -> Iterable[tuple[object, list[Curve]]]:
+    """Groups in the order in which they first come."""
+    order = list(dict.fromkeys(map(key, curves)))
+    return [(of, [one for one in curves if key(one) == of]) for of in order]
+
+
+def picture(found: Findings) -> bytes | None:
+    """The curves of the study's metric as a PNG, panels side by side; None before anything is measured twice."""
+    shown = [chart for chart in charts(found) if chart.metric == found.metric]
+    if not shown:
+        return None
+    columns = min(len(shown), 3)
+    rows = math.ceil(len(shown) / columns)
+    size = dict(figsize=(0.8 + 4.2 * columns, 0.6 + 3.2 * rows), layout='constrained')
+    entries = {}
+    with matplotlib.rc_context({'text.parse_math': False, 'font.size': 9}):
+        drawing, grid = plt.subplots(rows, columns, squeeze=False, sharey=True, **size)
+        for axes, chart in zip(grid.flat, shown, strict=False):
+            chart.draw(axes)
+            axes.set(title=chart.panel, xlim=(0, None), ylim=(0, None))
+            axes.spines[['top', 'right']].set_visible(False)
+            named = {one.run: f'{one.arm}, {one.x}' if one.arm and one.x else one.run for one in chart.curves}
+            handles, names = axes.get_legend_handles_labels()
+            entries |= {named[name]: handle for name, handle in zip(names, handles, strict=True)}
+        for axes in grid.flat[len(shown) :]:
+            axes.remove()
+        place = dict(loc='outside lower center', ncols=min(len(entries), 3 * columns))
+        drawing.legend(entries.values(), entries, frameon=False, **place)
+        file = io.BytesIO()
+        drawing.savefig(file, format='png', dpi=150)
+        plt.close(drawing)
+    return file.getvalue()
