@@ -120,9 +120,11 @@ def new(args) -> None:
     from rethink.studies import new  # with mmpretrain, for which a plan need not wait
     from rethink.studies.new import lengths
 
-    for name, least in (('batch', 1), ('iterations', 10)):
-        if getattr(args, name) is not None and getattr(args, name) < least:
-            raise ConfigError(f'--{name} is {getattr(args, name)}, and is to be {least} or more.')
+    if args.batch < 1:
+        raise ConfigError(f'--batch is {args.batch}, and is to be 1 or more.')
+    if args.iterations is not None and (args.iterations < 1 or args.iterations % lengths.EVALUATIONS):
+        tens = lengths.EVALUATIONS
+        raise ConfigError(f'--iterations is {args.iterations}, and is to be a multiple of {tens}, the evaluations.')
     if (args.mean is None) != (args.std is None) or (args.bgr and args.mean is None):
         raise ConfigError('--mean and --std are given together, --bgr with both.')
     if args.unlabelled and not args.hpt:
@@ -143,7 +145,7 @@ def new(args) -> None:
         args.seeds,
         args.image_size,
         args.batch,
-        args.iterations and round(args.iterations, -1),
+        args.iterations,
         lengths.seconds(args.budget) if args.budget else None,
         args.amp,
         args.hpt,

@@ -341,6 +341,22 @@ def test_sizes_follow_from_the_images(data, tmp_path):
     assert sizes.anchor_scale(part, (64, 48)) == 4 and sizes.anchor_scale(part, (128, 96)) == 8
 
 
+@pytest.mark.parametrize(
+    'arguments, sentence',
+    [
+        (['--batch', 0], '--batch is 0, and is to be 1 or more.'),
+        (['--iterations', 125], '--iterations is 125, and is to be a multiple of 10, the evaluations.'),
+        (['--std', 1, 1, 1], '--mean and --std are given together, --bgr with both.'),
+        (['--unlabelled', '.'], '--unlabelled is for --hpt, which is not given.'),
+        (['--image-size', 320, 16], '--image-size is [320, 16], and is to be one or two numbers of 32 or more.'),
+        (['--budget', 'soon'], "--budget is 'soon', and is to be a time, as 90m or 2h."),
+    ],
+)
+def test_arguments_that_cannot_be_are_named_before_the_data_are_read(arguments, sentence, run_in_process):
+    code, said = run_in_process('study.py', 'new', 'mine', '--train', 'nowhere', *arguments)
+    assert code == 2 and said == f'error: {sentence}\n'
+
+
 def test_a_folder_becomes_a_report_with_two_commands(data, weights, tmp_path, monkeypatch, run_in_process):
     """The whole way in a few iterations: what is written, trained, evaluated, judged and drawn."""
     monkeypatch.chdir(tmp_path)
