@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from conftest import write_coco, write_detector
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image
+from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
+from PIL import Image, ImageFile
 from rethink import checks
 from rethink.datasets import image_statistics, subsets
 from rethink.engine import launch
 from rethink.errors import ConfigError
-from rethink.trust.images import odd_images, size_of, too_large
+from rethink.trust.images import cut_off, file_cut_off, odd_images, size_of, too_large
 from rethink.trust.soundness import other_than_file
 
 
@@ -89,6 +90,76 @@ def test_what_cannot_be_decoded_has_a_name(tmp_path, data):
             LoadImageFromFile()(dict(img_path=str(tmp_path / 'x.png')))
 
 
+def encoded(kind, **options):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    'whole',
+    [encoded('JPEG'), encoded('JPEG', progressive=True), encoded('PNG'),
+     encoded('JPEG', exif=b'Exif\0\0' + b'\xff\xd8' + bytes(4000) + b'\xff\xd9')],
+    ids=['JPEG', 'progressive', 'PNG', 'thumbnail'],
+)  # fmt: skip
+def test_half_an_image_has_no_end(whole, tmp_path):
+    # Cameras write more behind it.
+    for content, half in ((whole, False), (whole + bytes(5000), False), (whole[:-2], whole[:2] == b'\xff\xd8'),
+                          (whole[: len(whole) * 2 // 3], True)):  # fmt: skip
+        assert cut_off(content) is half
+        (tmp_path / 'x').write_bytes(content)
+        assert file_cut_off(tmp_path / 'x') is half
+    assert not cut_off(encoded('BMP')[:-100]) and not cut_off(b'')
+
+
+def test_half_an_image_that_is_filled_is_named_once(tmp_path, capfd, monkeypatch):
+    """OpenCV fills it before 4.9, Pillow where it is told to; once for a training and its data workers."""
+    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)
+    path = tmp_path / 'half.jpg'
+    path.write_bytes(encoded('JPEG')[:-1000])
+    load = LoadImageFromFile(imdecode_backend='pillow')
+    worker = os.fork()
+    if not worker:
+        load(dict(img_path=str(path)))
+        os._exit(0)
+    os.waitpid(worker, 0)
+    for _ in range(2):
+        assert load(dict(img_path=str(path)))['img'].shape == (60, 80, 3)
+    assert capfd.readouterr().out == (
+        f'warning: the image {path} is cut off, and what is missing is filled; copy it again.\n'
+    )
+
+
+@pytest.mark.parametrize('panoptic', [False, True])
+def test_a_segmentation_map_that_is_none(tmp_path, panoptic, large):
+    load = LoadAnnotations(with_bbox=False, with_label=False, with_seg=True)
+    if panoptic:  # its __init__ asks for a package that is not on PyPI
+        loader = LoadPanopticAnnotations.__new__(LoadPanopticAnnotations)
+        loader.backend_args = None
+        load = loader._load_masks_and_semantic_segs
+    path = tmp_path / 'map.png'
+    record = dict(seg_map_path=str(path), segments_info=[], ori_shape=(60, 80))
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=rf'the segmentation map {path} is a FIFO and not a file; replace it'):
+        load(dict(record))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=rf'the segmentation map {path} is a folder and not a file'):
+        load(dict(record))
+    with pytest.raises(ConfigError, match=rf'the segmentation map {large} would have 30000'):
+        load(dict(record, seg_map_path=str(large)))
+    path.rmdir()
+    for content in (b'text', b'', encoded('PNG')[:-100]):
+        path.write_bytes(content)
+        with pytest.raises(AssertionError, match=rf'failed to load image: {path}'):
+            load(dict(record))
+    with pytest.raises(FileNotFoundError, match='gone'):
+        load(dict(record, seg_map_path=str(tmp_path / 'gone.png')))
+    path.write_bytes(encoded('PNG'))
+    assert panoptic or load(dict(record))['gt_seg_map'].shape[:2] == (60, 80)
+
+
 def test_a_listing_finds_what_is_no_file(tmp_path):
     (tmp_path / 'a').mkdir()
     (tmp_path / 'real.jpg').write_bytes(b'x')
@@ -130,6 +201,19 @@ def test_a_fifo_is_found_before_training(own):
     path.unlink()
     path = replaced(folder / 'annotations.json')
     with pytest.raises(ConfigError, match=rf'the annotation file {path} of train_dataloader\.dataset is a FIFO'):
+        checks.stop_on_errors(cfg)
+
+
+def test_half_an_image_and_a_folder_in_its_place_are_found_before_training(own):
+    folder, cfg = own
+    path = folder / 'images' / '001.png'
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ConfigError, match=r"1 of all images of .*annotations\.json are cut off \('001\.png'\)"):
+        checks.stop_on_errors(cfg)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r'1 of the 4 images .* are no files: 001\.png in .* is a folder and not a'):
         checks.stop_on_errors(cfg)
 
 

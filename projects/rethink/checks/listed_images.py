@@ -1,4 +1,4 @@
-"""The images that an annotation file lists: whether they are there, and have the size that it says."""
+"""The images that an annotation file lists: whether they are there and whole, and have the size that it says."""
 
 import os
 import warnings
@@ -10,6 +10,7 @@ from PIL import Image
 from ..datasets.annotations import Annotations
 from ..datasets.splits import find_missing
 from ..errors import some_names
+from ..trust.images import file_cut_off
 from ..trust.soundness import other_than_file
 from .annotations import Problem
 from .files import how_to_get
@@ -25,8 +26,15 @@ def missing_images(path: str, folder: str, names: Sequence[str]) -> Iterator[Pro
     backslashes = [name for name in names if '\\' in name]
     folder = os.path.expanduser(folder)
     missing = find_missing(folder, names)
-    if len(missing) < SAMPLE:  # what is there and is no file is for the rule of files
-        missing = [name for name in missing if not os.path.lexists(os.path.join(folder, name))]
+    if len(missing) < SAMPLE:  # what is there and is no file is looked at one by one
+        odd = [name for name in missing if os.path.lexists(os.path.join(folder, name))]
+        missing = [name for name in missing if name not in odd]
+        # Others are for the rule of files, which lists folders.
+        odd = [name for name in odd if os.path.isdir(os.path.join(folder, name)) or name.count('/') > 1]
+        if odd:
+            other = other_than_file(os.path.join(folder, odd[0]))
+            what = f'{len(odd):,} of the {len(names):,} images of {path} are no files: {odd[0]} in {folder} {other}.'
+            yield Problem('no-files', 'error', what, 'replace them, or take them out of the file')
     if backslashes and set(backslashes) & set(missing):
         what = (
             f'{len(backslashes):,} of {len(names):,} names of images in {path} have a backslash '
@@ -64,12 +72,15 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
     """Sizes in the file against the headers of images: of all, or of :data:`SAMPLE` spread over the file."""
     number = len(names)
     picked = np.unique(np.linspace(0, number - 1, min(number, SAMPLE)).astype(int)) if number else ()
-    other, turned, broken = [], [], []
+    other, turned, broken, half = [], [], [], []
     for index in picked:
-        found = header(os.path.join(os.path.expanduser(folder), names[index]))
+        path = os.path.join(os.path.expanduser(folder), names[index])
+        found = header(path)
         if found is None:
             broken.append(names[index])
             continue
+        if not np.isnan(found[0][0]) and file_cut_off(path):
+            half.append(names[index])
         (width, height), by_exif = found
         off = np.abs(a.sizes[index] - (width, height)).max()
         if off <= 1 or np.isnan(off):
@@ -80,6 +91,9 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
     if broken:
         what = f'{len(broken):,} of {looked} images of {a.path} are no images ({some_names(broken)}).'
         yield Problem('no-images', 'error', what, 'replace them, or take them out of the file')
+    if half:
+        what = f'{len(half):,} of {looked} images of {a.path} are cut off ({some_names(half)}).'
+        yield Problem('cut-off', 'error', what, 'copy them again, or take them out of the file')
     for some, why in (
         (turned, 'EXIF turns them when they are read, and boxes of the unturned image do not fit'),
         (other, 'boxes are left out or lie elsewhere'),
@@ -103,7 +117,8 @@ def header(path: str) -> tuple[tuple[float, float], bool] | None:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter('ignore')
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            # That of a PNG would decode it first.
+            turned = Image.Image.getexif(image).get(_ORIENTATION) in _TURNED
             return (image.size[::-1] if turned else image.size), turned
     except Image.DecompressionBombError:
         return (np.nan, np.nan), False
