@@ -172,3 +172,7 @@ def test_the_best_by_a_metric_that_is_not_measured(cfg):
     cfg.val_evaluator.classwise = True
     cfg.default_hooks.checkpoint.save_best = 'coco/square_precision'
     stop_on_errors(cfg)
+    cfg.val_evaluator = dict(type='VOCMetric')
+    fails(cfg, r"save_best is 'coco/.*, which no metric .* named \('pascal_voc/AP50', 'pascal_voc/mAP'\)")
+    cfg.default_hooks.checkpoint.save_best = 'pascal_voc/mAP'
+    stop_on_errors(cfg)

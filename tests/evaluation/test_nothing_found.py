@@ -68,6 +68,6 @@ def test_names_are_known_before(data, options):
 
 def test_names_that_are_not_known():
     assert logged_names(dict(type='CocoMetric', classwise=True)) is None
-    assert logged_names(dict(type='Accuracy')) is None
+    assert logged_names(dict(type='OpenImagesMetric')) is None
     keypoints = logged_names(dict(type='CocoKeypointMetric', metric=['bbox', 'keypoints']))
     assert keypoints[0] == 'coco/bbox_mAP' and 'coco/keypoints_mAP_m' in keypoints and len(keypoints) == 11

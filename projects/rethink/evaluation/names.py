@@ -1,5 +1,7 @@
 """The names under which metrics are logged, known before anything is evaluated."""
 
+from collections.abc import Callable, Iterator
+
 from ..config_tree import type_name
 
 # Of CocoMetric where no metric_items are named.
@@ -7,6 +9,7 @@ _ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _PROPOSALS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
 _KEYPOINTS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_m', 'mAP_l')
 _LVIS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
+_LABELS = ('precision', 'recall', 'f1-score')
 
 
 def asked(metric: dict) -> list[str]:
@@ -24,27 +27,101 @@ def texts(value) -> list[str]:
 def logged_names(metric: dict) -> list[str] | None:
     """What a metric of a config logs, such as ``'coco/bbox_mAP'``; None where that is not known here.
 
-    Known are ``CocoMetric``, ``CocoKeypointMetric`` and ``FasterLVISMetric``, without ``classwise``, whose names are
-    those of classes.
+    Known are those of :data:`_KNOWN`, without ``classwise``, whose names are those of classes.
     """
     kind = type_name(metric.get('type'))
-    prefixes = dict(CocoMetric='coco', CocoKeypointMetric='coco', FasterLVISMetric='lvis')
-    if kind not in prefixes or metric.get('classwise'):
+    if kind in ('DumpResults', 'DumpDetResults', 'DumpProposals'):
+        return []
+    if kind not in _KNOWN or metric.get('classwise'):
         return None
     if metric.get('format_only'):
         return []
-    items, numbers, found = texts(metric.get('metric_items')), metric.get('proposal_nums', (100, 300, 1000)), []
+    prefix, names = _KNOWN[kind]
+    prefix = metric.get('prefix') or prefix
+    try:
+        return [f'{prefix}/{name}' for name in names(metric)]
+    except (TypeError, ValueError):  # of values that the metric itself would refuse
+        return None
+
+
+def _of_coco(metric: dict) -> Iterator[str]:
+    items, numbers = texts(metric.get('metric_items')), metric.get('proposal_nums', (100, 300, 1000))
+    lvis = type_name(metric.get('type')) == 'FasterLVISMetric'
     for one in asked(metric):
         if one == 'proposal_fast' and isinstance(numbers, list | tuple):
-            found += [f'AR@{number}' for number in numbers]
+            yield from (f'AR@{number}' for number in numbers)
         elif one == 'proposal':
-            found += items or _PROPOSALS
+            yield from items or _PROPOSALS
         elif one == 'keypoints':
-            found += [f'keypoints_{item}' for item in _KEYPOINTS]
+            yield from (f'keypoints_{item}' for item in _KEYPOINTS)
         else:
-            found += [f'{one}_{item}' for item in items or (_LVIS if kind == 'FasterLVISMetric' else _ITEMS)]
-    prefix = metric.get('prefix') or prefixes[kind]
-    return [f'{prefix}/{name}' for name in found]
+            yield from (f'{one}_{item}' for item in items or (_LVIS if lvis else _ITEMS))
+
+
+def _of_voc(metric: dict) -> Iterator[str]:
+    thresholds = _several(metric.get('iou_thrs', 0.5))
+    if _several(metric.get('metric', 'mAP')) != ['recall']:
+        yield from ('mAP', *(f'AP{int(one * 100):02d}' for one in thresholds))
+        return
+    numbers = _several(metric.get('proposal_nums', (100, 300, 1000)))
+    yield from (f'recall@{number}@{one}' for number in numbers for one in thresholds)
+    if len(thresholds) > 1:
+        yield from (f'AR@{number}' for number in numbers)
+
+
+def _of_accuracy(metric: dict) -> Iterator[str]:
+    yield from (f'top{k}{end}' for k in _several(metric.get('topk', 1)) for end in _ends(metric))
+
+
+def _of_single_label(metric: dict) -> Iterator[str]:
+    average = metric.get('average', 'macro')
+    behind = '_classwise' if average is None else '_micro' if average == 'micro' else ''
+    items = metric.get('items', _LABELS)
+    yield from (f'{item}{end}{behind}' for end in _ends(metric) for item in items)
+
+
+def _of_multi_label(metric: dict) -> Iterator[str]:
+    thr, topk, average = metric.get('thr'), metric.get('topk'), metric.get('average', 'macro')
+    thr = 0.5 if thr is None and topk is None else thr
+    end = f'_top{topk}' if not thr else '' if thr == 0.5 else f'_thr-{thr:.2f}'
+    behind = '_classwise' if average is None else '' if average == 'macro' else f'_{average}'
+    yield from (f'{item}{end}{behind}' for item in metric.get('items', _LABELS))
+
+
+def _of_average_precision(metric: dict) -> Iterator[str]:
+    yield 'AP_classwise' if metric.get('average', 'macro') is None else 'mAP'
+
+
+def _of_auroc(metric: dict) -> Iterator[str]:
+    yield from ('AUROC', 'AUROC_classwise')
+
+
+def _several(value) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _ends(metric: dict) -> list[str]:
+    """Of the thresholds of scores of a classifier."""
+    thresholds = _several(metric.get('thrs', 0.0))
+    if len(thresholds) < 2:
+        return ['']
+    return ['_no-thr' if one is None else f'_thr-{one:.2f}' for one in thresholds]
+
+
+# Metric → its prefix, and what it logs.
+_KNOWN: dict[str, tuple[str, Callable[[dict], Iterator[str]]]] = {
+    'CocoMetric': ('coco', _of_coco),
+    'CocoKeypointMetric': ('coco', _of_coco),
+    'FasterLVISMetric': ('lvis', _of_coco),
+    'VOCMetric': ('pascal_voc', _of_voc),
+    'Accuracy': ('accuracy', _of_accuracy),
+    'SingleLabelMetric': ('single-label', _of_single_label),
+    'MultiLabelMetric': ('multi-label', _of_multi_label),
+    'VOCMultiLabelMetric': ('multi-label', _of_multi_label),
+    'AveragePrecision': ('multi-label', _of_average_precision),
+    'VOCAveragePrecision': ('multi-label', _of_average_precision),
+    'MultiLabelAUROC': ('multi-label', _of_auroc),
+}
 
 
 def names_of(cfg, part: str = 'val') -> list[str] | None:
