@@ -31,6 +31,12 @@ def other(folder, name='other.json', change=lambda content: None):
     return str(folder / name)
 
 
+def after_resize(cfg):
+    """Annotations as ``VOCMetric`` compares with them."""
+    pipeline = cfg.val_dataloader.dataset.pipeline
+    pipeline.insert(2, pipeline.pop(1))
+
+
 def without(number):
     """Without the last images and what is in them."""
 
@@ -91,6 +97,7 @@ def test_indices_count_the_rest_as_missed(cfg, folder):
         fails(cfg, r'val_dataloader\.dataset\.indices takes some images.*the objects of the others would count as')
     # Metrics that take what is to be found from the samples evaluate the images that there are.
     cfg.val_evaluator = dict(type='VOCMetric')
+    after_resize(cfg)
     stop_on_errors(cfg)
     cfg.train_dataloader.dataset.indices = 6
     stop_on_errors(cfg)
@@ -173,6 +180,7 @@ def test_the_best_by_a_metric_that_is_not_measured(cfg):
     cfg.default_hooks.checkpoint.save_best = 'coco/square_precision'
     stop_on_errors(cfg)
     cfg.val_evaluator = dict(type='VOCMetric')
+    after_resize(cfg)
     fails(cfg, r"save_best is 'coco/.*, which no metric .* named \('pascal_voc/AP50', 'pascal_voc/mAP'\)")
     cfg.default_hooks.checkpoint.save_best = 'pascal_voc/mAP'
     stop_on_errors(cfg)

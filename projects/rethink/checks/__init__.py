@@ -13,7 +13,7 @@ from ..errors import ConfigError, say
 # They register their rules, which are asked in this order.
 # isort: off
 from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
-from . import evaluation, init, schedule, pretraining  # noqa: F401
+from . import evaluation, validation, init, schedule, pretraining  # noqa: F401
 from . import unused, ignored, intervals, recipe  # noqa: F401
 
 # isort: on
