@@ -1,13 +1,19 @@
 """Each thing that can be wrong in an annotation file, in the smallest file that has it, and what is said of it."""
 
+import contextlib
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 from checked import fails
 from conftest import write_detector
 from mmengine.config import Config
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from pycocotools.mask import decode, encode, frPyObjects
 from rethink.checks import check, stop_on_errors
 from rethink.checks.annotations import Use, problems
 from rethink.datasets.annotations import read
@@ -71,6 +77,10 @@ def several(*changes):
 
 def more(what, **values):
     return lambda whole: whole[what].append({**whole[what][-1], **values})
+
+
+def rle(counts, size=(80, 100)) -> dict:
+    return dict(counts=counts, size=list(size))
 
 
 EVERYTHING = Use(masks=True, keypoints=2, filter_cfg=dict(filter_empty_gt=True, min_size=32))
@@ -158,6 +168,61 @@ CASES = {
     'an empty segmentation': (annotation(segmentation=[]), 'error', 'no segmentation or an empty one'),
     'a flat segmentation': (annotation(segmentation=POLYGON[0]), 'error', 'a flat list of numbers'),
     'two points': (annotation(segmentation=[[1, 1, 9, 9]]), 'error', 'without a polygon of three points'),
+    'no image id': (annotation(image_id=None), 'error', r'1 of 6 annotations \(id 2\) .* have no image_id'),
+    'null for a category': (annotation(category_id=lambda _: None), 'error', r'\(id 2\) .* have no category_id'),
+    'text for category ids': (
+        annotation(None, category_id=lambda one: str(one['category_id'])),
+        'error',
+        r"not define \('[12]', '[12]'\), ids being text in the one list and numbers in the other: their objects",
+    ),
+    'numbers for names': (change('categories', 0, name=1), 'error', r'1 of 2 categories .* that is no text \(1\)'),
+    'annotations that are no list': (
+        lambda whole: whole.update(annotations=dict(enumerate(whole['annotations']))),
+        'error',
+        "has no list 'annotations', so there is nothing to train",
+    ),
+    'boxes twice': (
+        lambda whole: whole['annotations'].extend([{**one, 'id': one['id'] + 6} for one in whole['annotations']]),
+        'warning',
+        r'6 of 12 annotations \(id 7, 8, 9, 10 and 2 more\) .* repeat another one: .*validation counts one as missed',
+    ),
+    'centres': (
+        annotation(None, bbox=[90, 40, 20, 20]),
+        'error',
+        'as centre, width and height all fit',
+    ),
+    'x and y the wrong way round': (annotation(None, bbox=[10, 70, 5, 25]), 'error', 'as y, x, height, width all fit'),
+    'a box of another world': (
+        annotation(bbox=[1, 1, 1e30, 9]),
+        'error',
+        r'\(id 2\) .* by 10 times the size of its image and more, up to 1e\+30 pixels',
+    ),
+    'nested points': (annotation(segmentation=[[[x, x + 1] for x in range(8)]]), 'error', 'other things than numbers'),
+    'null in a polygon': (annotation(segmentation=[[1, 1, None, 1, 9, 9]]), 'error', 'other things than numbers'),
+    'NaN in a polygon': (
+        annotation(segmentation=[[1, 1, float('nan'), 1, 9, 9]]),
+        'error',
+        'other things than numbers',
+    ),
+    'text in a polygon': (
+        annotation(segmentation=[['1', '1', '9', '1', '9', '9']]),
+        'error',
+        'other things than numb',
+    ),
+    'a polygon far away': (annotation(segmentation=[[1, 1, 1e9, 1, 9, 9]]), 'error', 'other things than numbers'),
+    'half an RLE': (annotation(segmentation=rle([5, 10])), 'error', 'an RLE that does not fit its size'),
+    'a negative RLE': (annotation(segmentation=rle([5, -10, 8005])), 'error', 'an RLE that does not fit its size'),
+    'an RLE in the text of Python': (annotation(segmentation=rle("b'PQ2'")), 'error', 'an RLE that does not fit'),
+    'an RLE of the turned image': (
+        annotation(segmentation=rle([5, 10, 7985], [100, 80])),
+        'error',
+        r'an RLE of another size than their image \(\[100, 80\], and \[height, width\] is \[80, 100\]\)',
+    ),
+    'pairs of points': (
+        annotation(None, segmentation=[[10, 10], [30, 10], [30, 30]]),
+        'error',
+        '6 of 6 annotations .* without a polygon of three points',
+    ),
     'a polygon of two points': (annotation(segmentation=[*POLYGON, [1, 1]]), 'error', 'some polygons of fewer than'),
     'no keypoints': (annotation(keypoints=None), 'error', r'\(id 2\) .* have no keypoints'),
     'too many keypoints': (annotation(keypoints=[1, 1, 1] * 3), 'error', 'not 3 numbers for each of 2 keypoints'),
@@ -199,6 +264,45 @@ def test_nothing_wrong(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text(json.dumps(content()))
     assert list(problems(read(path), EVERYTHING)) == []
+
+
+def test_masks_that_pycocotools_reads(tmp_path):
+    """An RLE of many counts, a compressed one, and a polygon of many points."""
+    mask = np.zeros((80, 100), np.uint8, order='F')
+    mask[10:30, 10:30] = np.indices((20, 20)).sum(0) % 2
+    edges = np.flatnonzero(np.diff(mask.ravel('F'), prepend=0, append=0))
+    edges = edges[edges < mask.size]
+    counts = np.diff(edges, prepend=0, append=mask.size).tolist()
+    compressed = encode(mask)
+    assert len(counts) > 200 and (decode(frPyObjects(rle(counts), 80, 100)) == mask).all()
+    whole = content()
+    annotation(0, segmentation=rle(counts))(whole)
+    annotation(1, segmentation=rle(compressed['counts'].decode(), compressed['size']))(whole)
+    annotation(2, segmentation=[[float(value % 50) for value in range(600)]])(whole)
+    path = tmp_path / 'a.json'
+    for indent in (None, 1):
+        path.write_text(json.dumps(whole, indent=indent))
+        assert list(problems(read(path), EVERYTHING)) == []
+
+
+def test_why_boxes_are_not_there_twice(tmp_path):
+    """Each object found once has an AP of 1, and of 0.5 where each is there twice."""
+    aps = []
+    for times in (1, 2):
+        whole = content()
+        found = [dict(one, score=1.0) for one in whole['annotations']]
+        extra = [{**one, 'id': one['id'] + 6 * time} for time in range(1, times) for one in whole['annotations']]
+        whole['annotations'] += extra
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO()
+            truth.dataset = whole
+            truth.createIndex()
+            evaluation = COCOeval(truth, truth.loadRes(found), 'bbox')
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        aps.append(evaluation.stats[0])
+    assert aps == [pytest.approx(1), pytest.approx(0.5, abs=0.01)]
 
 
 def test_what_a_use_does_not_need(tmp_path):

@@ -14,8 +14,10 @@ from ..errors import some_names
 
 # Part of the boxes that must reach out of their images as x, y, w, h, and of those that must fit as corners.
 _OUT, _FIT = 0.2, 0.99
-# Pixels by which a box may stick out: rounding.
-_SLACK = 1
+# Pixels by which a box may stick out: rounding; and sizes of its image, beyond which it is of none.
+_SLACK, _TIMES = 1, 10
+# Part of the annotations that may repeat others.
+_TWICE = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,19 @@ def problems(a: Annotations, use: Use) -> Iterator[Problem]:
         yield Problem('no-coco', 'error', what, 'name an annotation file in the format of COCO')
         return
     seen = _Seen(a, use)
-    for look in (_ids, _references, _categories, _images, _boxes, _areas, _crowds, _masks, _keypoints, _left):
+    for look in (
+        _ids,
+        _references,
+        _categories,
+        _images,
+        _boxes,
+        _repeated,
+        _areas,
+        _crowds,
+        _masks,
+        _keypoints,
+        _left,
+    ):
         yield from look(a, use, seen)
 
 
@@ -170,7 +184,11 @@ def _ids(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 
 def _references(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
-    lost = seen.image < 0
+    for codes, key in ((a.of_image, 'image_id'), (a.of_category, 'category_id')):
+        if (codes == NONE).any():
+            what = f'{_some(a, codes == NONE)} of {a.path} have no {key}, at which pycocotools ends.'
+            yield Problem('no-reference', 'error', what, 'write it, or take them out')
+    lost = (seen.image < 0) & (a.of_image != NONE)
     if lost.any():
         what = f'{_some(a, lost)} of {a.path} are of images that it does not list ({_values(a, a.of_image[lost])})'
         texts = ((a.image_ids < TEXT).any(), (a.of_image[lost] < TEXT).any())
@@ -178,7 +196,7 @@ def _references(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         level = 'error' if lost.all() or mixed else 'warning'
         yield Problem('unknown-images', level, f'{what}{mixed}: MMDetection leaves them out.',
                       'list the images, or take these annotations out')  # fmt: skip
-    lost = seen.category < 0
+    lost = (seen.category < 0) & (a.of_category != NONE)
     if lost.any():
         what = f'{_some(a, lost)} of {a.path} are of categories that it does not define '
         what += f'({_values(a, a.of_category[lost])})'
@@ -191,6 +209,8 @@ def _references(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
                 fix = f'{"take 1 from" if step > 0 else "add 1 to"} every category_id'
                 break
         else:
+            if (seen.category_ids < TEXT).any() != (a.of_category[lost] < TEXT).any():
+                what += ', ids being text in the one list and numbers in the other'
             what += ': their objects become background'
         yield Problem('unknown-categories', 'error', f'{what}.', fix)
 
@@ -207,8 +227,8 @@ def _categories(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     names = [one.get('name') for one in a.categories]
     odd = [repr(one) for one in names if not isinstance(one, str)]
     if odd:
-        yield Problem('category-names', 'error', f'{len(odd)} categories of {a.path} have no name ({odd[0]}).',
-                      'name them')  # fmt: skip
+        what = f'{len(odd)} of {len(names)} categories of {a.path} have no name, or one that is no text ({odd[0]}).'
+        yield Problem('category-names', 'error', what, 'write a text for each')
         return
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
     if twice and not use.lvis:
@@ -220,7 +240,8 @@ def _categories(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     if not len(a.ids):
         if not use.trains and not use.scores:  # such as COCO's test images, whose predictions are written alone
             return
-        what = f'{a.path} has no annotation, so there is nothing to {"train" if use.trains else "find"}'
+        none = 'no annotation' if 'annotations' in a.sections else "no list 'annotations'"
+        what = f'{a.path} has {none}, so there is nothing to {"train" if use.trains else "find"}'
         yield Problem('no-annotations', 'error', f'{what}.', 'name a file with annotations')
         return
     empty = [one for one, number, chosen in zip(a.categories, seen.counts, seen.chosen, strict=True)
@@ -299,15 +320,15 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         what = f'all boxes of {a.path} lie between 0 and 1, as if in parts of the image instead of pixels.'
         yield Problem('relative-boxes', 'error', what, 'multiply them by width and height', sure=False)
         return
-    inside = ((boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= sizes + _SLACK)).all(1) & (boxes[:, :2] >= 0).all(1)
-    reaching = (boxes[:, :2] + boxes[:, 2:] > sizes + _SLACK).any(1)
-    if inside.mean() >= _FIT and reaching.mean() >= _OUT:
-        what = (
-            f'{reaching.sum():,} of {len(boxes):,} boxes of {a.path} reach out of their images as x, y, width and '
-            'height, and as corners x1, y1, x2, y2 all fit.'
-        )
-        yield Problem('corners', 'error', what, 'write width and height: x2 - x1 and y2 - y1', sure=False)
-        return
+    reaching = _over(boxes, sizes) > _SLACK
+    for kind, as_other, words, fix in _READINGS if reaching.mean() >= _OUT else ():
+        if (_over(as_other(boxes), sizes) <= _SLACK).mean() >= _FIT:
+            what = (
+                f'{reaching.sum():,} of {len(boxes):,} boxes of {a.path} reach out of their images as x, y, width and '
+                f'height, and as {words} all fit.'
+            )
+            yield Problem(kind, 'error', what, fix, sure=False)
+            return
     small = np.zeros(len(a.ids), bool)
     small[good] = (boxes[:, 2:] < 1).any(1)
     if small.any():
@@ -322,15 +343,63 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         what = f'{_some(a, outside)} of {a.path} have a box outside of the image: {_DROPPED}.'
         yield Problem('boxes-outside', 'warning', what, 'correct boxes or sizes of images')
     out = np.zeros(len(a.ids), bool)
-    over = np.maximum(boxes[:, :2] + boxes[:, 2:] - sizes, -boxes[:, :2]).max(1)
+    over = _over(boxes, sizes)
     out[good] = (over > _SLACK) & ~outside[good] & ~small[good]
+    far = np.zeros(len(a.ids), bool)
+    far[good] = over > _TIMES * sizes.max(1)
+    if (out & far).any():
+        most = float(over[(out & far)[good]].max())
+        what = f'{_some(a, out & far)} of {a.path} have a box that sticks out by {_TIMES} times the size of its image '
+        what += f'and more, up to {most:.3g} pixels.'
+        yield Problem('boxes-far-out', 'error', what, 'correct them, or take them out', sure=False)
+    out &= ~far
     if out.any():
         most = float(over[out[good]].max())
         what = f'{_some(a, out)} of {a.path} have a box that sticks out of its image, by up to {most:.0f} pixels.'
         yield Problem('boxes-sticking-out', 'warning', what, 'correct them; MMDetection trains them as they are')
 
 
+def _over(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Pixels by which boxes stick out of their images, at the side where it is most; NaN and less count as that."""
+    return np.maximum(boxes[:, :2] + boxes[:, 2:] - sizes, -boxes[:, :2]).max(1)
+
+
+def _of_corners(boxes: np.ndarray) -> np.ndarray:
+    found = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+    return np.where((found[:, 2:] > 0).all(1, keepdims=True), found, np.inf)
+
+
+# How boxes may be meant that reach out of their images: kind, as x, y, width and height, in words, what to write.
+_READINGS = (
+    ('corners', _of_corners, 'corners x1, y1, x2, y2', 'write width and height: x2 - x1 and y2 - y1'),
+    (
+        'centres',
+        lambda boxes: np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]]),
+        'centre, width and height',
+        'write the upper left corner: x - width / 2 and y - height / 2',
+    ),
+    ('turned', lambda boxes: boxes[:, [1, 0, 3, 2]], 'y, x, height, width', 'write x, y, width, height'),
+)
+
+
 _DROPPED = 'MMDetection leaves it out of training without a word, and as validation data it counts as missed'
+
+
+def _repeated(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
+    """The same box of the same class in the same image."""
+    keys = np.zeros(len(a.ids), np.uint64)
+    for column in (a.of_image, a.of_category, *np.ascontiguousarray(a.boxes.T).view(np.int32)):
+        keys = keys * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64)
+        keys ^= keys >> np.uint64(29)
+    order = np.argsort(keys, kind='stable')
+    again = np.zeros(len(keys), bool)
+    again[order[1:]] = keys[order[1:]] == keys[order[:-1]]
+    again &= np.isfinite(a.boxes).all(1) & (a.crowd == 0)
+    if again.any():
+        what = f'{_some(a, again)} of {a.path} repeat another one: the same box of the same class in the same image'
+        what += ', of which validation counts one as missed.' if use.scores else ', which is trained twice.'
+        level = 'warning' if again.mean() >= _TWICE else 'note'
+        yield Problem('repeated', level, what, 'take them out')
 
 
 def _kept(a: Annotations, seen: _Seen) -> np.ndarray:
@@ -380,15 +449,27 @@ def _masks(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     for kind, words, ends in (
         (Mask.NONE, 'have no segmentation or an empty one', True),
         (Mask.FLAT, 'have a segmentation that is a flat list of numbers instead of a list of polygons', True),
+        (Mask.WRONG, 'have a segmentation of other things than numbers, or an RLE that does not fit its size', True),
         (Mask.SHORT, 'have a segmentation without a polygon of three points or a whole RLE', use.scores),
         (Mask.PARTLY, 'have some polygons of fewer than three points', use.scores),
     ):
         where = looked & (a.masks == kind)
         if where.any():
             then = 'a run that needs masks ends at it' if ends else 'MMDetection does not train them'
+            ends = ends or where.sum() == looked.sum()
             fix = 'write polygons [[x1, y1, x2, y2, x3, y3, …]], or take a detector without masks'
             what = f'{_some(a, where)} of {a.path} {words}: {then}.'
             yield Problem('masks', 'error' if ends else 'warning', what, fix)
+    of_images = np.nan_to_num(seen.sizes[:, ::-1], nan=0)
+    other = looked & (a.masks == Mask.RLE) & (of_images > 0).all(1) & (a.mask_sizes != of_images).any(1)
+    if other.any():
+        first = np.flatnonzero(other)[0]
+        said, is_so = a.mask_sizes[first].tolist(), of_images[first].astype(int).tolist()
+        what = (
+            f'{_some(a, other)} of {a.path} have an RLE of another size than their image ({said}, and [height, width] '
+        )
+        what += f'is {is_so}): a run that needs masks ends at it.'
+        yield Problem('rle-size', 'error', what, 'write the masks of the images as they are')
 
 
 def _keypoints(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:

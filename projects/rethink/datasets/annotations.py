@@ -8,6 +8,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -33,7 +34,11 @@ NONE, TEXT = -(1 << 63), -(1 << 61)
 # Bytes of a file from which on its columns are kept, and number of files whose columns are.
 _LARGE, _KEPT = 4 << 20, 32
 # Of what is kept; another one is not read.
-_VERSION = 1
+_VERSION = 2
+# A polygon whose numbers add up to more has none of an image.
+_FAR = 1e8
+# Of a compressed RLE.
+_COUNTS = re.compile(r'[0-o]+')
 
 
 class Fault(IntFlag):
@@ -61,6 +66,7 @@ class Mask(IntEnum):
     PARTLY = 3  # some of its polygons have fewer than three points
     POLYGON = 4
     RLE = 5
+    WRONG = 6  # points that are no numbers, or counts of an RLE that are not those of its size
 
 
 @dataclass
@@ -86,6 +92,7 @@ class Annotations:
         crowd: int8 of (M,).
         faults: :class:`Fault`, int16 of (M,).
         masks: :class:`Mask`, int8 of (M,).
+        mask_sizes: height and width of those that are RLE, int32 of (M, 2); 0 of others.
         keypoints: numbers in ``keypoints``, ``num_keypoints`` and labelled points, int16 of (M, 3); -1 without.
         troubles: of PASCAL VOC, a kind of trouble → names of files that have it.
     """
@@ -108,6 +115,7 @@ class Annotations:
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
     faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     masks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+    mask_sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     troubles: dict[str, list[str]] = field(default_factory=dict)
 
@@ -161,10 +169,21 @@ def columns_of_objects(records: list) -> dict:
         for index in np.flatnonzero(bad):
             crowd[index] = bool(records[index]['iscrowd'])
     masks = np.fromiter((_mask(record.get('segmentation')) for record in records), np.int8, len(records))
+    mask_sizes = np.zeros((len(records), 2), np.int32)
+    for index in np.flatnonzero(masks == Mask.RLE):
+        mask_sizes[index] = records[index]['segmentation']['size']
     keypoints = np.array([_keypoints(record) for record in records], np.int16).reshape(-1, 3)
     faults |= (keypoints[:, 0] < 0) * np.int16(Fault.NO_KEYPOINTS)
     return dict(
-        found, boxes=boxes, areas=areas, crowd=crowd, faults=faults, masks=masks, keypoints=keypoints, texts=texts
+        found,
+        boxes=boxes,
+        areas=areas,
+        crowd=crowd,
+        faults=faults,
+        masks=masks,
+        mask_sizes=mask_sizes,
+        keypoints=keypoints,
+        texts=texts,
     )
 
 
@@ -229,16 +248,34 @@ def _boxes(values: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _mask(value) -> int:
-    """As MMDetection's ``LoadAnnotations`` looks at it."""
+    """As MMDetection's ``LoadAnnotations`` looks at it, and what pycocotools would make of its numbers."""
     if not value:
         return Mask.NONE
     if isinstance(value, dict):
         whole = isinstance(value.get('counts'), list | str) and value.get('size') is not None
-        return Mask.RLE if whole else Mask.SHORT
+        return (Mask.RLE if _fits(**value) else Mask.WRONG) if whole else Mask.SHORT
     if not isinstance(value, list) or not all(isinstance(one, list) for one in value):
         return Mask.FLAT
+    if not all(map(_are_numbers, value)):
+        return Mask.WRONG
     good = sum(len(one) >= 6 and len(one) % 2 == 0 for one in value)
     return Mask.POLYGON if good == len(value) else Mask.PARTLY if good else Mask.SHORT
+
+
+def _are_numbers(values: list) -> bool:
+    """Of others, and of NaN, pycocotools ends the process or asks for all memory. A sum has what any of them has."""
+    try:
+        return -_FAR < sum(values) < _FAR
+    except TypeError:
+        return False
+
+
+def _fits(counts: list | str, size, **other) -> bool:
+    if not isinstance(size, list) or len(size) != 2 or set(map(type, size)) != {int} or min(size) <= 0:
+        return False
+    if isinstance(counts, str):
+        return bool(_COUNTS.fullmatch(counts))
+    return set(map(type, counts)) == {int} and min(counts) >= 0 and sum(counts) == size[0] * size[1]
 
 
 def _keypoints(record: dict) -> tuple[int, int, int]:

@@ -102,7 +102,8 @@ _SHORT = [b','.join([b'0'] * number) for number in range(10)]
 
 def _shortened(found: re.Match) -> bytes:
     """Zeros in the place of many numbers: 8, or 9 if their number is odd."""
-    if b'"keypoints"' in found.string[max(found.start() - 20, 0) : found.start()]:
+    before = found.string[max(found.start() - 20, 0) : found.start()]
+    if b'"keypoints"' in before or b'"counts"' in before:
         return found[0]
     number = found[0].count(b',') + 1
     return found[0] if number < 8 else _SHORT[8 + number % 2]
@@ -112,8 +113,9 @@ def entries(path: str, start: int, end: int, shorten: bool = False) -> list:
     """What a slice holds.
 
     Args:
-        shorten: lists of many numbers, but for keypoints, become 8 zeros, or 9 if their number is odd. Most of COCO's
-            bytes are polygons, and most of the time goes into their numbers. Whether each is one is not looked at.
+        shorten: lists of many numbers, but for keypoints and the counts of an RLE, become 8 zeros, or 9 if their
+            number is odd. Most of COCO's bytes are polygons, and most of the time goes into their numbers. Whether
+            each is one is not looked at.
 
     Raises:
         ValueError: no JSON, with the place in the file.
