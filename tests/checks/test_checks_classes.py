@@ -1,5 +1,6 @@
 """Classes of annotations, data set and head: those that differ are found before training."""
 
+import gzip
 import json
 
 import pytest
@@ -70,11 +71,52 @@ def test_folders_of_a_classifier(tmp_path):
     fails(cfg, 'num_classes is 4, but .*/train of .* has 3 folders')
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"categories": 3}', '{"categories": [{"id": 1, "na'])
-def test_files_without_categories(cfg, tmp_path, text):
-    (tmp_path / 'a.json').write_text(text)
+@pytest.mark.parametrize(
+    ('content', 'sentence'),
+    [
+        (b'', 'is not JSON: it is empty'),
+        (b'[]', 'is not JSON: it is no JSON object'),
+        (b'{"categories": 3}', "has no list 'images' and no list 'categories'"),
+        (b'{"categories": [{"id": 1, "na', 'is not JSON: the file ends in the middle'),
+        (b'{"images": [], "annotations": [], "categories": []}', 'lists no category'),
+        (
+            b'{"images": [], "annotations": [], "categories": ["square", "bar"]}',
+            '2 of 2 entries of category .* have no id',
+        ),
+        ('{"images": []}'.encode('utf-16'), 'is not JSON: it is no text in UTF-8'),
+        (gzip.compress(b'{"images": []}'), 'is not JSON: it is no text in UTF-8'),
+    ],
+)
+def test_files_without_categories(cfg, tmp_path, content, sentence):
+    (tmp_path / 'a.json').write_bytes(content)
     cfg.train_dataloader.dataset.ann_file = str(tmp_path / 'a.json')
-    fails(cfg, 'no list of categories')
+    fails(cfg, rf'(a\.json.* )?{sentence}')
+
+
+def test_classes_that_are_a_set_or_there_twice(cfg):
+    for classes, sentence in (
+        ({'square', 'bar'}, 'is a set, whose order'),
+        (('bar', 'bar'), "names 'bar' more than once"),
+    ):
+        cfg.train_dataloader.dataset.metainfo = dict(classes=classes)
+        fails(cfg, rf'metainfo\.classes of train_dataloader\.dataset {sentence}')
+
+
+@pytest.mark.parametrize('change', ['fewer', 'capitals', 'more'])
+def test_it_is_the_file_that_differs(cfg, data, tmp_path, change):
+    """As of a converter that lists what occurs in a part: what is to change is that file, and not the classes."""
+    content = json.loads((data / 'annotations.json').read_text())
+    if change == 'fewer':
+        content['categories'] = content['categories'][:1]
+        content['annotations'] = [one for one in content['annotations'] if one['category_id'] == 1]
+    elif change == 'capitals':
+        content['categories'] = [one | dict(name=one['name'].title()) for one in content['categories']]
+    else:
+        content['categories'].append(dict(id=3, name='star'))
+        content['annotations'][0]['category_id'] = 3
+    (tmp_path / 'val.json').write_text(json.dumps(content))
+    cfg.val_dataloader.dataset.ann_file = cfg.val_evaluator.ann_file = str(tmp_path / 'val.json')
+    fails(cfg, rf'{tmp_path}/val\.json has .* of val_dataloader.*; give it the categories of {data}/annotations\.json')
 
 
 def test_classes_of_file_config_and_head(tmp_path):

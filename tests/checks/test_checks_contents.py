@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import re
+import unicodedata
 
+import cv2
 import numpy as np
 import pytest
 from checked import fails
@@ -393,6 +395,50 @@ def test_missing_images(cfg, folder):
     fails(cfg, r"2 of the 6 images of .* are missing in .*images.? \('3\.jpg', '5\.jpg'")
     (folder / 'images' / '3.JPG').touch()
     fails(cfg, r"\('3\.jpg', '5\.jpg'; there is '3\.JPG'\)")
+
+
+def test_where_missing_images_are(cfg, folder):
+    (folder / 'images' / unicodedata.normalize('NFD', 'ü.jpg')).write_bytes((folder / 'images' / '3.jpg').read_bytes())
+    (folder / 'images' / 'a b.jpg').write_bytes((folder / 'images' / '3.jpg').read_bytes())
+    for name, sentence in (
+        ('ü.jpg', 'the same name in other bytes: umlauts as one sign or as two'),
+        ('a%20b.jpg', r"there is 'a b\.jpg', the same name in other bytes"),
+        ('images/3.jpg', rf"; 'images/3\.jpg' is in {folder}\)"),
+        ('/content/drive/3.jpg', rf"; '3\.jpg' is in {folder}/images/ itself"),
+        ('3', r"; there is '3\.jpg'"),
+    ):
+        write(folder, change('images', 2, file_name=name))
+        fails(cfg, sentence)
+
+
+def test_a_validation_that_leaves_images_out(cfg, folder):
+    cfg.val_dataloader.dataset.pop('test_mode')
+    cfg.val_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True, min_size=32)
+    stop_on_errors(cfg)
+    cfg.val_dataloader.dataset.filter_cfg = dict(min_size=90)
+    fails(cfg, r'6 of 6 images .* are left out of what is evaluated, by filter_cfg; .*set test_mode=True')
+    cfg.val_dataloader.dataset.test_mode = True
+    stop_on_errors(cfg)
+
+
+def test_images_of_16_bits(cfg, folder):
+    cv2.imwrite(str(folder / 'images' / '1.png'), np.full((80, 100, 3), 4000, np.uint16))
+    cv2.imwrite(str(folder / 'images' / '2.tif'), np.full((80, 100), 4000, np.uint16))
+    cv2.imwrite(str(folder / 'images' / '3.tif'), np.full((80, 100, 3), 4000, np.uint16))
+    Image.new('RGBA', (100, 80)).save(folder / 'images' / '4.png')
+    write(
+        folder,
+        *(
+            change('images', index, file_name=f'{index + 1}.{end}')
+            for index, end in enumerate(('png', 'tif', 'tif', 'png'))
+        ),
+    )
+    (one,) = [one for one in check(cfg) if one.rule == 'annotations']
+    assert one.level == 'warning' and re.search(
+        r"^[23] of all images .* more than 8 bits .*'1\.png', '2\.tif'", one.what
+    )
+    # What a training would see of a value of 4000.
+    assert cv2.imread(str(folder / 'images' / '1.png')).max() == 4000 >> 8
 
 
 def test_another_folder(cfg, folder):

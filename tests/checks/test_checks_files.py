@@ -52,3 +52,18 @@ def test_files_that_are_not_local_are_left_alone(cfg):
     cfg.train_dataloader.dataset.backend_args = dict(backend='petrel')
     cfg.train_dataloader.dataset.data_root = 's3://bucket/'
     stop_on_errors(cfg)
+
+
+def test_a_folder_in_place_of_an_annotation_file(tmp_path, data):
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+    cfg.train_dataloader.dataset.ann_file = 'images'
+    fails(
+        cfg, rf'the annotation file {data}/images of train_dataloader\.dataset is a folder and not a file; name a file'
+    )
+
+
+def test_a_path_that_begins_with_data_root(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data.name))
+    cfg.train_dataloader.dataset.ann_file = f'{data.name}/annotations.json'
+    fails(cfg, rf'does not exist; there is {data.name}/annotations\.json: paths are below data_root')

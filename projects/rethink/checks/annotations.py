@@ -78,6 +78,10 @@ def problems(a: Annotations, use: Use) -> Iterator[Problem]:
         what = f'{a.path} has no list {" and no list ".join(map(repr, absent))}, so it is no COCO annotation file.'
         yield Problem('no-coco', 'error', what, 'name an annotation file in the format of COCO')
         return
+    if not a.categories:
+        what = f'{a.path} lists no category, so that nothing in it has a class.'
+        yield Problem('no-categories', 'error', what, 'write the categories, each with id and name')
+        return
     seen = _Seen(a, use)
     for look in (
         _ids,
@@ -501,8 +505,16 @@ def _keypoints(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 
 def _left(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
-    """Objects and images that a training gets."""
-    if not use.trains or not len(a.ids):
+    """Objects and images that a training gets, or that a validation should not lose."""
+    if not len(a.ids) or not (use.trains or use.filter_cfg):
+        return
+    left, small, full = _not_filtered(a, use, seen)
+    if not use.trains:
+        if not left.all():
+            what = f'{_some(a, ~left, "images")} of {a.path} are left out of what is evaluated, by filter_cfg.'
+            yield Problem(
+                'filtered', 'error', what, 'set test_mode=True in the data set, with which nothing is left out'
+            )
         return
     kept = _kept(a, seen) & (a.crowd == 0)
     known = (a.faults & (Fault.NO_BOX | Fault.BAD_BOX | Fault.NO_AREA | Fault.BAD_AREA)) == 0
@@ -510,13 +522,7 @@ def _left(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         what = f'none of the {len(a.ids):,} annotations of {a.path} is left to train on: what is wrong with boxes, '
         what += 'areas, ids or classes leaves all of them out.'
         yield Problem('nothing-left', 'error', what, 'correct what the other lines name')
-    full = np.zeros(len(a.image_ids), bool)
-    full[seen.image[seen.wanted]] = True
-    least = use.filter_cfg.get('min_size', 0)
-    with np.errstate(invalid='ignore'):
-        small = a.sizes.min(1, initial=np.inf) < least
-    only_full = bool(use.filter_cfg.get('filter_empty_gt'))
-    left = ~small & (full if only_full else True)
+    least, only_full = use.filter_cfg.get('min_size', 0), bool(use.filter_cfg.get('filter_empty_gt'))
     if len(left) and not left.any():
         what = (
             f'filter_cfg leaves none of the {len(left):,} images of {a.path} ({(~full).sum():,} without an object, '
@@ -530,3 +536,12 @@ def _left(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     if only_full and not full.all():
         what = f'{_some(a, ~full, "images")} of {a.path} have no object and are left out of training.'
         yield Problem('empty-images', 'note', what, 'set filter_cfg.filter_empty_gt=False to train on them')
+
+
+def _not_filtered(a: Annotations, use: Use, seen: _Seen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images that ``filter_cfg`` leaves, those that are too small for it, and those that have objects."""
+    full = np.zeros(len(a.image_ids), bool)
+    full[seen.image[seen.wanted]] = True
+    with np.errstate(invalid='ignore'):
+        small = a.sizes.min(1, initial=np.inf) < use.filter_cfg.get('min_size', 0)
+    return ~small & (full if use.filter_cfg.get('filter_empty_gt') else True), small, full

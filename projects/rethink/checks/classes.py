@@ -29,7 +29,16 @@ def classes(facts: Facts) -> Iterator[Finding]:
             what = f'metainfo.classes of {one.path} is the text {text!r}, of which each letter would be a class.'
             yield Finding('error', one.path, what, fix=f'write a tuple: classes=({text!r},)')
             continue
+        if isinstance(text, set | frozenset):
+            what = f'metainfo.classes of {one.path} is a set, whose order is another one in each run.'
+            yield Finding('error', one.path, what, fix='write a tuple: (…) and not {…}')
+            continue
         names = one.classes
+        twice = sorted({name for name in names or () if names.count(name) > 1}, key=str)
+        if twice:
+            what = f'metainfo.classes of {one.path} names {some_names(twice)} more than once.'
+            yield Finding('error', one.path, what, fix='name each class once, and correct num_classes')
+            continue
         if names is not None:
             of_file = list(_of_coco(facts, one, names, bool(facts.cfg.get('allow_class_subset'))))
             yield from of_file
@@ -43,14 +52,16 @@ def classes(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
-    from mmdet.datasets import CocoDataset, LVISV05Dataset
+    from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 
     if not one.is_a(CocoDataset) or not one.file:
         return
     path, categories = one.annotations, one.file.categories
-    if categories is None:
-        what = f'{path} of {one.path} has no list of categories, so it is not a COCO annotation file.'
-        yield Finding('error', one.path, what, fix=how_to_get(path))
+    if not categories or not all(isinstance(it['name'], str) for it in categories):
+        # What is wrong in a file is for the rule of annotations, which does not look at panoptic ones.
+        if one.is_a(CocoPanopticDataset):
+            what = f'{path} of {one.path} has no list of categories, so it is not a COCO annotation file.'
+            yield Finding('error', one.path, what, fix=how_to_get(path))
         return
     if one.is_a(LVISV05Dataset):  # takes classes by their ids, whatever they are called
         has = f'{len(categories)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes'
@@ -73,14 +84,25 @@ def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iter
             f'{path} has no category for {len(absent)} of the {len(names)} classes of {one.path} '
             f'({some_names(absent)}; {has}).'
         )
-        yield Finding('error', one.path, what, _DROPPED, fix=_all_at_once(facts, full or sorted(there)))
+        fix = _as_others(facts, one, names) or _all_at_once(facts, full or sorted(there))
+        yield Finding('error', one.path, what, _DROPPED, fix=fix)
     elif vanish and not subset:
         what = (
             f'{path} has {len(vanish)} categories that are not among the classes of {one.path} ({some_names(vanish)}) '
             'and whose boxes would be dropped.'
         )
-        fix = f'{_all_at_once(facts, full)}; or train without them, with allow_class_subset = True in the config'
+        fix = _as_others(facts, one, names) or _all_at_once(facts, full)
+        fix = f'{fix}; or train without them, with allow_class_subset = True in the config'
         yield Finding('error', one.path, what, fix=fix)
+
+
+def _as_others(facts: Facts, one: Dataset, names: list[str]) -> str | None:
+    """What to do where the classes are those of another file, so that it is this one that differs."""
+    for other in facts.used:
+        theirs = other.file and other.annotations != one.annotations and other.file.categories
+        if theirs and {its['name'] for its in theirs} >= set(names):
+            return f'give it the categories of {other.annotations}, each under the same name'
+    return None
 
 
 def _all_at_once(facts: Facts, names: list[str]) -> str:

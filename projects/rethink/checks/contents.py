@@ -9,7 +9,6 @@ from ..config_tree import is_remote, type_name
 from .annotations import Problem, Use, problems
 from .datasets import AnnotationFile, Dataset
 from .facts import Facts
-from .files import how_to_get
 from .findings import Finding, rule
 from .listed_images import missing_images, sizes_of_images
 
@@ -57,7 +56,7 @@ def _broken(file: AnnotationFile) -> Iterator[Problem]:
         file.columns  # noqa: B018  (read here)
     except ValueError as error:
         what = f'{file.path} is not JSON: {str(error).rstrip(".")}.'
-        yield Problem('no-json', 'error', what, how_to_get(file.path))
+        yield Problem('no-json', 'error', what, 'export or copy it again')
 
 
 def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Use:

@@ -56,12 +56,22 @@ def _look(place: str, what: str, path: str) -> Finding | None:
     of, fix = ('', 'name one that is there') if what == 'checkpoint' else (f' of {place}', how_to_get(path))
     whole = path if what == 'checkpoint' else os.path.expanduser(path)
     if not os.path.exists(whole):
+        fix = f'there is {near}: paths are below data_root' if (near := _near(path)) else fix
         return Finding('missing', place, f'the {what} {path}{of} does not exist.', fix=fix)
-    if os.path.isdir(whole):
+    if os.path.isdir(whole) and what in ('folder', 'checkpoint'):  # of several files, as DeepSpeed writes
         path = whole = next(odd_images(whole), None) if what == 'folder' else None
         what, fix = 'image', 'replace it, or take it away'
+    elif os.path.isdir(whole):
+        fix = 'name a file in it'
     other = other_than_file(whole) if whole else None
     return other and Finding('error', place, f'the {what} {path}{of} {other}.', fix=fix)
+
+
+def _near(path: str) -> str | None:
+    """The same path without some of its first folders, as where ``ann_file`` begins with ``data_root``."""
+    parts = Path(path).parts
+    tails = (os.path.join(*parts[at:]) for at in range(1, len(parts) - 1))
+    return next((tail for tail in tails if os.path.exists(tail)), None)
 
 
 def how_to_get(path) -> str:

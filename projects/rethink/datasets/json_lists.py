@@ -59,6 +59,8 @@ class Lists:
                 digest.update(chunk)
                 if place == 0 and chunk.startswith(_BOM):
                     self.bom, kept = True, len(_BOM)
+                elif place == 0 and (chunk[0] >= 0x80 or b'\0' in chunk[:4] or chunk[0] == 0x1F):
+                    raise ValueError('it is no text in UTF-8, but packed or of another encoding')
                 places, opens, after, inside = _brackets(chunk, depth, inside)
                 if len(after):
                     if after.min() < 0:
@@ -87,6 +89,8 @@ class Lists:
                     kept = place + len(chunk)
                 place += len(chunk)
                 tail = (tail + chunk)[-1000:] if len(chunk) < 1000 else chunk[-1000:]
+        if not place:
+            raise ValueError('it is empty')
         self.digest = digest.hexdigest()
         if depth or inside:
             raise ValueError('the file ends in the middle, it may be half-written')
