@@ -1,6 +1,7 @@
 """Data sets looked at without a config: what is in them, what is wrong, and images that are there twice."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -156,10 +157,25 @@ def test_a_folder_of_xml(devkit):
     assert [one.kind for one in found.problems] == ['missing-images']
 
 
+def test_images_that_are_no_files(roboflow):
+    """Links to what was not copied."""
+    path = roboflow / 'train' / 'train-003.png'
+    path.unlink()
+    path.symlink_to('/nowhere/003.png')
+    assert 'are no files: train-003.png in' in said(report(roboflow))['no-files'][0]
+
+
 def test_what_is_no_data(tmp_path):
     with pytest.raises(ConfigError, match='no annotation file or folder'):
         data_files.find(tmp_path / 'none')
-    with pytest.raises(ConfigError, match=r'has no COCO JSON .*no ImageSets/Main/\*\.txt and no folder of \*\.xml'):
+    with pytest.raises(ConfigError, match='is no labelled data set: it is empty'):
+        data_files.find(tmp_path)
+    write_coco(tmp_path / 'one' / 'below')
+    os.mkfifo(tmp_path / 'pipe.json')
+    (tmp_path / '._annotations.json').write_bytes(b'\0\5')
+    with pytest.raises(
+        ConfigError, match=r'has no COCO JSON .* but COCO JSON below: name the file or folder, or read'
+    ):
         data_files.find(tmp_path)
     (tmp_path / 'a.json').write_text('{"images": [')
     found = report(tmp_path / 'a.json')

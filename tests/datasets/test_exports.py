@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,7 @@ def test_two_data_sets_of_one_name_do_not_meet_in_one_file(tmp_path):
     ('files', 'sentence'),
     [
         ({}, 'it is empty'),
+        ({'export.zip': 'PK'}, r'it has 0 images .*, but export\.zip; unpack that first'),
         ({'a.txt': 'hello'}, 'it has 0 images and none of a COCO JSON .* and no image'),
         ({'a.json': dict(shapes=[], imagePath='a.jpg')}, 'a.json is of labelme'),
         (
@@ -159,6 +161,20 @@ def test_what_is_no_data_set_is_said_with_what_was_looked_for(files, sentence, t
         save(tmp_path / name, content)
     with pytest.raises(ConfigError, match=sentence):
         exports.recognise(tmp_path)
+
+
+def test_umlauts_that_macos_writes_as_two_signs_and_pipes(tmp_path):
+    write_images(tmp_path / 'images')
+    whole = coco(TRUTH, dict(cat=1, dog=2))
+    for at, record in enumerate(whole['images']):
+        name = f'{at} übung.jpg'
+        os.rename(tmp_path / 'images' / record['file_name'], tmp_path / 'images' / unicodedata.normalize('NFD', name))
+        record['file_name'] = name
+    save(tmp_path / 'a.json', whole)
+    os.mkfifo(tmp_path / 'b.json')
+    os.mkfifo(tmp_path / 'b.xml')
+    os.mkfifo(tmp_path / 'b.txt')
+    assert exports.read(tmp_path, tmp_path / 'out').number == 12
 
 
 def test_images_alone_are_no_labels(tmp_path):
@@ -194,7 +210,9 @@ def test_images_that_are_none_or_of_another_format_are_left_out(tmp_path):
     for index in range(30):
         write_images(tmp_path / 'data', [f'{index:02d}.jpg'])
         save(tmp_path / 'data' / f'{index:02d}.xml', xml(f'{index:02d}.jpg', [('cat', 5, 5, 20, 20)]))
-    (tmp_path / 'data' / '04.jpg').write_bytes(b'\xff\xd8\xff')
+    (tmp_path / 'data' / '04.jpg').write_bytes(
+        (tmp_path / 'data' / '04.jpg').read_bytes()[:-20]
+    )  # its header is right
     Image.new('RGB', (64, 48)).save(tmp_path / 'data' / '05.jpg', format='GIF')
     save(tmp_path / 'data' / '06.xml', xml('06.jpg', [('cat', 5, 5, 20, 20)], size=(128, 96)))
     data = exports.read(tmp_path / 'data', tmp_path / 'out')

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..datasets import exports
 from ..datasets import voc as layout
 from ..datasets.annotations import Annotations, Mask, mapped, read
 from ..datasets.image_statistics import decode
@@ -73,15 +74,17 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
         return [_voc(one, path) for one in plain or sets]
     files = sorted({*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')})
     # Others are captions, or say what a tool has written.
+    files = [one for one in files if not one.name.startswith('.') and one.is_file()]
     files = [one for one in files if AnnotationFile(one).has('images') and _has_objects(AnnotationFile(one))]
     if files:
         return [_coco(one, images) for one in files]
     for folder in (path / 'Annotations', path / 'annotations', path):
         if next(folder.glob('*.xml'), None):
             return [_folder_of_xml(folder, path, images)]
+    kinds = ' or '.join(exports.recognise(path))
     raise ConfigError(
         f'{path} has no COCO JSON (*.json, annotations/*.json, */_annotations.coco.json), no ImageSets/Main/*.txt and '
-        'no folder of *.xml; name an annotation file.'
+        f'no folder of *.xml, but {kinds} below: name the file or folder, or read it with tools/study.py new.'
     )
 
 

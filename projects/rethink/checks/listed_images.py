@@ -32,8 +32,6 @@ def missing_images(path: str, folder: str, names: Sequence[str]) -> Iterator[Pro
     if len(missing) < SAMPLE:  # what is there and is no file is looked at one by one
         odd = [name for name in missing if os.path.lexists(os.path.join(folder, name))]
         missing = [name for name in missing if name not in odd]
-        # Others are for the rule of files, which lists folders.
-        odd = [name for name in odd if os.path.isdir(os.path.join(folder, name)) or name.count('/') > 1]
         if odd:
             other = other_than_file(os.path.join(folder, odd[0]))
             what = f'{len(odd):,} of the {len(names):,} images of {path} are no files: {odd[0]} in {folder} {other}.'

@@ -34,6 +34,7 @@ _LOOKED_FOR = (
     'a COCO JSON (images, annotations, categories), XML files of Pascal VOC (annotation), or text files of YOLO '
     'beside images or in labels/'
 )
+_PACKED = ('.zip', '.tar', '.gz', '.tgz', '.rar', '.7z')
 # What other tools write, by what is in it, and what to ask them for.
 _OTHERS = (
     ('.json', b'"shapes"', 'labelme', 'convert it with labelme2coco, or export COCO'),
@@ -75,7 +76,7 @@ def _there(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.exists():
         raise ConfigError(f'{path} does not exist; name a folder, or a COCO JSON.')
-    if path.is_file() and path.suffix.lower() in ('.zip', '.tar', '.gz', '.tgz', '.rar', '.7z'):
+    if path.is_file() and path.suffix.lower() in _PACKED:
         raise ConfigError(f'{path} is an archive; unpack it and name the folder.')
     # What YOLO's own tools take stands in the folder that it is about.
     return path.parent if path.is_file() and path.suffix.lower() in ('.yaml', '.yml', '.data') else path
@@ -99,6 +100,9 @@ def _what_else(tree: Tree) -> str:
     inside = f'it has {len(tree.images)} images and none of {_LOOKED_FOR}'
     if tree.images:
         return f'{inside}; name the folder that has the labels as well'
+    packed = next(iter(tree.ending(*_PACKED)), None)
+    if packed:
+        return f'{inside}, but {packed}; unpack that first'
     return f'{inside}, and no image' if tree.files else 'it is empty'
 
 
@@ -112,8 +116,8 @@ def _choose(path: Path, kind: str | None) -> str:
         return fits[0]
     if len(found) > 1:
         raise ConfigError(
-            f'{path} can be {" or ".join(found)}, and nothing tells which labels are meant; say which with kind, or '
-            'leave the labels of one alone.'
+            f'{path} can be {" or ".join(found)}, and nothing tells which labels are meant; leave those of one alone '
+            'in it, name a COCO JSON itself, or in Python say which with kind.'
         )
     return found[0]
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from ...errors import ConfigError, some_names
 from ...files import write_together
+from ...trust.images import file_cut_off
 from ...trust.soundness import other_than_file
 
 # More than this share of the images or of the objects is not left out: then the data are half copied, or are not what
@@ -163,11 +164,19 @@ def progress(items: Iterable, what: str, number: int) -> Iterator:
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
+_NO_IMAGE = 'Files that are not images, or not whole ones,'
+
+
 def header(path: Path) -> tuple[tuple[int, int], int] | str:
     """Width and height as stored, and the EXIF orientation from 1 to 8; or what is wrong with the file."""
     other = other_than_file(path)
     if other:
         return f'Images that cannot be read ({other})'
+    try:
+        if file_cut_off(path):
+            return _NO_IMAGE
+    except OSError as error:
+        return f'Images that cannot be read ({error.strerror})'
     # A header is read, and no pixel: Pillow's limit of their number is not for this.
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -187,7 +196,7 @@ def header(path: Path) -> tuple[tuple[int, int], int] | str:
                 return f'Images of the format {image.format} that EXIF turns and MMDetection does not'
             return size, orientation
     except Exception:  # Pillow raises what its decoders do
-        return 'Files that are not images, or not whole ones,'
+        return _NO_IMAGE
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

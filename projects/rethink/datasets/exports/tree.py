@@ -2,13 +2,14 @@
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
-from ...trust.soundness import check_kind
+from ...trust.soundness import check_kind, other_than_file
 from .labelled import Notes
 
 # The parts of a data set by the names that tools give them: train2017, Valid, instances_val2017.json.
@@ -80,16 +81,18 @@ class Tree:
         self.images = [name for name in self.files if name.lower().endswith(EXTENSIONS)]
         self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
         for path in self.images:
-            name = os.path.basename(path).lower()
+            name = _key(os.path.basename(path))
             self._by_name[name].append(path)
             self._by_stem[os.path.splitext(name)[0]].append(path)
 
     def ending(self, *suffixes: str) -> list[str]:
-        return [name for name in self.files if name.lower().endswith(suffixes)]
+        """Files, and no pipes, whose reading would never end."""
+        found = [name for name in self.files if name.lower().endswith(suffixes)]
+        return [name for name in found if other_than_file(self.root / name) is None]
 
     def called(self, name: str) -> list[str]:
         """The images of a file name, whatever their folder, capitals aside."""
-        return self._by_name.get(name.lower(), [])
+        return self._by_name.get(_key(name), [])
 
     def named(self, name: str) -> list[str]:
         """The images whose path ends as a name does, capitals aside; the longest agreement of folders counts."""
@@ -98,7 +101,7 @@ class Tree:
     def with_stem(self, path: str) -> list[str]:
         """The images called as a label file but for the suffix: of several those that lie closest to it."""
         label = PurePosixPath(path)
-        found = self._by_stem.get(label.stem.lower(), [])
+        found = self._by_stem.get(_key(label.stem), [])
         exact = [one for one in found if PurePosixPath(one).stem == label.stem] or found
         shared = [_shared(PurePosixPath(one).parts[:-1], label.parts[:-1]) for one in exact]
         best = max(shared, default=0)
@@ -107,6 +110,11 @@ class Tree:
     def say_hidden(self, notes: Notes) -> None:
         if self.hidden:
             notes.remark('Copies that macOS makes (__MACOSX, ._name) are passed over', *self.hidden)
+
+
+def _key(name: str) -> str:
+    """A name by which it is found: capitals aside, and umlauts as one sign, of which macOS makes two."""
+    return unicodedata.normalize('NFC', name).lower()
 
 
 def _shared(one: tuple, other: tuple) -> int:
@@ -119,9 +127,9 @@ def _shared(one: tuple, other: tuple) -> int:
 
 
 def _closest(paths: list[str], name: PurePosixPath) -> list[str]:
-    backwards = [part.lower() for part in reversed(name.parts)]
+    backwards = [_key(part) for part in reversed(name.parts)]
     agree = [
-        _shared(tuple(part.lower() for part in reversed(PurePosixPath(one).parts)), tuple(backwards)) for one in paths
+        _shared(tuple(_key(part) for part in reversed(PurePosixPath(one).parts)), tuple(backwards)) for one in paths
     ]
     best = max(agree, default=0)
     found = [one for one, number in zip(paths, agree, strict=True) if number == best]
