@@ -224,3 +224,66 @@ def test_ten_thousand_images_take_no_time(cfg, devkit, monkeypatch, tmp_path):
     start = time.perf_counter()
     stop_on_errors(cfg)
     assert time.perf_counter() - start < 2
+
+
+# --- as tools and people leave them ----------------------------------------------------------------------------------
+
+
+def replaced(devkit, pattern, by, number=0, files=1):
+    for path in sorted((devkit / 'VOC2012' / 'Annotations').glob('train*.xml'))[:files]:
+        path.write_text(re.sub(pattern, by, path.read_text(), count=number, flags=re.DOTALL))
+    return path
+
+
+def test_xml_that_no_reader_takes(cfg, devkit):
+    path = replaced(devkit, r'^', '<?xml version="1.0" encoding="gb2312"?>\n', 1)
+    fails(cfg, rf"1 of 4 files in .*Annotations are not XML \('{path.name}: multi-byte encodings")
+    path.write_text('<annotations><image name="1.jpg"/></annotations>')
+    fails(cfg, rf"have another root than annotation, and are not of VOC \('{path.name}: annotations'\)")
+    path.unlink()
+    os.mkfifo(path)
+    fails(cfg, rf"are not XML \('{path.name}: is a FIFO and not a file'\)")
+    path.unlink()
+    path.mkdir()
+    fails(cfg, rf"'{path.name}: is a folder and not a file'")
+
+
+@pytest.mark.parametrize('change', [lambda name: f'{name}.jpg', lambda name: f'{name} ', lambda name: f'\ufeff{name}'])
+def test_lines_that_are_no_names(cfg, devkit, change):
+    path = devkit / 'VOC2012' / 'ImageSets' / 'Main' / 'train.txt'
+    names = path.read_text().split()
+    path.write_text(''.join(f'{change(name)}\n' for name in names))
+    fails(cfg, rf"train\.txt of .* has lines that are no names of images \('.*' for '{names[0]}'\)")
+
+
+def test_image_sets_that_are_no_text_or_say_a_thing_twice(cfg, devkit):
+    path = devkit / 'VOC2012' / 'ImageSets' / 'Main' / 'train.txt'
+    path.write_text(path.read_text() * 2)
+    assert any('lists 4 images more than once' in one.what for one in check(cfg) if one.level == 'warning')
+    path.write_bytes('übung\n'.encode('latin1'))
+    fails(cfg, r'train\.txt of .* is no text in UTF-8')
+
+
+def test_boxes_of_another_world_and_boxes_twice(cfg, devkit):
+    replaced(devkit, r'<xmax>\d+<', '<xmax>1000000<', 1)
+    assert any('sticks out by 10 times the size' in one.what for one in check(cfg) if one.level == 'error')
+    replaced(devkit, r'<xmax>1000000<', '<xmax>32<', 1)
+    replaced(devkit, r'(<object>.*?</object>)', r'\1\1', 1, 4)
+    assert any('4 of 2' in one.what and 'repeat another one' in one.what for one in check(cfg))
+    for corners, value in (('min', 0.2), ('max', 0.8)):
+        replaced(devkit, rf'<([xy]){corners}>\d+<', rf'<\g<1>{corners}>{value}<', files=4)
+    fails(cfg, 'all objects in .* have corners between 0 and 1, as if in parts of the image')
+
+
+def test_a_folder_in_place_of_an_image(cfg, devkit):
+    path = min((devkit / 'VOC2012' / 'JPEGImages').glob('train*'))
+    path.unlink()
+    path.mkdir()
+    fails(cfg, rf"1 of all images of .* are no images \('{path.name}'\)")
+
+
+def test_a_validation_that_leaves_images_out(cfg):
+    cfg.val_dataloader.dataset.filter_cfg = dict(min_size=99)
+    fails(cfg, r'filter_cfg leaves out 3 of the 3 images of .*val\.txt that are evaluated; .*set test_mode=True')
+    cfg.val_dataloader.dataset.test_mode = True
+    stop_on_errors(cfg)

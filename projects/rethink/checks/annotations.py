@@ -15,7 +15,7 @@ from ..errors import some_names
 # Part of the boxes that must reach out of their images as x, y, w, h, and of those that must fit as corners.
 _OUT, _FIT = 0.2, 0.99
 # Pixels by which a box may stick out: rounding; and sizes of its image, beyond which it is of none.
-_SLACK, _TIMES = 1, 10
+_SLACK, TIMES = 1, 10
 # Part of the annotations that may repeat others.
 _TWICE = 0.01
 
@@ -350,10 +350,10 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     over = _over(boxes, sizes)
     out[good] = (over > _SLACK) & ~outside[good] & ~small[good]
     far = np.zeros(len(a.ids), bool)
-    far[good] = over > _TIMES * sizes.max(1)
+    far[good] = over > TIMES * sizes.max(1)
     if (out & far).any():
         most = float(over[(out & far)[good]].max())
-        what = f'{_some(a, out & far)} of {a.path} have a box that sticks out by {_TIMES} times the size of its image '
+        what = f'{_some(a, out & far)} of {a.path} have a box that sticks out by {TIMES} times the size of its image '
         what += f'and more, up to {most:.3g} pixels.'
         yield Problem('boxes-far-out', 'error', what, 'correct them, or take them out', sure=False)
     out &= ~far
@@ -390,6 +390,10 @@ _DROPPED = 'MMDetection leaves it out of training without a word, and as validat
 
 
 def _repeated(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
+    yield from repeated(a, use.scores)
+
+
+def repeated(a: Annotations, scores: bool) -> Iterator[Problem]:
     """The same box of the same class in the same image."""
     keys = np.zeros(len(a.ids), np.uint64)
     for column in (a.of_image, a.of_category, *np.ascontiguousarray(a.boxes.T).view(np.int32)):
@@ -401,7 +405,7 @@ def _repeated(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     again &= np.isfinite(a.boxes).all(1) & (a.crowd == 0)
     if again.any():
         what = f'{_some(a, again)} of {a.path} repeat another one: the same box of the same class in the same image'
-        what += ', of which validation counts one as missed.' if use.scores else ', which is trained twice.'
+        what += ', of which validation counts one as missed.' if scores else ', which is trained twice.'
         level = 'warning' if again.mean() >= _TWICE else 'note'
         yield Problem('repeated', level, what, 'take them out')
 

@@ -70,7 +70,7 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
     sets = sorted((path / 'ImageSets' / 'Main').glob('*.txt')) if (path / 'ImageSets' / 'Main').is_dir() else []
     if sets:
         # Those of one class have two columns.
-        plain = [one for one in sets if len(one.read_text().split('\n', 1)[0].split()) == 1]
+        plain = [one for one in sets if len((voc.names_in(one) or ['one'])[0].split()) == 1]
         return [_voc(one, path) for one in plain or sets]
     files = sorted({*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')})
     # Others are captions, or say what a tool has written.
@@ -131,11 +131,10 @@ def _image_folder(path: Path, names: list[str]) -> str | None:
 
 
 def _voc(image_set: Path, root: Path) -> Split:
-    names = image_set.read_text().split('\n')
-    names = [name.rstrip('\r') for name in (names[:-1] if names[-1:] == [''] else names)]
+    names = voc.names_in(image_set)
     images, objects = str(root / 'JPEGImages'), str(root / 'Annotations')
     found = list(voc.files_of(str(image_set), images, objects, names, str(root)))
-    if found:
+    if any(one.level != 'warning' for one in found):
         return Split(image_set.stem, str(image_set), None, images, [], found)
     a = layout.read(str(image_set), objects, names)
     files = [f'{name}.jpg' for name in a.names]

@@ -98,6 +98,8 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
         if not np.isnan(found[0][0]) and file_cut_off(path):
             half.append(names[index])
         (width, height), by_exif, bits = found
+        if np.isnan(width) and other_than_file(path):
+            broken.append(names[index])
         if bits > 8:
             deep.append(names[index])
         off = np.abs(a.sizes[index] - (width, height)).max()

@@ -1,6 +1,7 @@
 """Rule of PASCAL VOC's layout: what an image set lists is there, can be read, and has objects of its classes."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..config_tree import is_remote, type_name
 from ..datasets import voc as layout
 from ..datasets.annotations import Annotations, objects_of_categories
 from ..errors import some_names
-from .annotations import Problem, set_classes
+from .annotations import TIMES, Problem, repeated, set_classes
 from .datasets import Dataset
 from .facts import Facts
 from .files import how_to_get
@@ -55,26 +56,38 @@ def _look(one: Dataset, filtered: bool, subset: bool, trained: dict[str, set[str
         return
     images = os.path.join(year, one.cfg.get('img_subdir', 'JPEGImages'))
     objects = os.path.join(year, one.cfg.get('ann_subdir', 'Annotations'))
-    names = Path(one.annotations).read_text().split('\n')
-    names = names[:-1] if names[-1:] == [''] else names
-    absent = next(files_of(one.annotations, images, objects, [name.rstrip('\r') for name in names], one.path), None)
-    if absent:
-        yield absent
+    names = names_in(one.annotations)
+    absent = list(files_of(one.annotations, images, objects, names, one.path))
+    yield from absent
+    if any(problem.level != 'warning' for problem in absent):
         return
-    a = layout.read(one.annotations, objects, [name.rstrip('\r') for name in names])
+    a = layout.read(one.annotations, objects, names)
     trains = one.path.startswith('train')
     least = (one.cfg.get('filter_cfg') or {}).get('bbox_min_size') or 0
     yield from in_files(a, objects, trains and not filtered and least < 1)
     yield from of_classes(a, one.classes, one.path, subset)
+    yield from repeated(a, not trains)
     if trains:
         trained[one.path] = {category['name'] for category in a.categories}
-        yield from _left(a, one)
+    yield from _left(a, one, trains)
     if not a.troubles:
         yield from sizes_of_images(a, images, [f'{name}{_IMAGES}' for name in a.names])
 
 
-def files_of(image_set: str, images: str, objects: str, names: list[str], of: str) -> Iterator[Problem]:
-    """What an image set lists and there is no file of."""
+def names_in(image_set: str | os.PathLike) -> list[str] | None:
+    """The lines of an image set; None where it is no text."""
+    try:
+        names = Path(image_set).read_text(encoding='utf-8').split('\n')
+    except UnicodeDecodeError:
+        return None
+    return [name.rstrip('\r') for name in (names[:-1] if names[-1:] == [''] else names)]
+
+
+def files_of(image_set: str, images: str, objects: str, names: list[str] | None, of: str) -> Iterator[Problem]:
+    """What an image set lists and there is no file of: the first that is wrong, or a warning."""
+    if names is None:
+        yield Problem('no-text', 'error', f'{image_set} of {of} is no text in UTF-8.', 'write it again')
+        return
     if not names:
         yield Problem('no-images', 'error', f'{image_set} of {of} lists no image.', how_to_get(image_set))
         return
@@ -104,6 +117,12 @@ def files_of(image_set: str, images: str, objects: str, names: list[str], of: st
         if missing:
             stems = {os.path.splitext(name)[0]: name for name in there}
             near = stems.get(os.path.splitext(missing[0])[0])
+            line = missing[0][: -len(suffix)]
+            bare = os.path.splitext(line.strip().lstrip('\ufeff'))[0]
+            if bare != line and bare in stems:
+                what = f'{image_set} of {of} has lines that are no names of images ({line!r} for {bare!r}).'
+                yield Problem('no-names', 'error', what, 'write names alone, without folder, ending, spaces and mark')
+                return
             hint = f'; there is {near!r}, and MMDetection reads {suffix} alone' if near else ''
             what = (
                 f'{folder} lacks {len(missing)} of the {len(names)} files that {image_set} of {of} lists '
@@ -112,6 +131,10 @@ def files_of(image_set: str, images: str, objects: str, names: list[str], of: st
             fix = f'convert or rename them to {suffix}' if near else how_to_get(folder)
             yield Problem('missing-images', 'missing', what, fix)
             return
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        what = f'{image_set} of {of} lists {len(twice):,} images more than once ({some_names(twice)}).'
+        yield Problem('duplicate-images', 'warning', what, 'list each once')
 
 
 def in_files(a: Annotations, folder: str, strict: bool) -> Iterator[Problem]:
@@ -122,6 +145,7 @@ def in_files(a: Annotations, folder: str, strict: bool) -> Iterator[Problem]:
     """
     for kind, level, what, fix in (
         (layout.NO_XML, 'error', 'are not XML', 'write them again, they may be half-written'),
+        (layout.OTHER, 'error', 'have another root than annotation, and are not of VOC', 'export VOC'),
         (layout.BAD_SIZE, 'error', 'have a size that is no number above 0', 'write width and height in pixels'),
         (layout.BAD_OBJECT, 'error', 'have an object without a name or numbers for its corners and difficulty',
          'complete it, or take it out'),
@@ -133,7 +157,10 @@ def in_files(a: Annotations, folder: str, strict: bool) -> Iterator[Problem]:
             sentence = f'{len(files):,} of {len(a.names):,} files in {folder} {what} ({some_names(files)}).'
             yield Problem('xml', level, sentence, fix)
     flat = (a.boxes[:, 2:] <= 0).any(1)
-    if flat.any():
+    if len(flat) and flat.all() and np.abs(a.boxes).max() <= 1:
+        what = f'all objects in {folder} have corners between 0 and 1, as if in parts of the image instead of pixels.'
+        yield Problem('relative-boxes', 'error', what, 'multiply them by width and height')
+    elif flat.any():
         inverted = int((a.boxes[:, 2:] < 0).any(1).sum())
         more = f', {inverted:,} of them with corners the wrong way round' if inverted else ''
         what = f'{flat.sum():,} of {len(flat):,} objects in {folder} have a box without an area{more} ({_of(a, flat)})'
@@ -148,11 +175,17 @@ def in_files(a: Annotations, folder: str, strict: bool) -> Iterator[Problem]:
     end = a.boxes[:, :2] + a.boxes[:, 2:] + 1
     outside = known & ((end <= 0) | (a.boxes[:, :2] >= sizes)).any(1)
     over = np.maximum(end - sizes, -a.boxes[:, :2] - 1).max(1, initial=-np.inf)
-    out = known & ~outside & (over > 1)
-    for where, words in ((outside, 'a box outside of the image'), (out, 'a box that sticks out of the image')):
+    far = known & ~outside & (over > TIMES * np.nan_to_num(sizes).max(1, initial=0))
+    out = known & ~outside & ~far & (over > 1)
+    as_is = 'correct them; MMDetection trains them as they are'
+    for where, words, level, fix in (
+        (outside, 'a box outside of the image', 'warning', as_is),
+        (far, f'a box that sticks out by {TIMES} times the size of its image and more', 'error', 'correct them'),
+        (out, 'a box that sticks out of the image', 'warning', as_is),
+    ):
         if where.any():
             what = f'{where.sum():,} of {len(where):,} objects in {folder} have {words} ({_of(a, where)}).'
-            yield Problem('boxes-outside', 'warning', what, 'correct them; MMDetection trains them as they are')
+            yield Problem('boxes-outside', level, what, fix, sure=level == 'warning')
 
 
 def _of(a: Annotations, where: np.ndarray) -> str:
@@ -192,9 +225,9 @@ def _plain(name: str) -> str:
     return ' '.join(name.split()).lower()
 
 
-def _left(a: Annotations, one: Dataset) -> Iterator[Problem]:
+def _left(a: Annotations, one: Dataset, trains: bool) -> Iterator[Problem]:
     cfg = {} if one.cfg.get('test_mode') else one.cfg.get('filter_cfg') or {}
-    if len(a.crowd) and a.crowd.all():
+    if trains and len(a.crowd) and a.crowd.all():
         what = f'all objects that {a.path} of {one.path} lists are marked difficult, and none is trained.'
         yield Problem('all-crowds', 'error', what, 'write 0 for difficult')
     known = [category['id'] for category in a.categories if one.classes is None or category['name'] in one.classes]
@@ -203,6 +236,15 @@ def _left(a: Annotations, one: Dataset) -> Iterator[Problem]:
     small = np.zeros(len(a.names), bool)
     small[:] = a.sizes.min(1) < cfg.get('min_size', 0)
     left = ~small & (full if cfg.get('filter_empty_gt') else True)
+    if not trains:
+        if not left.all():
+            what = (
+                f'filter_cfg leaves out {(~left).sum():,} of the {len(left):,} images of {a.path} that are evaluated.'
+            )
+            yield Problem(
+                'filtered', 'error', what, 'set test_mode=True in the data set, with which nothing is left out'
+            )
+        return
     if not left.any():
         what = (
             f'filter_cfg leaves none of the {len(left):,} images of {a.path} ({(~full).sum():,} without an object, '

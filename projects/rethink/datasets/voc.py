@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from tqdm import tqdm
 
+from ..trust.soundness import other_than_file
 from .annotations import Annotations, Fault, Mask, columns_of_images, kept, mapped
 from .image_statistics import cores
 
@@ -16,6 +17,7 @@ from .image_statistics import cores
 _CHUNK, _MANY = 250, 1000
 # Troubles of a file, at the first of which MMDetection's reader ends.
 NO_XML, BAD_SIZE, BAD_OBJECT, NO_SIZE = 'is not XML', 'a size that is no number', 'an object', 'no size'
+OTHER = 'another root'
 
 
 def read(image_set: str, folder: str, names: Sequence[str], workers: int | None = None) -> Annotations:
@@ -96,10 +98,15 @@ def _chunk(task: tuple[str, list[str]]) -> list:
 
 def _file(path: str) -> tuple[tuple[float | None, float | None], list[tuple], list[tuple[str, str]]]:
     """Size; name, corners and difficulty of objects; kinds of trouble and words about each."""
+    other = other_than_file(path)
     try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        return (None, None), [], [(NO_XML, f': {error}')]
+        root = None if other else ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:  # also of encodings, such as GB2312
+        other = str(error)
+    if other:
+        return (None, None), [], [(NO_XML, f': {other}')]
+    if root.tag != 'annotation':
+        return (None, None), [], [(OTHER, f': {root.tag}')]
     troubles, size, objects = [], (None, None), []
     given = root.find('size')
     if given is None:
