@@ -220,6 +220,16 @@ CASES = {
         'error',
         r'an RLE of another size than their image \(\[100, 80\], and \[height, width\] is \[80, 100\]\)',
     ),
+    'polygons in parts of the image': (
+        annotation(None, segmentation=[[0.1, 0.1, 0.3, 0.1, 0.3, 0.4]]),
+        'error',
+        r'6 of 6 annotations .* have polygons that do not lie where their boxes are \(looked at 6\), as if',
+    ),
+    'polygons of a larger image': (
+        annotation(None, segmentation=[[40, 40, 120, 40, 120, 120]]),
+        'error',
+        'have polygons that do not lie where their boxes are',
+    ),
     'pairs of points': (
         annotation(None, segmentation=[[10, 10], [30, 10], [30, 30]]),
         'error',

@@ -468,6 +468,12 @@ def _masks(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
             fix = 'write polygons [[x1, y1, x2, y2, x3, y3, …]], or take a detector without masks'
             what = f'{_some(a, where)} of {a.path} {words}: {then}.'
             yield Problem('masks', 'error' if ends else 'warning', what, fix)
+    here, elsewhere = ((a.faults & fault) > 0 for fault in (Fault.MASK_HERE, Fault.MASK_ELSEWHERE))
+    if (looked & elsewhere).sum() > (looked & here).sum():
+        number = int((looked & (here | elsewhere)).sum())
+        what = f'{_some(a, looked & elsewhere)} of {a.path} have polygons that do not lie where their boxes are'
+        what += f' (looked at {number:,}), as if they were of an image of another size, or in parts of it.'
+        yield Problem('masks-elsewhere', 'error', what, 'write both in pixels of the image as it is', sure=False)
     of_images = np.nan_to_num(seen.sizes[:, ::-1], nan=0)
     other = looked & (a.masks == Mask.RLE) & (of_images > 0).all(1) & (a.mask_sizes != of_images).any(1)
     if other.any():

@@ -55,6 +55,8 @@ class Fault(IntFlag):
     NO_SIZE = 256
     BAD_SIZE = 512
     NO_KEYPOINTS = 1024
+    MASK_HERE = 2048  # polygons that lie about the box
+    MASK_ELSEWHERE = 4096  # and others; neither is said of long ones, whose points are not read, nor of all in a slice
 
 
 class Mask(IntEnum):
@@ -169,6 +171,9 @@ def columns_of_objects(records: list) -> dict:
         for index in np.flatnonzero(bad):
             crowd[index] = bool(records[index]['iscrowd'])
     masks = np.fromiter((_mask(record.get('segmentation')) for record in records), np.int8, len(records))
+    drawn = np.flatnonzero((masks == Mask.POLYGON) & np.isfinite(boxes).all(1))
+    for index in drawn[:: len(drawn) // _PLACED + 1]:
+        faults[index] |= _place(records[index]['segmentation'], records[index]['bbox'])
     mask_sizes = np.zeros((len(records), 2), np.int32)
     for index in np.flatnonzero(masks == Mask.RLE):
         mask_sizes[index] = records[index]['segmentation']['size']
@@ -260,6 +265,22 @@ def _mask(value) -> int:
         return Mask.WRONG
     good = sum(len(one) >= 6 and len(one) % 2 == 0 for one in value)
     return Mask.POLYGON if good == len(value) else Mask.PARTLY if good else Mask.SHORT
+
+
+# Overlap (IoU) with its box that a polygon has at least, whose own is it as a rule; polygons of a slice looked at.
+_ABOUT, _PLACED = 0.25, 200
+
+
+def _place(polygons: list[list], box: list) -> int:
+    """Whether the polygons of an object lie about its box; long ones are zeros here (:mod:`.json_lists`)."""
+    if not all(map(any, polygons)):
+        return 0
+    xs, ys = [one[::2] for one in polygons], [one[1::2] for one in polygons]
+    left, right, top, bottom = min(map(min, xs)), max(map(max, xs)), min(map(min, ys)), max(map(max, ys))
+    x, y, w, h = box
+    both = max(min(right, x + w) - max(left, x), 0) * max(min(bottom, y + h) - max(top, y), 0)
+    either = (right - left) * (bottom - top) + w * h - both
+    return Fault.MASK_HERE if both > _ABOUT * either else Fault.MASK_ELSEWHERE
 
 
 def _are_numbers(values: list) -> bool:
