@@ -364,7 +364,7 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 
 def _over(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Pixels by which boxes stick out of their images, at the side where it is most; NaN and less count as that."""
+    """Pixels by which boxes stick out of their images, at the side where it is most; negative of those inside."""
     return np.maximum(boxes[:, :2] + boxes[:, 2:] - sizes, -boxes[:, :2]).max(1)
 
 
