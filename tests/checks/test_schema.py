@@ -71,14 +71,22 @@ def test_check_config_says_that_a_config_is_empty(tmp_path, run_in_process):
     assert code == 2 and 'empty.py is empty' in printed and 'nothing found' not in printed
 
 
-@pytest.mark.parametrize('content', [b'', b'\x00\x01\xff', b'[]', b'{"images": 3}'])
-def test_check_config_names_an_annotation_file_that_is_none(tmp_path, data, content):
+@pytest.mark.parametrize(
+    ('content', 'sentence'),
+    [
+        (b'', 'is not JSON: it is empty'),
+        (b'\x00\x01\xff', 'is not JSON: it is no text in UTF-8'),
+        (b'[]', 'is not JSON: it is no JSON object'),
+        (b'{"images": 3}', "has no list 'images' and no list 'categories'"),
+    ],
+)
+def test_check_config_names_an_annotation_file_that_is_none(tmp_path, data, content, sentence):
     broken = tmp_path / 'broken.json'
     broken.write_bytes(content)
     cfg = launch.load_config(str(write_detector(tmp_path / 'tiny.py', data)))
     cfg.train_dataloader.dataset.ann_file = str(broken)
-    (found,) = [one for one in checks.check(cfg) if one.rule == 'classes']
-    assert f'{broken} of train_dataloader.dataset has no list of categories' in found.what and found.fix
+    (found,) = [one for one in checks.check(cfg) if one.rule == 'annotations']
+    assert f'{broken} {sentence}' in found.what and found.where == 'train_dataloader.dataset' and found.fix
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
