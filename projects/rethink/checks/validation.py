@@ -79,6 +79,8 @@ def evaluated_keys(facts: Facts) -> Iterator[Finding]:
             resized = any('Resize' in step for step in _names(steps))
             keys = pack.get('meta_keys')
             needed = {*(_OF_RESIZED if resized else ()), *(_OF_COCO if coco else ())}
+            if keys is not None and not (isinstance(keys, list | tuple) and all(isinstance(key, str) for key in keys)):
+                continue  # for its class to say
             if keys is not None:
                 absent = sorted(needed - set(keys))
                 if absent:
