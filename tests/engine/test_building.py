@@ -23,6 +23,11 @@ CASES = {
     ),
     'missing': ({'model.neck': dict(_delete_=True, type='FPN')}, r'^model.neck \(FPN\) of .* it needs .*in_channels'),
     'value': ({'model.backbone.depth': 19}, r'^model.backbone \(ResNet\) of .*depth 19 .*\(raised at .*resnet.py:\d+'),
+    'sentence in a KeyError': ({'default_hooks.checkpoint.rule': 'lesss'}, r'cannot be built: rule must be greater, less'),
+    'assertion without a word': (
+        {'model.bbox_head.norm_cfg': dict(_delete_=True, type='GN')},
+        r"^model.bbox_head \(FCOSHead\) of .*AssertionError: 'num_groups' in cfg_",
+    ),
     'hook': ({'custom_hooks': [dict(type='EMAHok')]}, r'no class EMAHok is registered as a hook; .*EMAHook'),
     'transform': (
         {'train_dataloader.dataset.pipeline': [dict(type='LoadImageFromFil')]},

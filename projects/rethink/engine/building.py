@@ -70,12 +70,13 @@ def _why(error: BaseException, part: dict, kind, registry) -> str:
         return f'it takes no {found[1]!r}; ' + (f'the nearest is {near[0]!r}' if near else 'leave it out')
     if isinstance(error, TypeError) and (found := _MISSING.search(text)):
         return f'it needs {found[1]}; set it'
-    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str | int):
+    # Some classes raise one with a sentence.
+    if isinstance(error, KeyError) and len(error.args) == 1 and re.fullmatch(r'[\w.-]+', str(error.args[0])):
         file = Dataset('', part, kind).annotations if inspect.isclass(kind) and 'ann_file' in part else None
         if file:
             return f'a record of {file} has no {error.args[0]!r}, which it reads; add it to each, or convert the file'
         return f'it looks for {error.args[0]!r}, which it is not given; set it (KeyError)'
-    return describe(error)
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else describe(error)
 
 
 def _names(registry) -> set[str]:
