@@ -23,7 +23,7 @@ CASES = {
     ),
     'missing': ({'model.neck': dict(_delete_=True, type='FPN')}, r'^model.neck \(FPN\) of .* it needs .*in_channels'),
     'value': ({'model.backbone.depth': 19}, r'^model.backbone \(ResNet\) of .*depth 19 .*\(raised at .*resnet.py:\d+'),
-    'sentence in a KeyError': ({'default_hooks.checkpoint.rule': 'lesss'}, r'cannot be built: rule must be greater, less'),
+    'sentence': ({'val_evaluator.metric': 'mAP'}, "cannot be built: metric should be one of 'bbox'"),
     'assertion without a word': (
         {'model.bbox_head.norm_cfg': dict(_delete_=True, type='GN')},
         r"^model.bbox_head \(FCOSHead\) of .*AssertionError: 'num_groups' in cfg_",
@@ -44,6 +44,7 @@ def test_the_part_and_what_to_do(case, data, tmp_path):
     with pytest.raises((ConfigError, KeyError)) as caught:
         runner = launch.build_runner(cfg)
         runner.build_dataloader(cfg.train_dataloader)  # when training starts
+        runner.build_evaluator(cfg.val_evaluator)
     text = str(caught.value)
     if not isinstance(caught.value, ConfigError):
         text = cannot_be_built(cfg, caught.value)
