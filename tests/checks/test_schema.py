@@ -117,6 +117,7 @@ def test_check_config_names_an_annotation_file_that_is_none(tmp_path, data, cont
             dict(find_unused_parameters=True),
             "model_wrapper_cfg is .*, and should be a dict with a 'type'",
         ),
+        ('train_dataloader.dataset.data_root', ['/a', 'b/'], 'and should be a text, or None, .*quoted twice'),
         ('val_cfg', None, 'has val_dataloader and val_evaluator, and no val_cfg: set all three'),
         ('model.backbone.type', 3, 'model.backbone.type is 3, and should be the name of a class'),
     ],
@@ -223,6 +224,13 @@ def test_overrides_are_read_as_mmengine_reads_them():
         'd': 'a=b',
         'e': [None, True],
         'f': '',
+    }
+    # A comma in a path: MMEngine has no way to say it.
+    assert parse_options(['a="/my, data/x=1.json"', "b='/a,b/'", "c='x','y'", 'd=/a,b']) == {
+        'a': '/my, data/x=1.json',
+        'b': '/a,b/',
+        'c': ['x', 'y'],
+        'd': ['/a', 'b'],
     }
 
 

@@ -194,7 +194,10 @@ def check(cfg: Config, stage: str | None = None) -> None:
     """
     for name, value, (wanted, fits) in _checked(cfg):
         if not fits(value):
-            raise ConfigError(f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides.')
+            hint = '; on the command line a text with a comma is quoted twice, KEY="\'a,b\'"' if _cut(value) else ''
+            raise ConfigError(
+                f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides{hint}.'
+            )
     for name in _NEEDED[stage]:
         if cfg.get(name) is None:
             raise ConfigError(f'{cfg.filename} has no {name}, so there is nothing to {stage}.')
@@ -284,6 +287,11 @@ def _types(tree, path: str) -> Iterator[tuple]:
             yield place, value, _TYPE
         else:
             yield from _types(value, place)
+
+
+def _cut(value) -> bool:
+    """Whether it may be a path that was cut at its commas."""
+    return isinstance(value, list) and len(value) > 1 and isinstance(value[0], str) and '/' in value[0]
 
 
 def _show(value) -> str:
