@@ -2,6 +2,11 @@
 
 import pytest
 import settings
+import torch
+from checked import MMDET
+from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
+from rethink import checks
 
 EPOCHS = {
     'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=12),
@@ -90,3 +95,18 @@ def test_what_comes_too_late(rule, options, level, says):
 @pytest.mark.parametrize('options', RIGHT, ids=str)
 def test_what_is_right(options):
     settings.right(options)
+
+
+def test_drops_after_the_end_of_their_schedule_never_come():
+    """As MMEngine steps it, in a config of MMDetection: 24 epochs, drops at 16 and 23, and a base that ends at 12."""
+    cfg = Config.fromfile(str(MMDET / 'faster_rcnn/faster-rcnn_r50-caffe_fpn_ms-2x_coco.py'))
+    (found,) = checks.RULES['beyond-the-end'][0](checks.Facts(cfg))
+    assert 'MultiStepLR ends at 12, and the learning rate was to fall at 16, 23' in found.what and '=24' in found.fix
+    for end, last in ((12, 0.02), (24, 0.0002)):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02)
+        schedule = PARAM_SCHEDULERS.build(
+            cfg.param_scheduler[1] | dict(end=end), default_args=dict(optimizer=optimizer)
+        )
+        for _ in range(cfg.train_cfg.max_epochs):
+            schedule.step()
+        assert optimizer.param_groups[0]['lr'] == pytest.approx(last)

@@ -216,6 +216,16 @@ def weights_twice(facts: Facts) -> Iterator[Finding]:
 @rule('best-of-nothing')
 def best_of_nothing(facts: Facts) -> Iterator[Finding]:
     """``save_best`` where nothing is validated; that of no metric is in :mod:`.evaluation`."""
+    metrics = [one for name, one in facts.evaluators if name.startswith('val')]
+    if facts.stage == 'train' and metrics and all(one.get('format_only') for one in metrics):
+        yield Finding(
+            'warning',
+            'val_evaluator.format_only',
+            'format_only of val_evaluator writes detections into a file and measures nothing.',
+            'no metric is logged.',
+            'MMDetection, CocoMetric: for test sets without annotations',
+            'val_evaluator.format_only=False',
+        )
     wanted = ((facts.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     if wanted and facts.stage == 'train' and not facts.cfg.get('val_dataloader'):
         yield Finding(

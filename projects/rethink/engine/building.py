@@ -67,7 +67,8 @@ def _why(error: BaseException, part: dict, kind, registry) -> str:
         return f'no class {found[1]} is registered as a {found[2]}; {way}'
     if isinstance(error, TypeError) and (found := _UNKNOWN.search(text)) and found[1] in part:
         near = difflib.get_close_matches(found[1], _arguments(kind), 1, 0.6)
-        return f'it takes no {found[1]!r}; ' + (f'the nearest is {near[0]!r}' if near else 'leave it out')
+        inherited = '' if found[1] == '_delete_' else ', or write _delete_=True there if it comes from a base'
+        return f'it takes no {found[1]!r}; ' + (f'the nearest is {near[0]!r}' if near else f'leave it out{inherited}')
     if isinstance(error, TypeError) and (found := _MISSING.search(text)):
         return f'it needs {found[1]}; set it'
     # Some classes raise one with a sentence.
