@@ -24,7 +24,7 @@ WRONG = [
     ('weights-twice', {'load_from': 'a.pth', 'model.backbone.init_cfg': PRETRAINED}, 'note', 'comes after'),
     ('best-of-nothing', {BEST: 'auto', 'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None}, 'warning',
      'nothing is validated'),
-    ('best-of-nothing', {'val_evaluator.format_only': True, 'val_evaluator.outfile_prefix': 'x'}, 'warning',
+    ('best-of-nothing', {'val_evaluator.format_only': True, 'val_evaluator.outfile_prefix': 'x'}, 'note',
      'measures nothing'),
     ('rising-rate', {'param_scheduler.1.gamma': 10}, 'error', 'gamma=0.1'),
     ('no-hook', {'default_hooks.param_scheduler': None}, 'error', 'the learning rate never changes'),

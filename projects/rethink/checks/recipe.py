@@ -219,7 +219,7 @@ def best_of_nothing(facts: Facts) -> Iterator[Finding]:
     metrics = [one for name, one in facts.evaluators if name.startswith('val')]
     if facts.stage == 'train' and metrics and all(one.get('format_only') for one in metrics):
         yield Finding(
-            'warning',
+            'note',
             'val_evaluator.format_only',
             'format_only of val_evaluator writes detections into a file and measures nothing.',
             'no metric is logged.',
