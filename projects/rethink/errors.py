@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 
 # In the text of what torch.utils.data raises in place of a worker's exception.
 _PASSED_ON = 'Original Traceback (most recent call last)'
@@ -54,6 +55,8 @@ def describe(error: BaseException) -> str:
     if _PASSED_ON in str(error):
         return last_line(error).rstrip('.')
     text = ' '.join(str(error).split()).rstrip('.')
+    if not text and isinstance(error, AssertionError) and error.__traceback__:
+        text = (traceback.extract_tb(error.__traceback__)[-1].line or '').removeprefix('assert ')
     return f'{type(error).__name__}: {text}' if text else type(error).__name__
 
 

@@ -184,3 +184,17 @@ def test_the_best_by_a_metric_that_is_not_measured(cfg):
     fails(cfg, r"save_best is 'coco/.*, which no metric .* named \('pascal_voc/AP50', 'pascal_voc/mAP'\)")
     cfg.default_hooks.checkpoint.save_best = 'pascal_voc/mAP'
     stop_on_errors(cfg)
+
+
+def test_a_training_that_is_to_stop_by_a_metric_that_is_not_measured(cfg):
+    cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='bbox_mAP')]
+    fails(cfg, r"custom_hooks\[0\]\.monitor is 'bbox_mAP', which no metric of validation is named")
+    cfg.custom_hooks[0].monitor = 'coco/bbox_mAP'
+    stop_on_errors(cfg)
+
+
+def test_the_best_is_not_the_lowest(cfg):
+    cfg.default_hooks.checkpoint.update(save_best='coco/bbox_mAP', rule='less')
+    fails(cfg, r'default_hooks\.checkpoint\.rule is less, and coco/bbox_mAP is better the higher it is')
+    cfg.default_hooks.checkpoint.rule = 'greater'
+    stop_on_errors(cfg)

@@ -19,13 +19,15 @@ WRONG = [
     ('ignored-key', {'optim_wrapper.clip_grad': dict(max_nrom=1.0)}, 'error', 'rename it to max_norm'),
     ('ignored-key', {'env_cfg.cudnn_benchmak': True}, 'error', 'rename it to cudnn_benchmark'),
     ('ignored-key', {'auto_scale_lr.base_batchsize': 16}, 'error', 'rename it to base_batch_size'),
+    ('ignored-key', {'env_cfg.find_unused_parameters': True}, 'warning', 'the Runner does not ask for it'),
+    ('ignored-key', {'test_cfg.rcnn': dict(score_thr=0.3)}, 'error', 'model.test_cfg.rcnn'),
     ('custom-keys', {PARAMWISE: dict(custom_keys=dict(bakbone=dict(lr_mult=0.1)))}, 'error', "to 'backbone'"),
     ('custom-keys', {PARAMWISE: {'custom_keys': {'qwertz': dict(lr_mult=0.1)}}}, 'warning', 'no parameter of the'),
     ('hook-name', {'default_hooks.checkpiont': dict(type='CheckpointHook')}, 'error', 'a hook beside checkpoint'),
     ('hook-name', {'default_hooks.loger': dict(type='LoggerHook')}, 'error', 'rename it to logger'),
 ]  # fmt: skip
 RIGHT = [
-    {'model.test_cfg.score_thr': 0.5, 'model.test_cfg.min_bbox_size': 0},
+    {'model.test_cfg.score_thr': 0.05, 'model.test_cfg.min_bbox_size': 0},
     {f'{DATA}.filter_cfg': dict(filter_empty_gt=True, min_size=32)},
     {PARAMWISE: dict(norm_decay_mult=0.0, bias_lr_mult=2.0, bypass_duplicate=True)},
     {PARAMWISE: dict(custom_keys=dict(backbone=dict(lr_mult=0.1, decay_mult=0.0)))},

@@ -24,6 +24,13 @@ WRONG = [
     ('weights-twice', {'load_from': 'a.pth', 'model.backbone.init_cfg': PRETRAINED}, 'note', 'comes after'),
     ('best-of-nothing', {BEST: 'auto', 'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None}, 'warning',
      'nothing is validated'),
+    ('best-of-nothing', {'val_evaluator.format_only': True, 'val_evaluator.outfile_prefix': 'x'}, 'note',
+     'measures nothing'),
+    ('rising-rate', {'param_scheduler.1.gamma': 10}, 'error', 'gamma=0.1'),
+    ('no-hook', {'default_hooks.param_scheduler': None}, 'error', 'the learning rate never changes'),
+    ('no-hook', {'default_hooks.checkpoint': None}, 'warning', 'nothing is saved'),
+    ('average', {'custom_hooks': [dict(type='EMAHook', momentum=0.9998)]}, 'error', 'momentum=0.0002'),
+    ('score-threshold', {'model.test_cfg.score_thr': 0.5}, 'warning', 'thrown away before AP'),
 ]  # fmt: skip
 RIGHT = [
     {'optim_wrapper.optimizer.lr': 1e-8},
@@ -40,6 +47,11 @@ RIGHT = [
     {'load_from': 'a.pth'},
     {'model.backbone.init_cfg': PRETRAINED},
     {BEST: 'auto'},
+    {'param_scheduler.1.gamma': 0.5},
+    {'param_scheduler': None, 'default_hooks.param_scheduler': None},
+    {'default_hooks.sampler_seed': None},  # its sampler has no epochs
+    {'custom_hooks': [dict(type='EMAHook', momentum=0.0002)]},
+    {'model.test_cfg.score_thr': 0.05},
 ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """Rules of length and learning rate: each fires on a config that it is for, and not on the corrected one."""
 
 import pytest
-from checked import OURS, annotations, check_case, data_of, found
-from rethink import config_path
+from checked import OURS, annotations, check_case, data_of, fails, found
+from conftest import write_detector
+from mmengine.config import Config
+from rethink import checks, config_path
 
 # rule → (level, config, overrides that trigger it, GPUs; overrides that do not, GPUs)
 CASES = {
@@ -29,3 +31,11 @@ def test_hyper_parameters_of_the_whole_on_a_third(tmp_path):
     for arm in ('scratch', 'pretrain'):
         assert found(config_path(f'rethink/{arm}_r50_gn_35k_6x.py'), third)['hyper-parameters'].level == 'note'
         assert 'hyper-parameters' not in found(config_path(f'rethink/{arm}_r50_gn_35k_retuned_6x.py'), third)
+
+
+def test_a_rate_that_is_to_be_scaled_from_nothing(data, tmp_path):
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+    cfg.auto_scale_lr = dict(enable=True)
+    fails(cfg, 'auto_scale_lr.enable is True, and there is no base_batch_size')
+    cfg.auto_scale_lr.base_batch_size = 2
+    checks.stop_on_errors(cfg)

@@ -47,6 +47,9 @@ WRONG = {
     'misspelt weights': ("load_form = 'x.pth'", 'load_form', 'error', 'load_from'),
     'of MMDetection 2': ("optimizer = dict(type='SGD', lr=0.1)", 'optimizer', 'warning', 'optim_wrapper.optimizer'),
     'of MMDetection 2, short': ('total_epochs = 12', 'total_epochs', 'warning', 'train_cfg.max_epochs'),
+    'a place above its own': ('clip_grad = dict(max_norm=35)', 'clip_grad', 'error', 'set optim_wrapper.clip_grad'),
+    'a number that stands elsewhere': ('batch_size = 90', 'batch_size', 'error', 'train_dataloader.batch_size'),
+    'of a data set': ("metainfo = dict(classes=('a',))", 'metainfo', 'error', 'dataset.metainfo'),
     'left over': ('my_scale = 777', 'my_scale', 'note', 'leave it out'),
 }  # fmt: skip
 RIGHT = {
@@ -61,6 +64,7 @@ RIGHT = {
     'as it was': 'max_iters = 90\ninterval = 10',
     'places set by hand': 'interval = 5\ntrain_cfg = dict(val_interval=1)\n'
     'default_hooks = dict(checkpoint=dict(interval=1))',
+    'written out, at its place': 'batch_size = 4\ntrain_dataloader = dict(batch_size=4)',
     'sums': 'max_iters = 180\ntrain_cfg = dict(max_iters=2 * max_iters)',
     'text': "data_root = 'data/mine/'\ntrain_dataloader = dict(dataset=dict(data_root=f'{data_root}x/'))",
     'comprehension': 'sizes = [32, 64]\ntrain_pipeline = [dict(type="Resize", scale=(one, one)) for one in sizes]\n'

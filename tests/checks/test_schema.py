@@ -111,6 +111,22 @@ def test_check_config_names_an_annotation_file_that_is_none(tmp_path, data, cont
         ('default_hooks', [dict(type='EMAHook')], 'default_hooks is .*, and should be a dict of dicts'),
         ('val_evaluator', 'CocoMetric', "val_evaluator is 'CocoMetric', and should be"),
         ('optim_wrapper.optimizer.lr', '0.1', "optim_wrapper.optimizer.lr is '0.1', and should be a number"),
+        ('log_level', 'info', "log_level is 'info', and should be a level of logging"),
+        ('model.backbone.out_indices', '(1, 2)', 'model.backbone.out_indices is'),
+        (
+            'model.backbone.init_cfg',
+            'torchvision://resnet18',
+            "init_cfg is 'torchvision://resnet18', and should be a dict",
+        ),
+        ('optim_wrapper.optimizer.weight_decay', '1e-4', 'weight_decay is .1e-4., and should be a number'),
+        ('train_cfg.dynamic_intervals', [4, 1], r'dynamic_intervals is \[4, 1\], and should be a list of pairs'),
+        (
+            'model_wrapper_cfg',
+            dict(find_unused_parameters=True),
+            "model_wrapper_cfg is .*, and should be a dict with a 'type'",
+        ),
+        ('train_dataloader.dataset.data_root', ['/a', 'b/'], 'and should be a text, or None, .*quoted twice'),
+        ('val_cfg', None, 'has val_dataloader and val_evaluator, and no val_cfg: set all three'),
         ('model.backbone.type', 3, 'model.backbone.type is 3, and should be the name of a class'),
     ],
 )
@@ -216,6 +232,13 @@ def test_overrides_are_read_as_mmengine_reads_them():
         'd': 'a=b',
         'e': [None, True],
         'f': '',
+    }
+    # A comma in a path: MMEngine has no way to say it.
+    assert parse_options(['a="/my, data/x=1.json"', "b='/a,b/'", "c='x','y'", 'd=/a,b']) == {
+        'a': '/my, data/x=1.json',
+        'b': '/a,b/',
+        'c': ['x', 'y'],
+        'd': ['/a', 'b'],
     }
 
 

@@ -21,8 +21,17 @@ CASES = {
         {'model.neck.out_chanels': 16},
         r"^model.neck \(FPN\) of .* it takes no 'out_chanels'; the nearest is 'out_channels'",
     ),
+    'inherited': (
+        {'optim_wrapper.optimizer': dict(type='AdamW', lr=0.1)},
+        r"^optim_wrapper.optimizer \(AdamW\) of .* it takes no 'momentum'; leave it out, or write _delete_=True",
+    ),
     'missing': ({'model.neck': dict(_delete_=True, type='FPN')}, r'^model.neck \(FPN\) of .* it needs .*in_channels'),
     'value': ({'model.backbone.depth': 19}, r'^model.backbone \(ResNet\) of .*depth 19 .*\(raised at .*resnet.py:\d+'),
+    'sentence': ({'val_evaluator.metric': 'mAP'}, "cannot be built: metric should be one of 'bbox'"),
+    'assertion without a word': (
+        {'model.bbox_head.norm_cfg': dict(_delete_=True, type='GN')},
+        r"^model.bbox_head \(FCOSHead\) of .*AssertionError: 'num_groups' in cfg_",
+    ),
     'hook': ({'custom_hooks': [dict(type='EMAHok')]}, r'no class EMAHok is registered as a hook; .*EMAHook'),
     'transform': (
         {'train_dataloader.dataset.pipeline': [dict(type='LoadImageFromFil')]},
@@ -36,9 +45,11 @@ def test_the_part_and_what_to_do(case, data, tmp_path):
     options, sentence = CASES[case]
     cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
     cfg.merge_from_dict(dict(options, work_dir=str(tmp_path / 'run')))
-    with pytest.raises((ConfigError, KeyError)) as caught:
+    with pytest.raises((ConfigError, KeyError, TypeError)) as caught:
         runner = launch.build_runner(cfg)
         runner.build_dataloader(cfg.train_dataloader)  # when training starts
+        runner.build_evaluator(cfg.val_evaluator)
+        runner.build_optim_wrapper(cfg.optim_wrapper)
     text = str(caught.value)
     if not isinstance(caught.value, ConfigError):
         text = cannot_be_built(cfg, caught.value)

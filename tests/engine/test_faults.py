@@ -4,6 +4,7 @@ Each ends in a sentence, with what was kept before, and leaves no process behind
 """
 
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -12,10 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import ROOT, run_tool, write_coco, write_detector
+from mmengine.config import Config
 from rethink.analysis.logs import read_run
 from rethink.engine import faults, launch
 from rethink.engine.runner import _claim
@@ -384,7 +387,7 @@ def test_what_a_data_worker_raises_is_known_by_its_file(workers):
                 'Expected to have finished reduction in the prior iteration before starting a new one. … Parameter '
                 'indices which did not receive grad for rank 0: 12 13\n In addition, you can set …'
             ),
-            '(number 12, 13 of model.parameters()); set find_unused_parameters=True',
+            '(number 12, 13 of those that are trained); set find_unused_parameters=True',
         ),
         (BrokenPipeError(32, 'Broken pipe'), 'what read the output'),
         (OSError(28, 'No space left on device'), 'a file of the run, in W, could not be written'),
@@ -393,6 +396,35 @@ def test_what_a_data_worker_raises_is_known_by_its_file(workers):
 )
 def test_sentences(error, words):
     assert words in faults.sentence(error, dict(work_dir='W')) and not faults.lost_process(error)
+
+
+def test_parameters_without_a_gradient_are_named(tmp_path, data):
+    """DDP numbers those that are trained, and leaves frozen ones out."""
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data, "model['backbone'].update(frozen_stages=0)"))
+    error = RuntimeError(
+        'Expected to have finished reduction in the prior iteration before starting a new one. … Parameter indices '
+        'which did not receive grad for rank 0: 0\n In addition, you can set …'
+    )
+    assert "without a gradient ('backbone.layer1.0.conv1.weight'); set find" in faults.sentence(error, cfg)
+
+
+def test_predictions_that_cannot_be_written_leave_the_old_ones(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, 'No space left on device')
+
+    file = tmp_path / 'predictions.pkl'
+    runner = SimpleNamespace(
+        default_scope=SimpleNamespace(scope_name='mmdet'), test_evaluator=SimpleNamespace(metrics=[])
+    )
+    launch.dump_predictions(runner, str(file))
+    (metric,) = runner.test_evaluator.metrics
+    metric.compute_metrics([dict(img_id=1)])
+    assert pickle.loads(file.read_bytes()) == [dict(img_id=1)]
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError) as caught:
+        metric.compute_metrics([])
+    assert pickle.loads(file.read_bytes()) == [dict(img_id=1)] and [file] == list(tmp_path.iterdir())
+    assert faults.sentence(caught.value).startswith(f'{file} could not be written')
 
 
 def test_what_a_lost_process_looks_like():

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from ..errors import ConfigError, say, some_names
+from ..files import write_atomically
 from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_annotations, read_results
 from .markdown import markdown_table
 
@@ -534,7 +536,7 @@ def draw(gains: Gains, path: str | Path) -> None:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=len(labels))
     for suffix in ('.png', '.svg'):
-        figure.savefig(f'{path}{suffix}', dpi=150)
+        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
     plt.close(figure)
 
 

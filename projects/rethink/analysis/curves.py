@@ -1,6 +1,7 @@
 """Learning curves of any runs: a metric and the training loss against iterations."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 from ..errors import ConfigError, some_names
+from ..files import write_atomically
 from .logs import Run
 
 # As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
@@ -77,5 +79,5 @@ def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window
     above.legend(frameon=False, loc='lower right', fontsize=8)
     for suffix in ('.png', '.svg'):
         # Not with_suffix, which would cut a name such as 3.5k.
-        figure.savefig(f'{path}{suffix}', dpi=150)
+        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
     plt.close(figure)

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
+from ..files import write_atomically
 from ..trust.checkpoints import read_state_dict
 from ..trust.soundness import check_tensors
 from .curves import COLOURS, STYLES
@@ -407,7 +409,7 @@ def draw(drifts: list[Drift], path: str | Path) -> None:
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=min(len(labels), 4))
     for suffix in ('.png', '.svg'):
-        figure.savefig(f'{path}{suffix}', dpi=150)
+        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
     plt.close(figure)
 
 

@@ -5,12 +5,14 @@ that is pre-trained on ImageNet and fine-tuned, and about as many pixels.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import matplotlib.pyplot as plt
 from mmengine.config import Config
 
+from ..files import write_atomically
 from .markdown import markdown_table
 
 # Of the paper's figure 2: 1.28 M images, 100 epochs, 224 x 224 pixels, one labelled object in each.
@@ -133,5 +135,5 @@ def draw(samples: list[Samples], path: str | Path) -> None:
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=2)
     for suffix in ('.png', '.svg'):
-        figure.savefig(f'{path}{suffix}', dpi=150)
+        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
     plt.close(figure)

@@ -13,8 +13,8 @@ from ..errors import ConfigError, say
 # They register their rules, which are asked in this order.
 # isort: off
 from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
-from . import evaluation, validation, init, schedule, pretraining  # noqa: F401
-from . import unused, ignored, intervals, recipe  # noqa: F401
+from . import evaluation, validation, init, levels, schedule, pretraining  # noqa: F401
+from . import unused, ignored, loaders, intervals, recipe  # noqa: F401
 
 # isort: on
 from .facts import Facts

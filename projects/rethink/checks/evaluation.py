@@ -103,6 +103,16 @@ def save_best(facts: Facts) -> Iterator[Finding]:
         return
     names = names_of(facts.cfg)
     for place, hook in _hooks(facts.cfg):
+        monitor = hook.get('monitor') if type_name(hook.get('type')) == 'EarlyStoppingHook' else None
+        if names and isinstance(monitor, str) and monitor not in names:
+            what = f'{place}.monitor is {monitor!r}, which no metric of validation is named ({some_names(names)}).'
+            why = 'the hook warns of it after each validation, and the training never stops'
+            yield Finding('error', f'{place}.monitor', what, why, fix='name one of these')
+        watched = [*texts(hook.get('save_best')), *texts(monitor)]
+        rising = [one for one in watched if hook.get('rule') == 'less' and one in (names or [])]
+        if rising:
+            what = f'{place}.rule is less, and {rising[0]} is better the higher it is: the best would be the worst.'
+            yield Finding('error', f'{place}.rule', what, fix="rule='greater'")
         for one in texts(hook.get('save_best')):
             if names and one != 'auto' and one not in names:
                 what = f'{place}.save_best is {one!r}, which no metric of validation is named ({some_names(names)}).'

@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from mmengine.config import Config
@@ -243,6 +244,15 @@ class Facts:
     def _repeats(self) -> int:
         dataset = (self.cfg.get('train_dataloader') or {}).get('dataset') or {}
         return dataset.get('times', 1) if type_name(dataset.get('type')) == 'RepeatDataset' else 1
+
+    @property
+    def iterations(self) -> int | None:
+        """Of the whole training, where they are known; of one process where the number of processes is not."""
+        if not self.by_epoch:
+            return self.length
+        if not (self.length and self.train_images and self.batch):
+            return None
+        return self.length * ceil(self.train_images * self._repeats / (self.batch * (self.gpus or 1)))
 
     @property
     def drops(self) -> list[int]:

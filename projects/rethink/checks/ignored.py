@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import LOOPS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 
 from ..config_tree import items, type_name
@@ -141,15 +141,26 @@ def ignored_key(facts: Facts) -> Iterator[Finding]:
     yield from _of_model(facts)
     yield from _of_data(facts)
     yield from _of_optimizer(facts)
-    runner = words([Runner])[0]
-    wanted = (
-        ('env_cfg', 'cudnn_benchmark mp_cfg dist_cfg resource_limit'),
-        ('auto_scale_lr', 'base_batch_size enable'),
-    )
-    for name, keys in wanted:
+    for name, keys in _OF_RUNNER.items():
         for key in facts.cfg.get(name) or {}:
-            if key not in runner:
+            if key not in keys.split():
                 yield _unknown(name, key, 'the Runner', keys.split())
+    yield from _of_loops(facts)
+
+
+def _of_loops(facts: Facts) -> Iterator[Finding]:
+    """``test_cfg`` is the loop of a test, built after the training; MMDetection 2 had something else there."""
+    for name in ('val_cfg', 'test_cfg'):
+        one = facts.cfg.get(name) or {}
+        kind = facts.class_of(LOOPS, one.get('type') or f'{name.partition("_")[0].title()}Loop')
+        parents = [one for one in inspect.getmro(kind)[:-1] if '__init__' in vars(one)] if kind else []
+        known = {key for parent in parents for key in inspect.signature(parent.__init__).parameters}
+        for key in one if known and 'kwargs' not in known else ():
+            if key not in known | {'type', '_scope_'}:
+                what = f'{name}.{key} is none of {kind.__name__}, the loop that {name} is.'
+                why = f'it ends with it; what detections are made by is in model.{name}.'
+                fix = f'model.{name}.{key}, or leave it out'
+                yield Finding('error', f'{name}.{key}', what, why, 'MMEngine, Runner.build_test_loop', fix)
 
 
 def _of_model(facts: Facts) -> Iterator[Finding]:

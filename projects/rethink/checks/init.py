@@ -192,11 +192,16 @@ def trainable_share(cfg: Config) -> float:
 
 def without_values(cfg: Config) -> nn.Module:
     """The model of a config, whose parameters are on PyTorch's meta device; nothing is loaded or downloaded."""
-    model = copy.deepcopy(cfg.model)
-    _without_weights(model)
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    return part_without_values(cfg.model, cfg.get('default_scope') or 'mmdet')
+
+
+def part_without_values(part: dict, scope: str) -> nn.Module:
+    """As :func:`without_values`, a part of a model."""
+    part = copy.deepcopy(part)
+    _without_weights(part)
+    init_default_scope(scope)
     with _EmptyParameters():
-        return MODELS.build(model)
+        return MODELS.build(part)
 
 
 class _EmptyParameters(TorchFunctionMode):

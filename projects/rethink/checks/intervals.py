@@ -43,7 +43,12 @@ def beyond_the_end(facts: Facts) -> Iterator[Finding]:
         if one.get('by_epoch', True) != by_epoch:
             continue
         begin, until, kind = one.get('begin', 0), one.get('end'), type_name(one['type'])
-        late = [milestone for milestone in one.get('milestones') or [] if milestone >= length]
+        milestones = one.get('milestones') or []
+        late = [milestone for milestone in milestones if milestone >= length]
+        beyond = [milestone for milestone in milestones if until and milestone >= until]
+        if beyond and not late:
+            what = f'{kind} ends at {until}, and the learning rate was to fall at {", ".join(map(str, beyond))}.'
+            yield _late(f'{where}.end', what, 'it does not fall there.', f'end={length}')
         if late:
             what = f'{end}, and the learning rate was to fall at {", ".join(map(str, late))}.'
             yield _late(f'{where}.milestones', what, 'it does not fall there.', 'milestones within the training')
@@ -53,6 +58,8 @@ def beyond_the_end(facts: Facts) -> Iterator[Finding]:
         elif kind in ('LinearLR', 'ConstantLR') and 'Momentum' not in kind and until and until > length:
             what = f'{end}, and the warm-up ends at {until}.'
             yield _late(f'{where}.end', what, 'the learning rate is never reached.', f'end = less than {length}')
+    yield from _warm_up_in_iterations(facts, run)
+    yield from _ends_at_nothing(facts, run)
     train, hooks = facts.cfg.train_cfg, facts.cfg.get('default_hooks') or {}
     if facts.cfg.get('val_dataloader'):
         # One more than there are is how configs say that there is no validation, or one at the end.
@@ -63,6 +70,10 @@ def beyond_the_end(facts: Facts) -> Iterator[Finding]:
             what, level = f'{end}, and validation comes every {every}.', 'note' if every == length + 1 else 'warning'
             fix = f'val_interval of at most {length}'
             yield _late('train_cfg.val_interval', what, 'it comes once, at the end.', fix, level)
+        late = [begin for begin, _ in train.get('dynamic_intervals') or [] if begin > length]
+        if late:
+            what = f'{end}, and dynamic_intervals change at {", ".join(map(str, late))}.'
+            yield _late('train_cfg.dynamic_intervals', what, 'they do not.', f'at {length} at the latest')
     save = hooks.get('checkpoint') or {}
     if save.get('by_epoch', True) == by_epoch and save.get('interval', -1) > length:
         what = f'{end}, and a checkpoint is to be saved every {save.interval}.'
@@ -70,11 +81,51 @@ def beyond_the_end(facts: Facts) -> Iterator[Finding]:
         if not save.get('save_last', True):
             why = 'there is none at all.'
         yield _late('default_hooks.checkpoint.interval', what, why, f'interval of at most {length}')
+    every = (hooks.get('logger') or {}).get('interval', 10)
+    if not by_epoch and every > length:
+        what = f'{end}, and losses are to be logged every {every}.'
+        why = 'none is ever logged, nor drawn.'
+        yield _late('default_hooks.logger.interval', what, why, f'interval of at most {length}')
     for index, one in enumerate(facts.cfg.get('custom_hooks') or []):
         for key, counts in (('begin_epoch', True), ('begin_iter', False), ('switch_epoch', True)):
             if counts == by_epoch and isinstance(one.get(key), int) and one[key] >= length > 0 < one[key]:
                 what = f'{end}, and {type_name(one.get("type"))} begins at {one[key]}.'
                 yield _late(f'custom_hooks.{index}.{key}', what, 'it does nothing.', f'{key} below {length}')
+
+
+def _warm_up_in_iterations(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
+    """A warm-up in iterations of a training in epochs, of which small data have few."""
+    iterations = facts.iterations
+    for where, one in _schedulers(facts) if run[1] and iterations else ():
+        kind, until = type_name(one['type']), one.get('end')
+        if one.get('by_epoch', True) or kind not in ('LinearLR', 'ConstantLR') or not until or until <= iterations:
+            continue
+        what = f'the training has {iterations} iterations ({run[0]} epochs), and the warm-up ends at {until}.'
+        fix = f'{where}.end = less than {iterations}, or more epochs'
+        yield _late(f'{where}.end', what, 'the learning rate is never reached.', fix)
+
+
+# Schedules that end with a rate of next to nothing.
+_DOWN = {'CosineAnnealingLR': 'eta_min', 'PolyLR': 'eta_min'}
+
+
+def _ends_at_nothing(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
+    """A schedule whose rate is 0 long before the end, or rises again from there."""
+    length, by_epoch = run
+    rate = facts.optimizer.get('lr')
+    for where, one in _schedulers(facts):
+        kind, begin = type_name(one['type']), one.get('begin', 0)
+        if kind not in _DOWN or one.get('by_epoch', True) != by_epoch or begin >= length:
+            continue
+        until = min(one.get('end') or length, length)
+        period = one.get('T_max') if kind == 'CosineAnnealingLR' else None
+        if period and period < until - begin:
+            what = f'{kind} is at its lowest after T_max = {period} of its {until - begin} {_UNITS[by_epoch]}.'
+            yield _late(f'{where}.T_max', what, 'from there the learning rate rises again.', f'T_max={until - begin}')
+        lowest = one.get('eta_min_ratio', (one.get('eta_min') or 0) / rate if isinstance(rate, float) and rate else 1)
+        if until < length and (lowest or 0) < 0.01 and not one.get('param_name'):
+            what = f'{kind} ends at {until} of {length} {_UNITS[by_epoch]}, at {lowest or 0:.2g} of the learning rate.'
+            yield _late(f'{where}.end', what, 'from there next to nothing is learnt.', f'end={length}')
 
 
 @rule('by-epoch')
@@ -92,6 +143,8 @@ def by_epoch(facts: Facts) -> Iterator[Finding]:
                 what = f'{kind} counts in epochs (by_epoch=True, the default), and the training in iterations.'
                 why = 'the learning rate never changes by it: a loop by iterations is one epoch.'
                 yield Finding('error', f'{where}.by_epoch', what, why, _FLAG, f'{where}.by_epoch=False')
+        yield from _by_few_iterations(facts, length)
+        yield from _hooks_by_epoch(facts)
         interval = save.get('interval', -1)
         if save.get('by_epoch', True) and interval > 1:
             what = (
@@ -106,10 +159,11 @@ def by_epoch(facts: Facts) -> Iterator[Finding]:
         marks = [*(one.get('milestones') or []), one.get('end'), one.get('T_max')]
         marks = [mark for mark in marks if isinstance(mark, int)]
         # No data set has so few that the drops of an epoch schedule would be its iterations.
-        if one.get('by_epoch', True) is False and marks and max(marks) == length:
+        few = max(marks, default=0) == length or bool(one.get('milestones')) and max(marks) < length
+        if one.get('by_epoch', True) is False and few:
             kind = type_name(one['type'])
-            what = f'{kind} counts in iterations (by_epoch=False) and ends at {length}, the number of epochs.'
-            why = f'the schedule is over after {length} iterations of the first epoch.'
+            what = f'{kind} counts in iterations (by_epoch=False) and ends at {max(marks)}, of {length} epochs.'
+            why = f'the schedule is over after {max(marks)} iterations of the first epoch.'
             yield Finding('error', f'{where}.by_epoch', what, why, _FLAG, f'{where}.by_epoch=True')
     if save.get('by_epoch', True) is False and 0 < save.get('interval', -1) <= min(length, 20):
         what = f'a checkpoint is saved every {save.interval} iterations (by_epoch=False), and the training is of '
@@ -117,3 +171,29 @@ def by_epoch(facts: Facts) -> Iterator[Finding]:
         fix = 'default_hooks.checkpoint.by_epoch=True'
         why = 'the training spends its time on saving.'
         yield Finding('warning', 'default_hooks.checkpoint.by_epoch', what, why, _FLAG, fix)
+
+
+def _by_few_iterations(facts: Facts, length: int) -> Iterator[Finding]:
+    """Drops of a schedule of epochs that were kept as iterations."""
+    for where, one in _schedulers(facts):
+        drops = one.get('milestones') or []
+        if drops and one.get('by_epoch', True) is False and max(drops) < length / 100:
+            what = f'the learning rate falls at {", ".join(map(str, drops))} of {length} iterations.'
+            why = 'nearly all of the training is at the last rate; a schedule of epochs has such numbers.'
+            fix = f'{where}.milestones in iterations, such as {[length * 2 // 3, length * 8 // 9]}'
+            yield Finding('error', f'{where}.milestones', what, why, _FLAG, fix)
+
+
+# Arguments of hooks that count in epochs, and what begins with them.
+_OF_EPOCHS = ('begin_epoch', 'switch_epoch', 'num_last_epochs')
+
+
+def _hooks_by_epoch(facts: Facts) -> Iterator[Finding]:
+    for index, one in enumerate(facts.cfg.get('custom_hooks') or []):
+        kind = type_name(one.get('type'))
+        for key in _OF_EPOCHS:
+            if isinstance(one.get(key), int) and one[key] > 0:
+                what = f'{kind} counts in epochs ({key}={one[key]}), and the training in iterations.'
+                why = 'it never begins: a loop by iterations is one epoch.'
+                fix = 'begin_iter in its place' if key == 'begin_epoch' else 'a loop by epochs, or leave it out'
+                yield Finding('error', f'custom_hooks.{index}.{key}', what, why, _LOOPS, fix)

@@ -24,6 +24,77 @@ def no_rate(facts: Facts) -> Iterator[Finding]:
         )
 
 
+@rule('rising-rate')
+def rising_rate(facts: Facts) -> Iterator[Finding]:
+    for one in _dicts(facts.cfg.get('param_scheduler')):
+        kind, gamma = type_name(one.get('type')), one.get('gamma')
+        if kind in ('MultiStepLR', 'StepLR', 'ExponentialLR') and _is_number(gamma) and gamma > 1:
+            what = f'gamma of {kind} is {gamma}, by which the learning rate is multiplied.'
+            fix = f'gamma={1 / gamma:.3g}'
+            yield Finding('error', 'param_scheduler', what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
+
+
+@rule('no-hook')
+def no_hook(facts: Facts) -> Iterator[Finding]:
+    """Hooks of MMEngine that a config takes away, and what then does not happen."""
+    hooks = facts.cfg.get('default_hooks') or {}
+    kind = type_name(((facts.cfg.get('train_dataloader') or {}).get('sampler') or {}).get('type'))
+    lost = {
+        'param_scheduler': ('error', 'the learning rate never changes, whatever param_scheduler is.'),
+        'checkpoint': ('warning', 'nothing is saved.'),
+        'sampler_seed': ('warning', 'each epoch has the images in the same order.'),
+    }
+    asked = {
+        'param_scheduler': bool(facts.cfg.get('param_scheduler')),
+        'checkpoint': True,
+        'sampler_seed': facts.by_epoch and kind == 'DefaultSampler',
+    }
+    for name, (level, why) in lost.items():
+        if name in hooks and hooks[name] is None and asked[name]:
+            what = f"default_hooks.{name} is None, which takes MMEngine's hook away."
+            source = 'MMEngine, Runner.register_default_hooks'
+            yield Finding(level, f'default_hooks.{name}', what, why, source, f'leave default_hooks.{name} out')
+
+
+@rule('average')
+def average(facts: Facts) -> Iterator[Finding]:
+    """A momentum of other libraries, which is that of the old weights."""
+    for index, one in enumerate(facts.cfg.get('custom_hooks') or []):
+        momentum = one.get('momentum')
+        if type_name(one.get('type')) == 'EMAHook' and _is_number(momentum) and 0.5 < momentum < 1:
+            yield Finding(
+                'error',
+                f'custom_hooks.{index}.momentum',
+                f'momentum of EMAHook is {momentum}, the share of the newest weights in the average.',
+                'the average is the newest weights, and there is none.',
+                'MMEngine, ExponentialMovingAverage: averaged = (1 - momentum) * averaged + momentum * weights',
+                f'momentum={1 - momentum:.6g}',
+            )
+
+
+# Above the highest of MMDetection's configs whose metric is AP.
+_CUT = 0.3
+
+
+@rule('score-threshold')
+def score_threshold(facts: Facts) -> Iterator[Finding]:
+    """Detections that are thrown away before their AP is computed."""
+    tests = facts.model.get('test_cfg')
+    if 'panoptic_fusion_head' in facts.model or not isinstance(tests, dict):  # its quality is of the segments left
+        return
+    for place, one in (('model.test_cfg', tests), ('model.test_cfg.rcnn', tests.get('rcnn'))):
+        cut = one.get('score_thr') if isinstance(one, dict) else None
+        if _is_number(cut) and cut >= _CUT and any('Coco' in type_name(m.get('type')) for _, m in facts.evaluators):
+            yield Finding(
+                'warning',
+                f'{place}.score_thr',
+                f'detections below a score of {cut} are thrown away before AP is computed.',
+                'AP is the area below a curve of all scores, and is that of its beginning alone.',
+                "MMDetection's configs: 0.05 or less",
+                f'{place}.score_thr=0.05; a threshold for pictures is that of the visualisation hook',
+            )
+
+
 def _dicts(value) -> list[dict]:
     return [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, dict)]
 
@@ -145,6 +216,16 @@ def weights_twice(facts: Facts) -> Iterator[Finding]:
 @rule('best-of-nothing')
 def best_of_nothing(facts: Facts) -> Iterator[Finding]:
     """``save_best`` where nothing is validated; that of no metric is in :mod:`.evaluation`."""
+    metrics = [one for name, one in facts.evaluators if name.startswith('val')]
+    if facts.stage == 'train' and metrics and all(one.get('format_only') for one in metrics):
+        yield Finding(
+            'note',
+            'val_evaluator.format_only',
+            'format_only of val_evaluator writes detections into a file and measures nothing.',
+            'no metric is logged.',
+            'MMDetection, CocoMetric: for test sets without annotations',
+            'val_evaluator.format_only=False',
+        )
     wanted = ((facts.cfg.get('default_hooks') or {}).get('checkpoint') or {}).get('save_best')
     if wanted and facts.stage == 'train' and not facts.cfg.get('val_dataloader'):
         yield Finding(

@@ -74,6 +74,14 @@ def learning_rate(facts: Facts) -> Iterator[Finding]:
     )
 
 
+@rule('base-batch', ends=True)
+def base_batch(facts: Facts) -> Iterator[Finding]:
+    """Without it MMEngine ends when it scales the rate."""
+    if facts.stage == 'train' and (facts.cfg.get('auto_scale_lr') or {}).get('enable') and not facts.base_batch:
+        what = 'auto_scale_lr.enable is True, and there is no base_batch_size that the learning rate is for.'
+        yield Finding('error', 'auto_scale_lr', what, fix='set auto_scale_lr.base_batch_size, such as 16')
+
+
 @rule('hyper-parameters')
 def hyper_parameters(facts: Facts) -> Iterator[Finding]:
     """A third of COCO with the numbers of the whole."""

@@ -4,6 +4,7 @@ What is below ``model`` and the arguments of data sets, transforms, hooks and me
 complain themselves when they are built; looked at are the entries that MMEngine, its loops and these tools read.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from numbers import Real
 
@@ -51,6 +52,10 @@ PREFIX = (
         or (isinstance(value, dict) and all(one is None or PATHS[1](one) for one in value.values()))
     ),
 )
+LOG_LEVEL = (
+    "a level of logging, such as 'INFO'",
+    lambda value: INDEX[1](value) or isinstance(value, str) and isinstance(logging.getLevelName(value), int),
+)
 INDEX = ('a whole number', lambda value: isinstance(value, int) and not isinstance(value, bool))
 LIST = ('a list', lambda value: isinstance(value, list | tuple))
 DICTS = (
@@ -66,6 +71,18 @@ SCHEDULES = (
     ),
 )
 
+INDICES = (
+    'a whole number, or a list of such',
+    lambda value: INDEX[1](value) or isinstance(value, list | tuple) and all(map(INDEX[1], value)),
+)
+PAIRS = (
+    'a list of pairs (from, interval)',
+    lambda value: (
+        value is None
+        or LIST[1](value)
+        and all(LIST[1](one) and len(one) == 2 and all(map(INDEX[1], one)) for one in value)
+    ),
+)
 HOOKS = (
     "a dict of dicts with a 'type'",
     lambda value: isinstance(value, dict) and all(map(_or_none(BUILT)[1], value.values())),
@@ -108,12 +125,15 @@ _ENTRIES = _named(
         _or_none(DICT),
         'train_cfg val_cfg test_cfg optim_wrapper auto_scale_lr log_processor custom_imports switch_from',
     ),
-    (_or_none(DICT), 'model_wrapper_cfg optim_wrapper.clip_grad optim_wrapper.paramwise_cfg'),
+    (_or_none(DICT), 'optim_wrapper.clip_grad optim_wrapper.paramwise_cfg'),
+    (_or_none(BUILT), 'model_wrapper_cfg'),
+    (PAIRS, 'train_cfg.dynamic_intervals'),
+    (INDICES, 'model.backbone.out_indices'),
     (DICT, 'env_cfg env_cfg.mp_cfg env_cfg.dist_cfg randomness'),
     (LENGTH, 'train_cfg.max_iters train_cfg.max_epochs train_cfg.val_interval'),
     (INDEX, 'train_cfg.val_begin'),
     (BUILT, 'optim_wrapper.optimizer'),
-    (NUMBER, 'optim_wrapper.optimizer.lr'),
+    (NUMBER, 'optim_wrapper.optimizer.lr optim_wrapper.optimizer.momentum optim_wrapper.optimizer.weight_decay'),
     (COUNT, 'optim_wrapper.accumulative_counts auto_scale_lr.base_batch_size'),
     (_or_none(SCHEDULES), 'param_scheduler'),
     (_or_none(SEVERAL), 'val_evaluator test_evaluator'),
@@ -124,7 +144,7 @@ _ENTRIES = _named(
     (FLAG, 'find_unused_parameters'),
     (_or_none(INDEX), 'randomness.seed'),
     (_or_none(TEXT), 'load_from default_scope work_dir experiment_name sync_bn'),
-    (('a text or a number', lambda value: TEXT[1](value) or INDEX[1](value)), 'log_level'),
+    (LOG_LEVEL, 'log_level'),
 )
 # Within a scheduler or a hook: counted in iterations or epochs.
 _SCHEDULE = {
@@ -141,6 +161,20 @@ _SCHEDULE = {
 }
 _HOOK = {'interval': INDEX, 'max_keep_ckpts': INDEX, 'by_epoch': FLAG}
 _TYPE = ('the name of a class, or a class', lambda value: isinstance(value, str | type) or callable(value))
+
+
+def names() -> dict[str, str]:
+    """The last part of each dotted name that is looked at below the top → that name, where there is one alone."""
+    found = {}
+    for name in (
+        *_ENTRIES,
+        *(f'train_dataloader.{one}' for one in _LOADER),
+        *(f'train_dataloader.dataset.{one}' for one in _DATASET),
+    ):
+        found.setdefault(name.rpartition('.')[2], []).append(name)
+    return {last: several[0] for last, several in found.items() if len(several) == 1 and last not in _ENTRIES and last}
+
+
 # What a training or a test cannot be without; all else has a default of MMEngine.
 _NEEDED = {
     None: (),
@@ -160,10 +194,21 @@ def check(cfg: Config, stage: str | None = None) -> None:
     """
     for name, value, (wanted, fits) in _checked(cfg):
         if not fits(value):
-            raise ConfigError(f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides.')
+            hint = '; on the command line a text with a comma is quoted twice, KEY="\'a,b\'"' if _cut(value) else ''
+            raise ConfigError(
+                f'{name} is {_show(value)}, and should be {wanted}, in {cfg.filename} or its overrides{hint}.'
+            )
     for name in _NEEDED[stage]:
         if cfg.get(name) is None:
             raise ConfigError(f'{cfg.filename} has no {name}, so there is nothing to {stage}.')
+    for part in ('val', 'test') if stage else ():
+        names = [f'{part}_dataloader', f'{part}_cfg', f'{part}_evaluator']
+        absent = [name for name in names if cfg.get(name) is None]
+        if absent and len(absent) < len(names):
+            there = ' and '.join(name for name in names if name not in absent)
+            raise ConfigError(
+                f'{cfg.filename} has {there}, and no {" and no ".join(absent)}: set all three, or all of them to None.'
+            )
 
 
 def _checked(cfg: Config) -> Iterator[tuple]:
@@ -190,6 +235,26 @@ def _checked(cfg: Config) -> Iterator[tuple]:
             place = f'{name}.{index}' if isinstance(found, list | tuple) else name
             yield from _entries(one, place, {'ann_file': _or_none(TEXT)})
     yield from _types(cfg, '')
+    yield from _inits(cfg.get('model'), 'model')
+
+
+# Of a part of a model; a class that has others takes them under names of its own.
+_INIT = (
+    "a dict with a 'type' or a 'checkpoint', or a list of such",
+    lambda value: (
+        value is None
+        or isinstance(value, dict)
+        or isinstance(value, list | tuple)
+        and all(isinstance(one, dict) for one in value)
+    ),
+)
+
+
+def _inits(tree, path: str) -> Iterator[tuple]:
+    for key, value in items(tree):
+        if key == 'init_cfg':
+            yield f'{path}.{key}', value, _INIT
+        yield from _inits(value, f'{path}.{key}')
 
 
 def _entries(tree, prefix: str, kinds: dict) -> Iterator[tuple]:
@@ -222,6 +287,11 @@ def _types(tree, path: str) -> Iterator[tuple]:
             yield place, value, _TYPE
         else:
             yield from _types(value, place)
+
+
+def _cut(value) -> bool:
+    """Whether it may be a path that was cut at its commas."""
+    return isinstance(value, list) and len(value) > 1 and isinstance(value[0], str) and '/' in value[0]
 
 
 def _show(value) -> str:

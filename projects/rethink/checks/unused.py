@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 
 from ..config_lines import Path_, assigns_base, module_file, written
 from ..config_tree import items
+from . import schema
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -54,6 +55,13 @@ _OLD = {
     'gpu_ids': '',
     'workflow': '',
     'fp16': "optim_wrapper.type = 'AmpOptimWrapper'",
+}
+# Settings below the top, which do nothing there.
+_PLACES = schema.names() | {
+    'milestones': 'param_scheduler[…].milestones',
+    'custom_keys': 'optim_wrapper.paramwise_cfg.custom_keys',
+    'save_best': 'default_hooks.checkpoint.save_best',
+    'max_keep_ckpts': 'default_hooks.checkpoint.max_keep_ckpts',
 }
 # The names under which configs keep what they use below, which are near one that is read.
 _HELPERS = {'test_pipeline', 'train_pipeline', 'val_pipeline', 'dataloader', 'evaluator'}
@@ -302,6 +310,11 @@ def _stands(tree, value) -> bool:
     )
 
 
+def _stands_as(tree, name: str, value) -> bool:
+    """Whether a nested config has a value somewhere under that name."""
+    return any(key == name and inner == value or _stands_as(inner, name, value) for key, inner in items(tree))
+
+
 def _at(tree, path: Path_):
     for key in path:
         try:
@@ -341,8 +354,11 @@ def unused_variable(facts: Facts) -> Iterator[Finding]:
                 yield from _redefined(chain, name, value, base, now, chain.place(found), before)
             else:
                 where = chain.place(found) if found else 'the command line' if chain.files else 'the config'
-                helper = _stands(read, value) if found else not chain.files
-                yield from _read_by_nothing(name, where, helper or not chain.has_variables)
+                if name in _PLACES and not _OLD.get(name) and chain.files and (chain.has_variables or not found):
+                    helper = _stands_as(read, name, value)
+                else:
+                    helper = (_stands(read, value) if found else not chain.files) or not chain.has_variables
+                yield from _read_by_nothing(name, where, helper)
 
 
 def _redefined(chain: Chain, name: str, value, base, now: dict, where: str, before: _Variable) -> Iterator[Finding]:
@@ -375,6 +391,8 @@ def _read_by_nothing(name: str, where: str, helper: bool) -> Iterator[Finding]:
     elif name in _OLD:
         what = 'a setting of MMDetection 2'
         fix, level = f'set {_OLD[name]}' if _OLD[name] else 'leave it out', 'warning'
+    elif name in _PLACES and not helper:
+        what, fix, level = f'no setting of its own, and {_PLACES[name]} is one', f'set {_PLACES[name]}', 'error'
     elif not helper:
         what, fix, level = 'no setting, and no file uses it', 'use it, or leave it out', 'note'
     else:

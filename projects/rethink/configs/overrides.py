@@ -14,6 +14,10 @@ _KEPT = '\x1f'
 _INNER = re.compile(r'(?<![\s,\[(]) (?=\s*[^\s,\])])|(?<=[^\s,\[(]\s) (?=\s*[^\s,\])])')
 
 
+# A comma separates; of a text that is quoted whole it is a part, which DictAction has no way to say.
+_QUOTED = re.compile(r"""(['"])(?P<text>[^'"]*,[^'"]*)\1""")
+
+
 def _spaces(value):
     if isinstance(value, list | tuple):
         return type(value)(map(_spaces, value))
@@ -22,6 +26,8 @@ def _spaces(value):
 
 def parse_options(options: Iterable[str]) -> dict:
     """``KEY=VALUE`` strings by key, values as MMEngine's ``DictAction`` reads them.
+
+    A text with a comma is quoted: ``data_root="'/data/a,b/'"`` in a shell; without it is a list.
 
     Raises:
         ConfigError: one of them is not of that form, or has a bracket without the other.
@@ -38,7 +44,10 @@ def parse_options(options: Iterable[str]) -> dict:
                 'quotes together, as in KEY="[1, 2]".'
             )
         try:
-            found[key] = _spaces(DictAction._parse_iterable(_INNER.sub(_KEPT, value.strip())))
+            quoted = _QUOTED.fullmatch(value.strip())
+            found[key] = (
+                quoted['text'] if quoted else _spaces(DictAction._parse_iterable(_INNER.sub(_KEPT, value.strip())))
+            )
         except (AssertionError, ValueError, RecursionError) as error:
             raise ConfigError(f'the override {option!r} cannot be read ({error}).') from None
     return found

@@ -7,6 +7,7 @@ frozen.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 
 from ..analysis.curves import COLOURS
 from ..analysis.published import read_published
+from ..files import write_atomically
 from .of_config import Cost, Setting
 
 GIGA, MIB, GIB = 10**9, 2**20, 2**30
@@ -172,7 +174,7 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
     axes.spines[['top', 'right']].set_visible(False)
     for suffix in ('.png', '.svg'):
         # Not with_suffix, which would cut a name such as 3.5k.
-        figure.savefig(f'{path}{suffix}', dpi=150)
+        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
     plt.close(figure)
 
 

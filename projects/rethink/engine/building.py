@@ -67,15 +67,17 @@ def _why(error: BaseException, part: dict, kind, registry) -> str:
         return f'no class {found[1]} is registered as a {found[2]}; {way}'
     if isinstance(error, TypeError) and (found := _UNKNOWN.search(text)) and found[1] in part:
         near = difflib.get_close_matches(found[1], _arguments(kind), 1, 0.6)
-        return f'it takes no {found[1]!r}; ' + (f'the nearest is {near[0]!r}' if near else 'leave it out')
+        inherited = '' if found[1] == '_delete_' else ', or write _delete_=True there if it comes from a base'
+        return f'it takes no {found[1]!r}; ' + (f'the nearest is {near[0]!r}' if near else f'leave it out{inherited}')
     if isinstance(error, TypeError) and (found := _MISSING.search(text)):
         return f'it needs {found[1]}; set it'
-    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str | int):
+    # Some classes raise one with a sentence.
+    if isinstance(error, KeyError) and len(error.args) == 1 and re.fullmatch(r'[\w.-]+', str(error.args[0])):
         file = Dataset('', part, kind).annotations if inspect.isclass(kind) and 'ann_file' in part else None
         if file:
             return f'a record of {file} has no {error.args[0]!r}, which it reads; add it to each, or convert the file'
         return f'it looks for {error.args[0]!r}, which it is not given; set it (KeyError)'
-    return describe(error)
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else describe(error)
 
 
 def _names(registry) -> set[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from ..errors import describe, last_line
+from ..checks.init import without_values
+from ..errors import describe, last_line, some_names
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -80,9 +81,9 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
         )
     if 'finished reduction in the prior iteration' in text:
         which = re.search(r'did not receive grad for rank \d+: ([\d ]+)', text)
-        numbers = f' (number {", ".join(which[1].split()[:8])} of model.parameters())' if which else ''
+        names = f' ({_parameters([int(one) for one in which[1].split()], cfg)})' if which else ''
         return (
-            f'a step of several processes left parameters of the model without a gradient{numbers}; set '
+            f'a step of several processes left parameters of the model without a gradient{names}; set '
             'find_unused_parameters=True, or freeze what the loss does not use'
         )
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
@@ -100,6 +101,15 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
             f'the image {image[1]} cannot be decoded, it may be half-written; replace it, or take it out of the list'
         )
     return None
+
+
+def _parameters(numbers: list[int], cfg: Config | None) -> str:
+    """Names of some of those parameters of a model that are trained, by which DDP counts."""
+    try:
+        trained = [name for name, one in without_values(cfg).named_parameters() if one.requires_grad]
+        return some_names(trained[number] for number in numbers)
+    except Exception:  # no config, or the model has been changed since it was built
+        return f'number {", ".join(map(str, numbers[:8]))} of those that are trained'
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

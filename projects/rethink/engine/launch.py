@@ -7,7 +7,9 @@ The config is read here; its processes are those of :mod:`rethink.engine.process
 
 import contextlib
 import difflib
+import functools
 import os
+import pickle
 import re
 import signal
 import threading
@@ -24,6 +26,7 @@ from mmengine.utils import import_modules_from_strings
 from ..checks import resumable, schema
 from ..config_tree import is_remote, items
 from ..errors import ConfigError, describe, say
+from ..files import write_atomically
 from ..reuse import config_path
 from ..stopping import stopped_by_a_signal
 from ..trust.checkpoints import latest_checkpoint, may_be_folder, say_what_is_overwritten
@@ -358,5 +361,11 @@ def dump_predictions(runner: SteadyRunner, path: str) -> None:
     from mmengine.evaluator import DumpResults
 
     # MMDetection's dump also encodes masks; it does not know the samples of a classifier.
-    dump = DumpDetResults if runner.default_scope.scope_name == 'mmdet' else DumpResults
-    runner.test_evaluator.metrics.append(dump(out_file_path=path))
+    kind = DumpDetResults if runner.default_scope.scope_name == 'mmdet' else DumpResults
+
+    class Whole(kind):
+        def compute_metrics(self, results: list) -> dict:
+            write_atomically(self.out_file_path, functools.partial(pickle.dump, results))
+            return {}
+
+    runner.test_evaluator.metrics.append(Whole(out_file_path=path))
