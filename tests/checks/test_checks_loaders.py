@@ -48,8 +48,6 @@ WRONG = [
     ('loader', {f'{TRAIN}.prefetch_factor': 2}, 'error', 'there are no workers'),
     ('loader', {f'{TRAIN}.drop_last': True}, 'error', 'train_dataloader.batch_sampler.drop_last'),
     ('left-out', {f'{VAL}.drop_last': True, f'{VAL}.batch_size': 5}, 'error', '2 of 12 images are not evaluated'),
-    ('left-out', {f'{VAL}.dataset.test_mode': False, f'{VAL}.dataset.filter_cfg': dict(filter_empty_gt=True)}, 'error',
-     'leaves images out (filter_empty_gt=True)'),
     ('left-out', EPOCHS | SHUFFLED | {f'{TRAIN}.batch_size': 64, f'{TRAIN}.batch_sampler.drop_last': True}, 'error',
      '12 images and a batch_size of 64'),
     ('pipeline-parts', of(TRAIN, LOAD, ANNOTATIONS, RESIZE), 'error', 'has no PackDetInputs'),

@@ -60,7 +60,7 @@ def loader(facts: Facts) -> Iterator[Finding]:
 
 @rule('left-out', ends=True)
 def left_out(facts: Facts) -> Iterator[Finding]:
-    """Images that never come: of a last batch, or filtered as those of a training are."""
+    """Images of a last batch that never come. Those that are filtered are counted with the annotations."""
     for part, one in _loaders(facts):
         name, size = f'{part}_dataloader', one.get('batch_size')
         drops = one.get('drop_last') or (one.get('batch_sampler') or {}).get('drop_last')
@@ -77,13 +77,6 @@ def left_out(facts: Facts) -> Iterator[Finding]:
             many = 'the images of the last batch are' if images is None else f'{images % size} of {images} images are'
             what = f'{name}.drop_last is True: {many} not evaluated, and their objects count as missed.'
             yield Finding('error', f'{name}.drop_last', what, fix=f'set {name}.drop_last=False')
-        for inner in facts.datasets[part] if part != 'train' else ():
-            filters = {key: value for key, value in (inner.cfg.get('filter_cfg') or {}).items() if value}
-            if filters and inner.kind is not None and not inner.cfg.get('test_mode'):
-                shown = ', '.join(f'{key}={value}' for key, value in filters.items())
-                what = f'{inner.path} leaves images out ({shown}), which a data set with test_mode=True does not.'
-                why = 'what is detected in them, or missed, is not evaluated as the annotation file has it'
-                yield Finding('error', f'{inner.path}.test_mode', what, why, fix=f'set {inner.path}.test_mode=True')
 
 
 # --- pipelines -------------------------------------------------------------------------------------------------------
