@@ -77,6 +77,7 @@ RIGHT = [
     of(TRAIN, LOAD, ANNOTATIONS, NORMALISE, PACK)
     | {'model.data_preprocessor.mean': None, 'model.data_preprocessor.std': None},
     mixed(),
+    of(TRAIN, LOAD, ANNOTATIONS, dict(MOSAIC, type='CachedMosaic'), PACK),
     switched(MOSAIC, RESIZE, PACK),
 ]
 
