@@ -9,6 +9,7 @@ from ..config_tree import items, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
+from .validation import moves
 
 _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 # MMDetection's that draw, beside all that begin with Random.
@@ -106,24 +107,19 @@ def _pipelines(facts: Facts) -> Iterator[tuple[str, str, list[dict], bool]]:
 
 @rule('pipeline-parts', ends=True)
 def pipeline_parts(facts: Facts) -> Iterator[Finding]:
-    """A pipeline loads images, for a training also annotations, and packs both."""
+    """A pipeline loads images and packs them; that it loads boxes is in :mod:`.validation`."""
     if not facts.detector:
         return
     yield from _of_several_images(facts)
-    for part, place, steps, known in _pipelines(facts):
-        if not known:
-            continue
+    for _, place, steps, known in _pipelines(facts):
         names = ' '.join(type_name(step['type']) for step in steps)
-        wanted = [
-            ('Pack', 'PackDetInputs', 'the model gets no inputs'),
-            ('Image', 'LoadImageFromFile', 'there is none'),
-        ]
-        if part == 'train':
-            wanted.append(('Annotations', 'LoadAnnotations', 'the losses ask for boxes'))
-        for word, kind, why in wanted:
-            if word not in names:
-                end = 'last' if word == 'Pack' else 'first' if word == 'Image' else 'after the image is loaded'
-                yield Finding('error', place, f'{place} has no {kind}: {why}.', fix=f"add dict(type='{kind}'), {end}")
+        for word, kind, why, where in (
+            ('Pack', 'PackDetInputs', 'the model gets no inputs', 'last'),
+            ('Image', 'LoadImageFromFile', 'there is none', 'first'),
+        ):
+            if known and word not in names:
+                fix = f"add dict(type='{kind}'), {where}"
+                yield Finding('error', place, f'{place} has no {kind}: {why}.', fix=fix)
 
 
 def _of_several_images(facts: Facts) -> Iterator[Finding]:
@@ -183,11 +179,12 @@ def meta_keys(facts: Facts) -> Iterator[Finding]:
 
 @rule('drawn-at-test')
 def drawn_at_test(facts: Facts) -> Iterator[Finding]:
+    """Colours and the like; what moves boxes is in :mod:`.validation`."""
     for part, place, steps, _ in _pipelines(facts):
         for step in steps if part != 'train' else ():
             name = type_name(step['type'])
             draws = name.startswith('Random') or name in _DRAW
-            if draws and step.get('prob') != 0 and not step.get('test_mode'):
+            if draws and step.get('prob') != 0 and not step.get('test_mode') and not moves(facts, step):
                 yield Finding(
                     'warning',
                     place,
