@@ -150,11 +150,11 @@ def _without_weights(tree):
     return tree
 
 
-def build(cfg: Config) -> nn.Module:
+def assemble(cfg: Config) -> nn.Module:
     """The model of a config in training mode, with random weights; SyncBN is BN, as in training with one process.
 
     Raises:
-        ConfigError: it cannot be built, or is neither a detector nor a classifier.
+        ConfigError: it cannot be built.
     """
     launch.start_processes(cfg)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
@@ -164,14 +164,24 @@ def build(cfg: Config) -> nn.Module:
         raise
     except Exception as error:
         raise ConfigError(f'the model of {cfg.filename} cannot be built: {launch.describe(error)}.') from error
+    model = revert_sync_batchnorm(model)
+    model.init_weights()
+    return model.train()
+
+
+def build(cfg: Config) -> nn.Module:
+    """:func:`assemble` a detector or a classifier.
+
+    Raises:
+        ConfigError: it cannot be built, or is neither.
+    """
+    model = assemble(cfg)
     if not isinstance(model, BaseDetector) and not _is_classifier(model):
         raise ConfigError(
             f'the model of {cfg.filename} is a {type(model).__name__}, neither a detector nor a classifier of images; '
             'name the config of one.'
         )
-    model = revert_sync_batchnorm(model)
-    model.init_weights()
-    return model.train()
+    return model
 
 
 def _is_classifier(model: nn.Module) -> bool:
