@@ -217,8 +217,8 @@ def test_each_parameter_keeps_its_learning_rate_where_biases_have_another(killed
     after = switch.convert(cfg, first, str(tmp_path / 'grouped.pth'))
     cascade = MODELS.build(cfg.model)
     resumed = build_optim_wrapper(cascade, cfg.optim_wrapper)
-    for one in cfg.param_scheduler:
-        PARAM_SCHEDULERS.build(dict(one, optimizer=resumed)).load_state_dict(after['param_schedulers'][0])
+    for one, state in zip(cfg.param_scheduler, after['param_schedulers'], strict=True):
+        PARAM_SCHEDULERS.build(dict(one, optimizer=resumed)).load_state_dict(state)
     resumed.load_state_dict(after['optimizer'])
     old = dict(model.named_parameters())
     options = {
@@ -239,7 +239,7 @@ def test_each_parameter_keeps_its_learning_rate_where_biases_have_another(killed
             assert torch.equal(resumed.optimizer.state[parameter]['momentum_buffer'], momentum)
         else:
             assert name.startswith('roi_head.bbox_head.') and parameter not in resumed.optimizer.state
-    cfg.optim_wrapper.paramwise_cfg = None
+    first.optim_wrapper.paramwise_cfg = None
     with pytest.raises(ConfigError, match='has .* groups of .* paramwise_cfg to what it was trained with'):
         switch.convert(cfg, first, str(tmp_path / 'grouped.pth'))
 
