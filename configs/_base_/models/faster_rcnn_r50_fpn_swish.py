@@ -7,7 +7,7 @@ all of it trained, BN's statistics included.
 What is not said here is that of the base, GN aside: samplers, losses, NMS.
 """
 
-_base_ = './faster_rcnn_r50_fpn_gn.py'
+_base_ = './faster_rcnn_r50_fpn_gn_mmdet.py'
 
 strides = [8, 16, 32, 64, 128]
 norm_cfg = dict(_delete_=True, type='SyncBN', requires_grad=True)
