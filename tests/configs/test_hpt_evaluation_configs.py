@@ -87,7 +87,7 @@ def test_another_data_set_brings_its_head_its_metric_and_its_pixels(name, monkey
     one, several = load(name, monkeypatch), load(name, monkeypatch, 'chexpert')
     assert (one.model.head.type, one.model.head.num_classes) == ('LinearClsHead', 45)
     assert (several.model.head.type, several.model.head.num_classes) == ('MultiLabelLinearClsHead', 5)
-    assert several.model.head.loss.use_sigmoid
+    assert several.model.head.loss == dict(type='MeanBCELoss')
     assert [metric.type for metric in several.val_evaluator] == ['MultiLabelAUROC']
     assert one.metric == 'accuracy/top1' and several.metric == 'multi-label/AUROC'
     assert several.model.data_preprocessor.mean == several.mean != one.mean == one.model.data_preprocessor.mean
