@@ -121,7 +121,16 @@ def test_images_get_the_published_sizes(name):
         drawn = {min(resize(dict(img=np.zeros((48, 48, 3), np.uint8)))['img'].shape[:2]) for _ in range(300)}
         assert drawn == {round(shorter / 10) for shorter in range(lowest, highest + 1, step)}
     (resize,) = [one for one in cfg.val_dataloader.dataset.pipeline if one.type == 'Resize']
+    longest = settings.get('longer side, test', longest)
     assert resize.scale == (longest, settings['shorter side, test']) and resize.keep_ratio
+
+
+@pytest.mark.parametrize('name', [COCO_1X, COCO_2X])
+def test_no_side_of_coco_is_longer_than_1200_in_training(name):
+    """INPUT.MAX_SIZE_TRAIN of HPT's release; a picture of 480 x 640 at 800 would be 1067, of 480 x 800 1333."""
+    (resize,) = [one for one in load(name).train_dataloader.dataset.pipeline if one.type == 'RandomChoiceResize']
+    resize = TRANSFORMS.build(dict(resize, scales=[max(resize.scales)]))
+    assert resize(dict(img=np.zeros((480, 800, 3), np.uint8)))['img'].shape[:2] == (720, 1200)
 
 
 def test_the_images():

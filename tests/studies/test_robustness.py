@@ -27,6 +27,7 @@ LEFT = {
     'no_grey': ['RandomResizedCrop', 'ColorJitter', 'GaussianBlur', 'RandomFlip'],
     'crop_blur': ['RandomResizedCrop', 'GaussianBlur'],
     'crop': ['RandomResizedCrop'],
+    'crop_flip': ['RandomResizedCrop', 'RandomFlip'],
 }
 COLOUR = (200, 80, 40)
 
