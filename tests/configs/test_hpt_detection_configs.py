@@ -80,6 +80,8 @@ def test_settings(name):
     anchors = model.rpn_head.anchor_generator
     assert [anchors.strides[0] * scale for scale in anchors.scales] == OURS['anchors']
     assert model.train_cfg.rcnn.sampler.num == OURS['RoI batch per image']
+    assigner = model.train_cfg.rpn.assigner
+    assert assigner.min_pos_iou == OURS['IoU of the best anchor, least'] and assigner.match_low_quality
     roi_layer = model.roi_head.bbox_roi_extractor.roi_layer
     assert (roi_layer.output_size, roi_layer.sampling_ratio) == (OURS['RoIAlign size'], 0)
     assert model.test_cfg.rcnn.nms.iou_threshold == OURS['NMS, test']
