@@ -71,6 +71,26 @@ def test_what_is_evaluated_is_what_the_chains_make(plan, run_in_process):
         assert {str(task.job.makes) for task in found.tasks if task.run.script == 'hpt_chain.py'} <= made
 
 
+def test_a_command_trains_in_one_process_what_four_do(plan):
+    """A study starts a command in one process, whatever it has; the learning rate is for 256 images."""
+    for name, only in (
+        ('study', '*resisc45*'),
+        ('study', 'source_*'),
+        ('study_bases', '*'),
+        ('study_supervised', '*'),
+    ):
+        found = plan(name, only)
+        trains = [*commands(found, 'hpt_chain.py').values(), *commands(found, 'grid_search.py').values()]
+        assert trains
+        for arguments in trains:
+            options = arguments[arguments.index('--cfg-options') + 1 :]
+            assert options == [
+                'train_dataloader.batch_size=256',
+                'model.backbone.norm_cfg.type=SplitBN',
+                'model.backbone.norm_cfg.groups=4',
+            ]
+
+
 def test_sources_have_the_released_lengths(plan):
     """utils/pretrain-configs/*: RESISC-45 50k (and 5k), COCO 2014 50k, clipart and CheXpert 5k."""
     found = commands(plan('study', 'source_*'), 'hpt_chain.py')

@@ -73,7 +73,7 @@ def share_overrides(cfg: Config, share: str) -> list[str]:
         share: above 0 and up to 1.
 
     Raises:
-        ConfigError: another share, no such list, or fewer images than a batch of one process.
+        ConfigError: another share, no such list, or no image.
     """
     try:
         fraction = float(share)
@@ -92,12 +92,13 @@ def share_overrides(cfg: Config, share: str) -> list[str]:
     with open(path, encoding='utf-8') as file:
         total = sum(bool(line.strip()) for line in file)
     images = round(fraction * total)
-    batch = cfg.train_dataloader.batch_size
-    if images < batch:
-        raise ConfigError(f'a share of {share} is {images} of the {total} images, fewer than a batch of {batch}.')
+    if not images:
+        raise ConfigError(f'a share of {share} is none of the {total} images in {path}; take a larger one.')
     if images == total:
         return []
     # tools/hpt_chain.py takes the images from the second.
     keys = ['train_dataloader.dataset'] + ['unlabelled_set'] * ('unlabelled_set' in cfg)
-    again = images < ((cfg.get('auto_scale_lr') or {}).get('base_batch_size') or batch)
-    return [f'{key}.indices={images}' for key in keys] + ['train_dataloader.sampler.type=InfiniteSampler'] * again
+    step = (cfg.get('auto_scale_lr') or {}).get('base_batch_size') or cfg.train_dataloader.batch_size
+    return [f'{key}.indices={images}' for key in keys] + ['train_dataloader.sampler.type=InfiniteSampler'] * (
+        images < step
+    )
