@@ -9,4 +9,4 @@ Run: bash tools/dist_train.sh configs/frozen/freeze_rs101_nasfpn_cascade_72e.py 
 
 _base_ = './finetune_rs101_nasfpn_cascade_72e.py'
 
-model = dict(backbone=dict(type='FrozenBackbone', of='mmpretrain.TIMMBackbone'))
+model = dict(backbone=dict(type='FrozenBackbone', of='ResNetRS'))

@@ -8,4 +8,4 @@ Run: bash tools/dist_train.sh configs/frozen/freeze_rs101_retinanet_nasfpn_600e.
 
 _base_ = './finetune_rs101_retinanet_nasfpn_600e.py'
 
-model = dict(backbone=dict(type='FrozenBackbone', of='mmpretrain.TIMMBackbone'))
+model = dict(backbone=dict(type='FrozenBackbone', of='ResNetRS'))

@@ -31,7 +31,7 @@ SETTINGS = META['Collections'][0]['Metadata']['Settings']
 OTHERS = META['Collections'][0]['Metadata']['Settings of the framework']
 MODELS_META = {model['Name']: model for model in META['Models']}
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
-TYPES = dict(r50='ResNet', r101='ResNet', rs101='mmpretrain.TIMMBackbone', effb7='EfficientNet')
+TYPES = dict(r50='ResNet', r101='ResNet', rs101='ResNetRS', effb7='EfficientNet')
 PIXELS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 
 
@@ -172,6 +172,15 @@ def test_images_are_jittered_as_published(name):
     assert {key: cfg.model.data_preprocessor[key] for key in PIXELS} == PIXELS
 
 
+def norms(tree):
+    """Every norm of a part of a config."""
+    values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    if isinstance(tree, dict) and tree.get('type') in ('BN', 'SyncBN'):
+        yield tree
+    for value in values:
+        yield from norms(value)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_the_detector_is_the_published_one(name):
     model = cached(name).model
@@ -184,26 +193,34 @@ def test_the_detector_is_the_published_one(name):
     if back in ('r50', 'r101'):
         assert model.backbone.depth == int(back[1:])
         assert init == 'scratch' or model.backbone.init_cfg.checkpoint == f'torchvision://resnet{back[1:]}'
-    norm = model.backbone.get('norm_layer') or model.backbone.norm_cfg.type
-    assert norm == model.neck.norm_cfg.type == 'SyncBN'
+    kind, momentum, eps = setting('normalisation', name, OTHERS)
+    released = dict(type=kind, momentum=pytest.approx(1 - momentum), eps=eps)
+    found = [without(norm, 'requires_grad') for norm in norms(without(model, 'backbone'))]
+    assert found and all(norm == released for norm in found)
+    norm = without(model.backbone.norm_cfg, 'requires_grad')
+    # ReLU and eps of the weights, but where the framework's own weights are converted.
+    if back == 'rs101' and 'retinanet' not in name:
+        assert norm == released and model.backbone.act_layer == 'silu' and model.backbone.tf_vision
+    elif back != 'effb7':
+        assert norm == without(released, 'eps') and not {'act_layer', 'tf_vision'} & model.backbone.keys()
 
     first, last = SETTINGS['levels']
     strides = [2**level for level in range(first, last + 1)]
     assert model.data_preprocessor.pad_size_divisor == strides[-1]
     assert model.neck.num_outs == len(strides)
     of = model.neck.get('of', model.neck.type)
-    assert of == ('NASFPN' if 'nasfpn' in name else 'FPN')
+    assert of == ('NASFPN' if 'nasfpn' in name else 'OutputNormFPN')
     if of == 'NASFPN':
         assert model.neck.stack_times == SETTINGS['NAS-FPN repeats']
         assert model.neck.out_channels == SETTINGS['NAS-FPN channels']
         assert (model.neck.type == 'WithSwish') == ('retinanet' not in name)
     if 'retinanet' in name:
         head = model.bbox_head
-        assert (head.anchor_generator.strides, head.norm_cfg.type) == (strides, 'SyncBN')
+        assert head.anchor_generator.strides == strides
         assert head.anchor_generator.octave_base_scale == OTHERS['anchor size, RetinaNet']
         assert [head.loss_cls.alpha, head.loss_cls.gamma] == OTHERS['focal loss, RetinaNet']
         return
-    assert (model.rpn_head.type, model.rpn_head.norm_cfg.type) == ('SwishRPNHead', 'SyncBN')
+    assert model.rpn_head.type == 'SepBNRPNHead'
     assert model.rpn_head.anchor_generator.strides == strides
     assert model.rpn_head.anchor_generator.scales == [OTHERS['anchor size']]
     assert model.roi_head.bbox_roi_extractor.featmap_strides == strides
@@ -212,14 +229,20 @@ def test_the_detector_is_the_published_one(name):
     cascade = 'cascade' in name
     heads = model.roi_head.bbox_head if cascade else [model.roi_head.bbox_head]
     for head in heads:
-        assert (head.type, head.of, head.norm_cfg.type) == ('WithSwish', 'ConvFCBBoxHead', 'SyncBN')
+        assert (head.type, head.of) == ('WithSwish', 'NormedFCBBoxHead')
         assert head.num_shared_fcs == SETTINGS['fully connected layers']
         assert head.num_shared_convs == OTHERS['convolutions of the box head']
         assert head.reg_class_agnostic == cascade
+    losses = [heads[0].loss_bbox, model.rpn_head.loss_bbox]
+    assert [loss.type for loss in losses] == 2 * ['WeightedMeanHuberLoss']
+    assert [loss.delta for loss in losses] == pytest.approx(OTHERS['box losses'])
     if cascade:
         assert model.roi_head.type == 'CascadeRoIHead' and len(heads) == model.roi_head.num_stages == 3
         for limit in ('pos_iou_thr', 'neg_iou_thr', 'min_pos_iou'):
             assert [one.assigner[limit] for one in model.train_cfg.rcnn] == SETTINGS['cascade IoU']
+        assert list(model.roi_head.stage_loss_weights) == OTHERS["weights of a cascade's stages"]
+        samplers = [one.sampler.type for one in model.train_cfg.rcnn]
+        assert samplers == ['MixedRandomSampler', 'PseudoSampler', 'PseudoSampler']
     if back == 'effb7':
         assert (model.type, model.roi_head.mask_head.of) == ('MaskRCNN', 'FCNMaskHead')
         classes = 1203 if 'lvis' in name else 80
@@ -292,7 +315,10 @@ def test_another_backbone_changes_the_backbone_alone(name):
             paths = {path[:2] for path in changes(name, other) if path[0] == 'model'}
             assert paths == {BACKBONE}
             rest = {path[0] for path in changes(name, other)} - {'model'}
-            assert rest == (set() if back == 'r101' else {'resnet_rs101', 'rs101_weights'})
+            of_rs101 = {'resnet_rs101', 'rs101_weights'} | (
+                {'resnet_rs101_swish'} if 'retinanet' not in name else set()
+            )
+        assert rest == (set() if back == 'r101' else of_rs101)
 
 
 def test_nas_fpn_and_cascade_change_what_their_names_say():
@@ -402,6 +428,9 @@ def test_forward_backward_step(name):
         if isinstance(one, nn.ReLU) and not key.startswith('backbone') and not key.endswith('upsample')
     ]
     assert bool(relu) == ('retinanet' in name)
+    in_backbone = {type(one) for key, one in model.backbone.named_modules() if '.act' in key and '.se.' not in key}
+    if 'rs101' in name:
+        assert in_backbone == {nn.ReLU if 'retinanet' in name else nn.SiLU}
 
 
 def test_a_cascade_averages_the_scores_of_its_stages_and_moves_one_box_for_all_classes():
@@ -435,7 +464,7 @@ def test_weights_of_timm_give_all_of_the_frozen_backbone(tmp_path):
     file = tmp_path / 'resnetrs50.pth'
     # As old files are: without the counters of BN.
     torch.save({key: one for key, one in model.state_dict().items() if 'num_batches' not in key}, file)
-    cfg = load('freeze_rs101_fpn_72e')
+    cfg = load('freeze_rs101_retinanet_fpn_72e')
     cfg.model.backbone.model_name = 'resnetrs50'
     cfg.model.backbone.init_cfg.checkpoint = str(file)
     backbone = MODELS.build(cfg.model.backbone)
@@ -474,7 +503,7 @@ def test_weights_of_mmpretrain_give_all_of_efficientnet(tmp_path):
 @pytest.mark.parametrize('name', ['finetune_rs101_fpn_72e', 'freeze_rs101_fpn_72e'])
 def test_without_timm_one_sentence_says_so(name, monkeypatch):
     hide(monkeypatch, 'timm')
-    with pytest.raises(ConfigError, match='TIMMBackbone, which needs the package timm, and that is not installed'):
+    with pytest.raises(ConfigError, match='ResNetRS, which needs the package timm, and that is not installed'):
         checks.stop_on_errors(load(name))
 
 
