@@ -4,6 +4,7 @@ from .adapters import ConvWithAdapter
 from .c4 import Res5ExtraNorm
 from .cascade import LastStageMaskCascadeRoIHead
 from .frozen import build_frozen
+from .nasfpn import BottleneckNASFPN
 from .pretrained import RenamedPretrained
 from .resnet_rs import build_resnet_rs
 from .split_bn import SplitBN, with_split_bn
@@ -15,6 +16,7 @@ from .vgg import VGG
 
 __all__ = [
     'VGG',
+    'BottleneckNASFPN',
     'ConvWithAdapter',
     'DetectronTTAModel',
     'LastStageMaskCascadeRoIHead',
