@@ -249,3 +249,23 @@ def test_an_rpn_has_statistics_of_each_level(convs):
         torch.testing.assert_close(score, head.rpn_cls(level))
     with pytest.raises(ValueError, match='argument'):
         head(levels[:1])
+
+
+def test_roi_features_are_the_map_at_the_middle_of_each_cell():
+    cfg = config('faster_rcnn_r50_fpn_swish').roi_head.bbox_roi_extractor
+    extractor = MODELS.build(dict(cfg, out_channels=3))
+    maps = [torch.randn(1, 3, size, size, dtype=torch.float64) for size in (32, 16, 8, 4, 2)]
+    # 100 pixels on P3, 112 and 230 pixels on P3 and P4.
+    boxes = torch.tensor([[20.0, 30, 120, 130], [8, 8, 120, 120], [10, 12, 240, 242]], dtype=torch.float64)
+    found = extractor(maps, torch.cat([torch.zeros(3, 1, dtype=torch.float64), boxes], 1))
+    for feature, (x1, y1, x2, y2), level in zip(found, boxes.tolist(), (0, 0, 1), strict=True):
+        grid, stride = maps[level][0], 2 ** (3 + level)
+        for row in range(7):
+            for column in range(7):
+                y = (y1 + (row + 0.5) * (y2 - y1) / 7) / stride
+                x = (x1 + (column + 0.5) * (x2 - x1) / 7) / stride
+                top, left, last = int(y), int(x), grid.shape[1] - 1
+                down, right = min(top + 1, last), min(left + 1, last)
+                expected = (1 - y + top) * ((1 - x + left) * grid[:, top, left] + (x - left) * grid[:, top, right])
+                expected += (y - top) * ((1 - x + left) * grid[:, down, left] + (x - left) * grid[:, down, right])
+                torch.testing.assert_close(feature[:, row, column], expected, rtol=1e-6, atol=1e-6)

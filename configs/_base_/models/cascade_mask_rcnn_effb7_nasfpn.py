@@ -66,7 +66,7 @@ model = dict(
         bbox_head=bbox_heads,
         mask_roi_extractor=dict(
             type='SingleRoIExtractor',
-            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2),
+            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=1, aligned=False),
             out_channels=channels,
             featmap_strides=_base_.strides,
             finest_scale=112,

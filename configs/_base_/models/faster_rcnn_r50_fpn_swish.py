@@ -58,10 +58,11 @@ model = dict(
     ),
     roi_head=dict(
         type='StandardRoIHead',
+        # The framework samples each cell once, in its middle, and does not shift by half a pixel of the map.
         # 112: RoIs of 224 pixels go to P4, as in the FPN's paper, and smaller ones to P3.
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
-            roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=2),
+            roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=1, aligned=False),
             out_channels=256,
             featmap_strides=strides,
             finest_scale=112,
