@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +207,23 @@ def test_a_checkpoint_that_tensorflow_has_written_is_read(variables, tmp_path):
         assert torch.equal(one, other)
     with pytest.raises(ConfigError, match='no checkpoint of TensorFlow that can be read'):
         read_tf_vision(str(tmp_path / 'nothing'))
+
+
+def test_the_tool_ends_in_the_sentence(run_in_process, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'tensorflow', None)
+    code, printed = run_in_process('model_converters/resnet_rs.py', tmp_path, tmp_path / 'out.pth')
+    assert code == 2 and 'is a checkpoint of TensorFlow, which is not installed' in printed
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('init', ['finetune', 'freeze'])
+def test_without_the_converted_file_no_training_begins(init, tmp_path, monkeypatch):
+    from rethink.checks.weights import check_weights
+
+    register_all_modules()
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(ROOT / f'configs/frozen/{init}_rs101_nasfpn_cascade_72e.py')
+    assert 'tools/model_converters/resnet_rs.py' in Path(cfg.filename).read_text()
+    backbone = MODELS.build(cfg.model.backbone)
+    with pytest.raises(ConfigError, match=r'data/weights/resnet_rs101_i192\.pth'):
+        check_weights(Config(dict(model=cfg.model)), torch.nn.ModuleDict(dict(backbone=backbone)))
