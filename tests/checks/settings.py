@@ -9,7 +9,7 @@ from conftest import write_coco, write_detector
 from mmengine.config import Config
 from rethink import checks
 
-SETTINGS = ('unused', 'ignored', 'intervals', 'recipe', 'loaders', 'levels')
+SETTINGS = ('unused', 'ignored', 'intervals', 'recipe', 'loaders', 'levels', 'validation')
 
 
 @functools.cache

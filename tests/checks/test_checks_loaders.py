@@ -11,6 +11,7 @@ LOAD, ANNOTATIONS = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations',
 RESIZE, FLIP = dict(type='Resize', scale=(64, 64), keep_ratio=True), dict(type='RandomFlip', prob=0.5)
 PACK = dict(type='PackDetInputs', meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor'))
 NORMALISE = dict(type='Normalize', mean=[124.0] * 3, std=[58.0] * 3)
+COLOURS = dict(type='YOLOXHSVRandomAug')
 MOSAIC = dict(type='Mosaic', img_scale=(64, 64))
 EPOCHS = {
     'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=12),
@@ -48,13 +49,11 @@ WRONG = [
     ('loader', {f'{TRAIN}.prefetch_factor': 2}, 'error', 'there are no workers'),
     ('loader', {f'{TRAIN}.drop_last': True}, 'error', 'train_dataloader.batch_sampler.drop_last'),
     ('left-out', {f'{VAL}.drop_last': True, f'{VAL}.batch_size': 5}, 'error', '2 of 12 images are not evaluated'),
-    ('left-out', {f'{VAL}.dataset.test_mode': False, f'{VAL}.dataset.filter_cfg': dict(filter_empty_gt=True)}, 'error',
-     'leaves images out (filter_empty_gt=True)'),
     ('left-out', EPOCHS | SHUFFLED | {f'{TRAIN}.batch_size': 64, f'{TRAIN}.batch_sampler.drop_last': True}, 'error',
      '12 images and a batch_size of 64'),
     ('pipeline-parts', of(TRAIN, LOAD, ANNOTATIONS, RESIZE), 'error', 'has no PackDetInputs'),
     ('pipeline-parts', of(TRAIN, ANNOTATIONS, FLIP, PACK), 'error', 'has no LoadImageFromFile'),
-    ('pipeline-parts', of(TRAIN, LOAD, RESIZE, PACK), 'error', 'has no LoadAnnotations'),
+    ('nothing-loaded', of(TRAIN, LOAD, RESIZE, PACK), 'error', 'loads no boxes'),
     ('pipeline-parts', of(TRAIN, LOAD, ANNOTATIONS, MOSAIC, PACK), 'error', 'wrap the data set'),
     ('pipeline-parts', switched(LOAD, ANNOTATIONS, RESIZE, PACK), 'error', 'uses 3 of the 4 transforms'),
     ('meta-keys', of(VAL, LOAD, RESIZE, dict(PACK, meta_keys=('ori_shape', 'img_shape', 'scale_factor'))), 'error',
@@ -62,7 +61,8 @@ WRONG = [
     ('meta-keys', of(VAL, LOAD, RESIZE, dict(PACK, meta_keys=('img_id', 'img_shape', 'scale_factor'))), 'error',
      "lacks 'ori_shape'"),
     ('meta-keys', of(VAL, LOAD, PACK), 'error', 'no transform that sets the scale_factor'),
-    ('drawn-at-test', of(VAL, LOAD, RESIZE, FLIP, PACK), 'warning', 'RandomFlip is in val_dataloader'),
+    ('drawn-at-test', of(VAL, LOAD, RESIZE, COLOURS, PACK), 'warning', 'YOLOXHSVRandomAug is in val_dataloader'),
+    ('moved-images', of(VAL, LOAD, RESIZE, FLIP, PACK), 'error', 'changes the images that are evaluated (RandomFlip)'),
     ('normalised-twice', of(TRAIN, LOAD, ANNOTATIONS, RESIZE, NORMALISE, PACK), 'error', 'leave Normalize out'),
 ]  # fmt: skip
 RIGHT = [
@@ -79,6 +79,7 @@ RIGHT = [
     of(TRAIN, LOAD, ANNOTATIONS, NORMALISE, PACK)
     | {'model.data_preprocessor.mean': None, 'model.data_preprocessor.std': None},
     mixed(),
+    of(TRAIN, LOAD, ANNOTATIONS, dict(MOSAIC, type='CachedMosaic'), PACK),
     switched(MOSAIC, RESIZE, PACK),
 ]
 

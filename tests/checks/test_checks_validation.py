@@ -45,7 +45,7 @@ def test_what_is_packed_for_the_metric(cfg):
     pack = cfg.val_dataloader.dataset.pipeline[-1]
     for absent in ('img_id', 'ori_shape', 'scale_factor'):
         pack.meta_keys = tuple({'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'} - {absent})
-        fails(cfg, rf"meta_keys of PackDetInputs in val_dataloader\.dataset lack '{absent}'")
+        fails(cfg, rf"meta_keys of PackDetInputs in val_dataloader\.dataset\.pipeline lacks '{absent}'")
     pack.pop('meta_keys')
     stop_on_errors(cfg)
     file = cfg.val_evaluator.pop('ann_file')

@@ -3,6 +3,7 @@
 Each ends in a sentence, with what was kept before, and leaves no process behind (docs/trust.md).
 """
 
+import multiprocessing
 import os
 import pickle
 import resource
@@ -24,7 +25,7 @@ from rethink.engine import faults, launch
 from rethink.engine.runner import _claim
 from rethink.errors import describe
 from rethink.trust.checkpoints import latest_checkpoint, read_checkpoint
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, dataloader
 
 # A training that does not end by itself; its log and its checkpoints come often.
 ENDLESS = (
@@ -197,6 +198,19 @@ def test_a_killed_worker(train):
     os.kill(one.children(one.process.pid)[0], signal.SIGKILL)
     sentence = one.ended(3, 15)
     assert 'was killed, most likely by the system because memory ran out' in sentence and '--resume' in sentence
+
+
+def test_a_worker_that_is_killed_while_it_hands_a_batch_over(monkeypatch):
+    """PyTorch does not look at its workers there; what is left is a connection that ends."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    sender.close()
+    monkeypatch.setattr(dataloader._MultiProcessingDataLoaderIter, '_try_get_data', lambda self: receiver.recv())
+    with pytest.raises(EOFError) as raised:
+        next(iter(DataLoader(range(4), num_workers=1)))
+    assert faults.sentence(raised.value).startswith('a data worker was killed, most likely by the system')
+    with pytest.raises(EOFError) as raised:
+        receiver.recv()
+    assert faults.sentence(raised.value) is None
 
 
 def test_an_image_that_goes_while_training_is_named(train):

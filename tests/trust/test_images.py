@@ -114,7 +114,7 @@ def test_half_an_image_has_no_end(whole, tmp_path):
 
 
 def test_half_an_image_that_is_filled_is_named_once(tmp_path, capfd, monkeypatch):
-    """OpenCV fills it before 4.9, Pillow where it is told to; once for a training and its data workers."""
+    """Pillow fills it where it is told to; once for a training and its data workers."""
     monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)
     path = tmp_path / 'half.jpg'
     path.write_bytes(encoded('JPEG')[:-1000])

@@ -9,6 +9,7 @@ from ..config_tree import items, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
+from .validation import moves
 
 _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 # MMDetection's that draw, beside all that begin with Random.
@@ -60,7 +61,7 @@ def loader(facts: Facts) -> Iterator[Finding]:
 
 @rule('left-out', ends=True)
 def left_out(facts: Facts) -> Iterator[Finding]:
-    """Images that never come: of a last batch, or filtered as those of a training are."""
+    """Images of a last batch that never come. Those that are filtered are counted with the annotations."""
     for part, one in _loaders(facts):
         name, size = f'{part}_dataloader', one.get('batch_size')
         drops = one.get('drop_last') or (one.get('batch_sampler') or {}).get('drop_last')
@@ -77,13 +78,6 @@ def left_out(facts: Facts) -> Iterator[Finding]:
             many = 'the images of the last batch are' if images is None else f'{images % size} of {images} images are'
             what = f'{name}.drop_last is True: {many} not evaluated, and their objects count as missed.'
             yield Finding('error', f'{name}.drop_last', what, fix=f'set {name}.drop_last=False')
-        for inner in facts.datasets[part] if part != 'train' else ():
-            filters = {key: value for key, value in (inner.cfg.get('filter_cfg') or {}).items() if value}
-            if filters and inner.kind is not None and not inner.cfg.get('test_mode'):
-                shown = ', '.join(f'{key}={value}' for key, value in filters.items())
-                what = f'{inner.path} leaves images out ({shown}), which a data set with test_mode=True does not.'
-                why = 'what is detected in them, or missed, is not evaluated as the annotation file has it'
-                yield Finding('error', f'{inner.path}.test_mode', what, why, fix=f'set {inner.path}.test_mode=True')
 
 
 # --- pipelines -------------------------------------------------------------------------------------------------------
@@ -113,24 +107,19 @@ def _pipelines(facts: Facts) -> Iterator[tuple[str, str, list[dict], bool]]:
 
 @rule('pipeline-parts', ends=True)
 def pipeline_parts(facts: Facts) -> Iterator[Finding]:
-    """A pipeline loads images, for a training also annotations, and packs both."""
+    """A pipeline loads images and packs them; that it loads boxes is in :mod:`.validation`."""
     if not facts.detector:
         return
     yield from _of_several_images(facts)
-    for part, place, steps, known in _pipelines(facts):
-        if not known:
-            continue
+    for _, place, steps, known in _pipelines(facts):
         names = ' '.join(type_name(step['type']) for step in steps)
-        wanted = [
-            ('Pack', 'PackDetInputs', 'the model gets no inputs'),
-            ('Image', 'LoadImageFromFile', 'there is none'),
-        ]
-        if part == 'train':
-            wanted.append(('Annotations', 'LoadAnnotations', 'the losses ask for boxes'))
-        for word, kind, why in wanted:
-            if word not in names:
-                end = 'last' if word == 'Pack' else 'first' if word == 'Image' else 'after the image is loaded'
-                yield Finding('error', place, f'{place} has no {kind}: {why}.', fix=f"add dict(type='{kind}'), {end}")
+        for word, kind, why, where in (
+            ('Pack', 'PackDetInputs', 'the model gets no inputs', 'last'),
+            ('Image', 'LoadImageFromFile', 'there is none', 'first'),
+        ):
+            if known and word not in names:
+                fix = f"add dict(type='{kind}'), {where}"
+                yield Finding('error', place, f'{place} has no {kind}: {why}.', fix=fix)
 
 
 def _of_several_images(facts: Facts) -> Iterator[Finding]:
@@ -140,7 +129,9 @@ def _of_several_images(facts: Facts) -> Iterator[Finding]:
         mixes = type_name(whole.get('type')) == 'MultiImageMixDataset'
         for inner in facts.datasets[part]:
             for step in _steps(inner.cfg.get('pipeline')):
-                if 'mix_results' in class_words(facts.class_of(TRANSFORMS, step['type'])):
+                words = class_words(facts.class_of(TRANSFORMS, step['type']))
+                # RTMDet's take the others from what they have seen before.
+                if 'mix_results' in words and 'results_cache' not in words:
                     name = type_name(step['type'])
                     what = f'{name} is in {inner.path}.pipeline, where it is given one image alone.'
                     fix = f"wrap the data set in a MultiImageMixDataset, with {name} in that one's pipeline"
@@ -188,11 +179,12 @@ def meta_keys(facts: Facts) -> Iterator[Finding]:
 
 @rule('drawn-at-test')
 def drawn_at_test(facts: Facts) -> Iterator[Finding]:
+    """Colours and the like; what moves boxes is in :mod:`.validation`."""
     for part, place, steps, _ in _pipelines(facts):
         for step in steps if part != 'train' else ():
             name = type_name(step['type'])
             draws = name.startswith('Random') or name in _DRAW
-            if draws and step.get('prob') != 0 and not step.get('test_mode'):
+            if draws and step.get('prob') != 0 and not step.get('test_mode') and not moves(facts, step):
                 yield Finding(
                     'warning',
                     place,

@@ -15,8 +15,6 @@ from .findings import Finding, rule
 from .ignored import class_words
 
 _SOURCE = 'MMDetection, test pipelines of configs/_base_/datasets'
-# What detectors need to give boxes of the whole image, and what the metric of COCO asks for.
-_OF_RESIZED, _OF_COCO = ('ori_shape', 'img_shape', 'scale_factor'), ('img_id', 'ori_shape')
 # In names of parts and classes of models that give masks.
 _MASKS = ('mask', 'seg', 'ins', 'solo', 'panoptic')
 
@@ -38,12 +36,12 @@ def _names(steps: list[dict]) -> list[str]:
     return [type_name(step.get('type')) for step in steps]
 
 
-def _moves(facts: Facts, step: dict) -> bool:
+def moves(facts: Facts, step: dict) -> bool:
     """Whether it gives a part of the image, or one that lies otherwise; sizes are known when boxes are put back."""
     name = type_name(step.get('type'))
     inner = step.get('transforms')
     if isinstance(inner, list | tuple):  # such as ProposalBroadcaster
-        return any(_moves(facts, one) for one in inner if isinstance(one, dict))
+        return any(moves(facts, one) for one in inner if isinstance(one, dict))
     if 'Resize' in name or name.startswith(('Load', 'Pack', 'Filter', 'Pad')) or step.get('test_mode'):
         return False
     kind = facts.class_of(TRANSFORMS, step.get('type'))
@@ -55,7 +53,7 @@ def moved_images(facts: Facts) -> Iterator[Finding]:
     """As where the pipeline of training is taken for validation."""
     for part in dict.fromkeys(name.partition('_')[0] for name, _, _ in _scored(facts)):
         for one, steps in _pipelines(facts, part):
-            moved = [type_name(step.get('type')) for step in steps if _moves(facts, step)]
+            moved = [type_name(step.get('type')) for step in steps if moves(facts, step)]
             if moved:
                 what = f'{one.path}.pipeline changes the images that are evaluated ({", ".join(moved)}).'
                 why = 'boxes are those of the changed image, and the annotations those of the file.'
@@ -65,7 +63,7 @@ def moved_images(facts: Facts) -> Iterator[Finding]:
 
 @rule('evaluated-keys', ends=True)
 def evaluated_keys(facts: Facts) -> Iterator[Finding]:
-    """What is packed for the metric; without ``meta_keys`` that is all that is asked for here but ``instances``."""
+    """What a metric compares with, from its file or from the sample; what detectors ask for is in :mod:`.loaders`."""
     from mmdet.evaluation import CocoMetric, VOCMetric
 
     for name, metric, kind in _scored(facts):
@@ -76,18 +74,7 @@ def evaluated_keys(facts: Facts) -> Iterator[Finding]:
             pack = next((step for step in steps if type_name(step.get('type')) == 'PackDetInputs'), None)
             if pack is None:
                 continue
-            resized = any('Resize' in step for step in _names(steps))
             keys = pack.get('meta_keys')
-            needed = {*(_OF_RESIZED if resized else ()), *(_OF_COCO if coco else ())}
-            if keys is not None and not (isinstance(keys, list | tuple) and all(isinstance(key, str) for key in keys)):
-                continue  # for its class to say
-            if keys is not None:
-                absent = sorted(needed - set(keys))
-                if absent:
-                    what = f'meta_keys of PackDetInputs in {one.path} lack {", ".join(map(repr, absent))}.'
-                    why = 'the first validation ends without.'
-                    fix = 'add them, or leave meta_keys away'
-                    yield Finding('error', f'{one.path}.pipeline', what, why, _SOURCE, fix)
             if coco and not metric.get('ann_file') and 'instances' not in (keys or ()):
                 what = f'{name} has no ann_file, and meta_keys of PackDetInputs in {one.path} no instances.'
                 why = 'there is nothing to compare with, and the first validation ends.'
@@ -160,7 +147,7 @@ def nothing_loaded(facts: Facts) -> Iterator[Finding]:
     for one in facts.datasets['train'] if facts.detector and facts.stage == 'train' else ():
         steps = facts.steps(one)
         known = all(str(getattr(facts.class_of(TRANSFORMS, step.get('type')), '__module__', '')).startswith(
-            ('mmdet.datasets', 'mmcv.')) for step in steps)  # fmt: skip
+            ('mmdet.datasets', 'mmcv.', 'rethink.')) for step in steps)  # fmt: skip
         loads = [step for step in steps if 'Annotations' in type_name(step.get('type'))]
         if one.is_a(BaseDetDataset) and steps and known and not any(step.get('with_bbox', True) for step in loads):
             what = f'{one.path}.pipeline loads no boxes ({some_names(_names(steps))}).'

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
     # PyTorch raises it wherever the main thread is, and what runs there may make another error of it.
     for one in _chain(error):
         if isinstance(one, RuntimeError) and (worker := _WORKER.search(str(one))):
-            return _of_worker(worker[1], worker[2])
+            return _of_worker(f'a data worker (process {worker[1].strip()})', worker[2])
+        if isinstance(one, ConnectionError | EOFError) and _handed_over(one):
+            return _of_worker('a data worker', None)
     if isinstance(error, OSError):
         return _of_system(error, cfg)
     if 'EADDRINUSE' in text:
@@ -140,8 +143,13 @@ def _of_system(error: OSError, cfg: Config | None) -> str:
     return f'{name} cannot be read or written ({why})' if number is not None else why
 
 
-def _of_worker(pids: str, how: str | None) -> str:
-    what = f'a data worker (process {pids.strip()})'
+def _handed_over(error: BaseException) -> bool:
+    """Whether it was raised where the main process takes a batch from a worker, which ended meanwhile."""
+    files = [frame.filename.replace(os.sep, '/') for frame in traceback.extract_tb(error.__traceback__)]
+    return any('torch/utils/data/' in file for file in files) and any('/multiprocessing/' in file for file in files)
+
+
+def _of_worker(what: str, how: str | None) -> str:
     how = (how or '').strip()
     if how in ('Killed', ''):
         return (
