@@ -82,7 +82,7 @@ def test_our_schedule_behind_mmdetections_losses_is_told_and_ours_behind_ours_is
     own.write_text(f'_base_ = [{detector!r}, {config_path(schedule)!r}]\n')
     assert Config.fromfile(own).optim_wrapper.paramwise_cfg.bias_lr_mult == 2
     (finding,) = find_two(own)
-    assert finding.level == 'note' and 'optim_wrapper.paramwise_cfg=None' in finding.fix
+    assert finding.level == 'warning' and 'optim_wrapper.paramwise_cfg=None' in finding.fix
     own.write_text(own.read_text() + 'optim_wrapper = dict(paramwise_cfg=None)\n')
     assert not find_two(own) and not find_two(checked.OURS) and not find_two(checked.MASK_RCNN)
 

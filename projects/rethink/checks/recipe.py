@@ -41,7 +41,7 @@ def two_conventions(facts: Facts) -> Iterator[Finding]:
     loss = (facts.model.get('rpn_head') or {}).get('loss_bbox') or {}
     if facts.stage == 'train' and paramwise.get('bias_lr_mult') == 2 and type_name(loss.get('type')) == 'L1Loss':
         yield Finding(
-            'note',
+            'warning',
             'optim_wrapper.paramwise_cfg',
             "biases learn twice as fast (bias_lr_mult=2), as in Detectron, and the losses are MMDetection's (L1Loss).",
             'schedules of rethink had one rate and decay for all parameters once, and what inherits them has changed.',
