@@ -88,7 +88,7 @@ def test_steps_are_those_of_detectrons_optimiser():
 @pytest.mark.parametrize('name', EACH)
 def test_the_configs_of_the_study_have_them(name):
     cfg = load(name)
-    assert cfg.optim_wrapper.paramwise_cfg == dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=0.0)
+    assert cfg.optim_wrapper.get('paramwise_cfg') == dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=0.0)
     model = cfg.model
     assert model.rpn_head.loss_bbox == dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
     assert model.train_cfg.rpn.allowed_border == 0 and model.train_cfg.rpn.assigner.min_pos_iou == 0
@@ -230,7 +230,7 @@ def test_it_is_what_mmdetections_own_config_has(name, tmp_path):
 )
 def test_the_miniatures_keep_what_they_were_measured_with(name):
     cfg = Config.fromfile(ROOT / 'configs' / 'shapes' / f'{name}.py')
-    assert cfg.optim_wrapper.paramwise_cfg is None
+    assert cfg.optim_wrapper.get('paramwise_cfg') is None
     heads, rcnn = cfg.model.roi_head.bbox_head, cfg.model.train_cfg.rcnn
     heads, rcnn = (one if isinstance(one, list) else [one] for one in (heads, rcnn))
     for part in (cfg.model.rpn_head, *heads):
