@@ -88,7 +88,7 @@ def test_steps_are_those_of_detectrons_optimiser():
 @pytest.mark.parametrize('name', EACH)
 def test_the_configs_of_the_study_have_them(name):
     cfg = load(name)
-    assert cfg.optim_wrapper.paramwise_cfg == dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=0.0)
+    assert cfg.optim_wrapper.get('paramwise_cfg') == dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=0.0)
     model = cfg.model
     assert model.rpn_head.loss_bbox == dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
     assert model.train_cfg.rpn.allowed_border == 0 and model.train_cfg.rpn.assigner.min_pos_iou == 0
@@ -182,29 +182,47 @@ CONVENTIONS = {
 }
 
 
-@pytest.fixture
-def usual(tmp_path) -> str:
-    """A user's config: the documented two lines."""
-    bases = [str(FOLDER / 'scratch_r50_gn_6x.py'), str(ROOT / 'configs/_base_/models/mmdet_conventions.py')]
+STAGES = {f'model.train_cfg.rcnn[{stage}].assigner.ignore_iof_thr' for stage in range(3)}
+OF_CASCADES = {'model.train_cfg.rpn.assigner.min_pos_iou', 'optim_wrapper.paramwise_cfg'} | STAGES
+
+
+def usual(tmp_path, name: str) -> str:
+    """A user's config: the documented lines."""
+    page = (ROOT / 'docs' / 'fidelity.md').read_text()
+    one, cascade = [part.split('```')[0] for part in page.split('```python\n')[1:3]]
+    lines = cascade if '_cascade_' in name else one
+    first, _, rest = lines.partition('\n')
+    assert first.startswith("_base_ = ['rethink::rethink/") and first.endswith("_base_/models/mmdet_conventions.py']")
+    bases = [str(FOLDER / f'{name}.py'), str(ROOT / 'configs/_base_/models/mmdet_conventions.py')]
     path = tmp_path / 'usual.py'
-    path.write_text(f'_base_ = {bases!r}\nmodel = _base_.mmdet_model\noptim_wrapper = _base_.mmdet_optim_wrapper\n')
+    path.write_text(f'_base_ = {bases!r}\n{rest}')
     return str(path)
 
 
-def test_the_override_changes_the_conventions_and_the_diff_shows_it(usual):
-    found = diff([read(str(FOLDER / 'scratch_r50_gn_6x.py')), read(usual)])
-    assert {one.name for one in found if not one.is_variable} == CONVENTIONS
+@pytest.mark.parametrize('name', EACH)
+def test_the_override_changes_the_conventions_and_the_diff_shows_it(name, tmp_path):
+    found = diff([read(str(FOLDER / f'{name}.py')), read(usual(tmp_path, name))])
+    expected = OF_CASCADES if '_cascade_' in name else CONVENTIONS
+    of_voc = {'model.train_cfg.rcnn.assigner.ignore_iof_thr'} if '_voc_' in name else set()
+    assert {one.name for one in found if not one.is_variable} == expected - of_voc
 
 
-def test_it_is_what_mmdetections_own_config_has(usual):
-    ours = Config.fromfile(usual)
-    theirs = Config.fromfile(config_file('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
-    for path in CONVENTIONS:
-        parts = path.split('.')
-        one, other = ours, theirs
-        for part in parts:
-            one, other = ((tree or {}).get(part) for tree in (one, other))
-        assert one == other, path
+def conventions(cfg: Config) -> list:
+    """What `CONVENTIONS` names, of each stage."""
+    model, rpn = cfg.model, cfg.model.train_cfg.rpn
+    heads, stages = (
+        one if isinstance(one, list) else [one] for one in (model.roi_head.bbox_head, model.train_cfg.rcnn)
+    )
+    assigners = [(one.assigner.match_low_quality, one.assigner.ignore_iof_thr) for one in stages]
+    losses = [model.rpn_head.loss_bbox, *(one.loss_bbox for one in heads)]
+    return [losses, assigners, rpn.assigner.min_pos_iou, rpn.allowed_border, cfg.optim_wrapper.get('paramwise_cfg')]
+
+
+@pytest.mark.parametrize('name', EACH)
+def test_it_is_what_mmdetections_own_config_has(name, tmp_path):
+    theirs = 'cascade_rcnn/cascade-mask' if '_cascade_' in name else 'mask_rcnn/mask'
+    theirs = Config.fromfile(config_file(f'mmdet::{theirs}-rcnn_r50_fpn_1x_coco.py'))
+    assert conventions(Config.fromfile(usual(tmp_path, name))) == conventions(theirs) != conventions(load(name))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +230,7 @@ def test_it_is_what_mmdetections_own_config_has(usual):
 )
 def test_the_miniatures_keep_what_they_were_measured_with(name):
     cfg = Config.fromfile(ROOT / 'configs' / 'shapes' / f'{name}.py')
-    assert cfg.optim_wrapper.paramwise_cfg is None
+    assert cfg.optim_wrapper.get('paramwise_cfg') is None
     heads, rcnn = cfg.model.roi_head.bbox_head, cfg.model.train_cfg.rcnn
     heads, rcnn = (one if isinstance(one, list) else [one] for one in (heads, rcnn))
     for part in (cfg.model.rpn_head, *heads):

@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
 
 register_all_modules(init_default_scope=False)
-SEVERAL = ('chexpert', 'voc_multilabel', 'coco2014_multilabel')
+SEVERAL = ('chexpert', 'voc_multilabel', 'coco2014_multilabel', 'xview_multilabel', 'viper_multilabel')
 
 
 def gradients(loss: torch.Tensor, head: torch.nn.Module) -> list[torch.Tensor]:
