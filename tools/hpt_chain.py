@@ -57,6 +57,14 @@ def parse_args():
             help=f'iterations of trainings {what} (default: {default}, as in the paper)',
         )
     parser.add_argument(
+        '--source-iters',
+        nargs='+',
+        type=iterations,
+        default=[],
+        metavar='N',
+        help='iterations of S in B+S+T (default: as many as of T)',
+    )
+    parser.add_argument(
         '--bn-images', type=int, default=BN_IMAGES, metavar='N', help='images for the statistics of B (%(default)s)'
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='N', help='(default: 0)')
@@ -84,7 +92,8 @@ def open_chains(args) -> Chains:
 
 def run(args, chains: Chains) -> bool:
     """Run what is not finished and print the table; whether all of it is finished now."""
-    steps = chains.plan(args.chains, {kind: getattr(args, f'{kind}_iters') for kind in LENGTHS}, args.seeds)
+    lengths = {kind: getattr(args, f'{kind}_iters') for kind in LENGTHS}
+    steps = chains.plan(args.chains, lengths, args.seeds, args.source_iters)
     estimate = [sys.executable, str(TOOLS / 'model_converters' / 'reestimate_bn.py')]
     jobs = chains.jobs(steps, [sys.executable, str(TOOLS / 'train.py')], estimate)
     backend = Local(args.side_by_side, args.gpus or 1)

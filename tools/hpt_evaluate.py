@@ -5,7 +5,7 @@
 runs linear separability and semi-supervised fine-tuning of HPT (docs/hpt.md): 3 learning rates, and 2 learning rates
 with 2 schedules, 3 reruns of each. Validation chooses, the test is reported. Every training is a run of tools/train.py
 in a folder of its own below --out. Stopped and started again, it goes on where it was. The file may be of any format
-that InitFromBaseHook reads.
+that InitFromBaseHook reads. Among several files, such as the recipes of BN alone, validation chooses as well.
 """
 
 import argparse
@@ -27,7 +27,9 @@ TOOLS = Path(__file__).resolve().parent
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('backbone', help='checkpoint whose backbone is evaluated')
+    parser.add_argument(
+        'backbone', nargs='+', help='checkpoint whose backbone is evaluated; of several the best on validation'
+    )
     parser.add_argument('--dataset', help='configs/_base_/datasets/hpt_<DATASET>.py (default: that of the configs)')
     parser.add_argument('--protocol', nargs='+', default=['linear', 'semi'], help='of those of the configs')
     parser.add_argument(
@@ -53,20 +55,20 @@ def open_trainings(args) -> list[protocols.Trainings]:
     for name in ('gpus', 'side_by_side', 'reruns'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
-    args.backbone = os.path.abspath(args.backbone)
     found = []
     known = []
-    for path in args.configs or map(rethink.config_path, protocols.CONFIGS):
-        cfg = protocols.load(path, args.backbone, args.dataset, args.cfg_options)
-        known.append(cfg.protocol)
-        if cfg.protocol not in args.protocol and not args.configs:
-            continue
-        more = protocols.with_all_labels(cfg) if args.labels == 'all' else []
-        folder = args.out / (Path(path).stem + ('_all' if more else ''))
-        options = [*args.cfg_options, *more]
-        found.append(
-            protocols.Trainings(folder, path, args.backbone, args.dataset, options, args.reruns, args.gpus or 1)
-        )
+    for backbone, label in args.labels_of.items():
+        for path in args.configs or map(rethink.config_path, protocols.CONFIGS):
+            cfg = protocols.load(path, backbone, args.dataset, args.cfg_options)
+            known.append(cfg.protocol)
+            if cfg.protocol not in args.protocol and not args.configs:
+                continue
+            more = protocols.with_all_labels(cfg) if args.labels == 'all' else []
+            folder = args.out / label / (Path(path).stem + ('_all' if more else ''))
+            options = [*args.cfg_options, *more]
+            found.append(
+                protocols.Trainings(folder, path, backbone, args.dataset, options, args.reruns, args.gpus or 1, label)
+            )
     unknown = [name for name in args.protocol if name not in known]
     if unknown and not args.configs:
         raise ConfigError(f'there is no protocol {unknown[0]}; the configs have {", ".join(dict.fromkeys(known))}.')
@@ -88,7 +90,8 @@ def evaluate(args, trainings) -> bool:
         for job in jobs:
             print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(backend.command(job))}')
         return True
-    protocols.refuse_other_weights(args.out, args.backbone)
+    for backbone, label in args.labels_of.items():
+        protocols.refuse_other_weights(args.out / label, backbone)
     left = [job for job in jobs if not job.finished]
     if left:
         for one in trainings:
@@ -110,9 +113,12 @@ def evaluate(args, trainings) -> bool:
 def main():
     args = parse_args()
     if args.out is None:
-        parts = Path(args.backbone).with_suffix('').parts[-3:]
+        several = len(args.backbone) > 1
+        whole = os.path.commonpath(map(os.path.abspath, args.backbone)) if several else args.backbone[0]
+        parts = (Path(whole) if several else Path(whole).with_suffix('')).parts[-3:]
         args.out = Path('work_dirs') / 'evaluate' / '_'.join(parts).strip('/') / (args.dataset or 'default')
     with launch.several_trainings() as context:
+        args.labels_of = protocols.labels_of(list(map(os.path.abspath, args.backbone)))
         trainings = open_trainings(args)
         context.cfg = trainings[0].cfg
         if args.table:

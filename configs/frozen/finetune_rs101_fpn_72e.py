@@ -2,6 +2,7 @@
 
 Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1024 x 1024.
 Published: 83.5 M parameters; AP as a difference alone, in the frozen one; not trained by us.
+Weights: the framework's, converted once by tools/model_converters/resnet_rs.py (docs/frozen.md).
 Length: 133,056 iterations of 64 images = 8.52 M images, 72 epochs of train2017.
 Run: bash tools/dist_train.sh configs/frozen/finetune_rs101_fpn_72e.py 8
 """

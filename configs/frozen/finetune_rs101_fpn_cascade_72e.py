@@ -2,6 +2,7 @@
 
 Proper Reuse of Image Classification Features Improves Object Detection; large-scale jitter at 1280 x 1280.
 Published: without a number in the notes here (docs/frozen.md); not trained by us.
+Weights: the framework's, converted once by tools/model_converters/resnet_rs.py (docs/frozen.md).
 Length: 133,056 iterations of 64 images = 8.52 M images, 72 epochs of train2017.
 Run: bash tools/dist_train.sh configs/frozen/finetune_rs101_fpn_cascade_72e.py 8
 """

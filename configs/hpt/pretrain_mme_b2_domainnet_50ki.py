@@ -38,6 +38,7 @@ model = dict(
         num_classes=_base_.num_classes,
         in_channels=1408,
         temperature=0.05,
+        init_cfg=dict(type='Xavier', layer='Linear', distribution='normal'),
         loss=dict(type='CrossEntropyLoss'),
     ),
 )

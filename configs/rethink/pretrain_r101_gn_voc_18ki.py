@@ -18,6 +18,8 @@ _base_ = [
 model = dict(
     backbone=dict(depth=101, init_cfg=dict(checkpoint='open-mmlab://detectron/resnet101_gn')),
     roi_head=dict(bbox_head=dict(num_classes=20)),
+    # What is ignored in VOC are difficult objects and no crowds: to Detectron they are background.
+    train_cfg=dict(rcnn=dict(assigner=dict(ignore_iof_thr=-1))),
 )
 max_iters = 18_000
 milestones = [max_iters * 2 // 3, max_iters * 8 // 9]

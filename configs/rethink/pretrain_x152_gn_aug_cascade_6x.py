@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN X152-32x8d-FPN, GN, scale augmentation, fine-tuned from ImageNet, 6x.
+"""Cascade Mask R-CNN X152-8x32d-FPN, GN, scale augmentation, fine-tuned from ImageNet, 6x.
 
 Rethinking ImageNet Pre-training, section 5.1. Three stages from the first iteration on; a mask head on the last.
 Published: with --tta, 50.3 box AP, 42.5 mask AP, val2017; not trained by us.
@@ -10,7 +10,7 @@ Run: X152_GN_WEIGHTS=x152_gn.pth bash tools/dist_train.sh configs/rethink/pretra
 
 _base_ = './pretrain_r50_gn_aug_cascade_6x.py'
 
-weights = '{{$X152_GN_WEIGHTS:checkpoints/resnext152_32x8d_gn.pth}}'
+weights = '{{$X152_GN_WEIGHTS:checkpoints/resnext152_8x32d_gn.pth}}'
 model = dict(
-    backbone=dict(type='ResNeXt', depth=152, groups=32, base_width=8, init_cfg=dict(checkpoint=weights)),
+    backbone=dict(type='ResNeXt', depth=152, groups=8, base_width=32, init_cfg=dict(checkpoint=weights)),
 )

@@ -11,7 +11,7 @@ Run: bash tools/dist_train.sh configs/rethink/scratch_r101_gn_voc_144ki.py 8
 _base_ = './pretrain_r101_gn_voc_18ki.py'
 
 # Nothing to keep: random weights are never frozen.
-model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
+model = dict(backbone=_base_.from_scratch)
 max_iters = 144_000
 milestones = [max_iters * 2 // 3, max_iters * 8 // 9]
 train_cfg = dict(max_iters=max_iters, val_interval=12_000)

@@ -10,4 +10,4 @@ Run: bash tools/dist_train.sh configs/rethink/scratch_r50_gn_35k_6x.py 8
 _base_ = './pretrain_r50_gn_35k_6x.py'
 
 # Nothing to keep: random weights are never frozen.
-model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
+model = dict(backbone=_base_.from_scratch)

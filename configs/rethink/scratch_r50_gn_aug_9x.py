@@ -14,4 +14,4 @@ _base_ = [
 ]
 
 # Nothing to keep: random weights are never frozen.
-model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
+model = dict(backbone=_base_.from_scratch)

@@ -15,7 +15,7 @@ _base_ = [
 ]
 
 # Nothing to keep: random weights are never frozen.
-model = dict(backbone=dict(frozen_stages=-1, init_cfg=None))
+model = dict(backbone=_base_.from_scratch)
 switch_from = dict(config='{{ fileDirname }}/scratch_r50_gn_aug_9x.py', iteration=_base_.max_iters - 3 * 90_000)
 # Tools that know nothing of the switch stop here.
 default_hooks = dict(switch=dict(type='SwitchHook'))

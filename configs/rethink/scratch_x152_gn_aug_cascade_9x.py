@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN X152-32x8d-FPN, GN, scale augmentation, from random weights, 9x.
+"""Cascade Mask R-CNN X152-8x32d-FPN, GN, scale augmentation, from random weights, 9x.
 
 Rethinking ImageNet Pre-training, section 5.1. Mask R-CNN up to iteration 540k, then three stages and a mask head on
 the last for the final 270k; the command runs both, and with --resume goes on in either (docs/cascade.md).
@@ -9,5 +9,5 @@ Run: bash tools/dist_train.sh configs/rethink/scratch_x152_gn_aug_cascade_9x.py 
 
 _base_ = './scratch_r50_gn_aug_cascade_9x.py'
 
-model = dict(backbone=dict(type='ResNeXt', depth=152, groups=32, base_width=8))
+model = dict(backbone=dict(type='ResNeXt', depth=152, groups=8, base_width=32))
 switch_from = dict(config='{{ fileDirname }}/scratch_x152_gn_aug_9x.py')

@@ -26,7 +26,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     from .engine.optimizer import TrainableOptimWrapperConstructor  # noqa: F401
     from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC, nothing_found  # noqa: F401
     from .evaluation.visualization import KeypointLocalVisualizer  # noqa: F401
-    from .models import keypoint_head, keypoint_tta, mme  # noqa: F401
+    from .models import keypoint_head, keypoint_tta, mean_bce, mme  # noqa: F401
     from .trust import images
 
 images.install()

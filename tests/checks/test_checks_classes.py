@@ -84,7 +84,7 @@ def test_folders_of_a_classifier(tmp_path):
             '2 of 2 entries of category .* have no id',
         ),
         ('{"images": []}'.encode('utf-16'), 'is not JSON: it is no text in UTF-8'),
-        (gzip.compress(b'{"images": []}'), 'is not JSON: it is no text in UTF-8'),
+        (gzip.compress(b'{"images": []}', mtime=0), 'is not JSON: it is no text in UTF-8'),
     ],
 )
 def test_files_without_categories(cfg, tmp_path, content, sentence):

@@ -1,7 +1,10 @@
 """Settings with which a run learns nothing, or what is wrong."""
 
+import checked
 import pytest
 import settings
+from mmengine.config import Config
+from rethink import checks, config_path
 
 DATA, PIXELS = 'train_dataloader.dataset', 'model.data_preprocessor'
 LOAD, ANNOTATIONS = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)
@@ -70,3 +73,20 @@ def test_pixels_that_a_transform_scales_may_be_meant():
     values = {f'{PIXELS}.mean': [0.4] * 3, f'{PIXELS}.std': [0.2] * 3}
     pipeline = [LOAD, ANNOTATIONS, dict(type='Albu', transforms=[]), dict(type='mine.ToUnit'), PACK]
     settings.check('pixel-range', values | {f'{DATA}.pipeline': pipeline}, 'warning', 'for pixels of 0 to 1')
+
+
+def test_our_schedule_behind_mmdetections_losses_is_told_and_ours_behind_ours_is_not(tmp_path):
+    """What inherits our schedules alone, as folders of `study.py new` did, has had Detectron's optimiser since."""
+    detector, schedule = config_path('_base_/models/mask_rcnn_own_fpn_gn.py'), '_base_/schedules/schedule_2x.py'
+    own = tmp_path / 'own.py'
+    own.write_text(f'_base_ = [{detector!r}, {config_path(schedule)!r}]\n')
+    assert Config.fromfile(own).optim_wrapper.paramwise_cfg.bias_lr_mult == 2
+    (finding,) = find_two(own)
+    assert finding.level == 'warning' and 'optim_wrapper.paramwise_cfg=None' in finding.fix
+    own.write_text(own.read_text() + 'optim_wrapper = dict(paramwise_cfg=None)\n')
+    assert not find_two(own) and not find_two(checked.OURS) and not find_two(checked.MASK_RCNN)
+
+
+def find_two(path) -> list[checks.Finding]:
+    find, _ = checks.RULES['two-conventions']
+    return list(find(checks.Facts(Config.fromfile(path))))

@@ -31,7 +31,7 @@ SETTINGS = META['Collections'][0]['Metadata']['Settings']
 OTHERS = META['Collections'][0]['Metadata']['Settings of the framework']
 MODELS_META = {model['Name']: model for model in META['Models']}
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py'))
-TYPES = dict(r50='ResNet', r101='ResNet', rs101='mmpretrain.TIMMBackbone', effb7='EfficientNet')
+TYPES = dict(r50='ResNet', r101='ResNet', rs101='ResNetRS', effb7='EfficientNet')
 PIXELS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 
 
@@ -55,8 +55,11 @@ def changes(one: str, other: str) -> dict[tuple, tuple]:
 
 
 def setting(key: str, name: str, where=SETTINGS):
-    """A setting, or that of RetinaNet."""
-    return where[f'{key}, RetinaNet'] if 'retinanet' in name and f'{key}, RetinaNet' in where else where[key]
+    """A setting, or that of RetinaNet or EfficientNet-B7."""
+    for part, kind in dict(retinanet='RetinaNet', effb7='EfficientNet-B7').items():
+        if part in name and f'{key}, {kind}' in where:
+            return where[f'{key}, {kind}']
+    return where[key]
 
 
 # --- names, numbers --------------------------------------------------------------------------------------------------
@@ -119,7 +122,8 @@ def test_the_docstring_states_what_is_published_and_the_length(name):
     iterations, batch = meta['Metadata']['Iterations'], meta['Metadata']['Batch Size']
     assert iterations == cached(name).train_cfg.max_iters
     assert f'Length: {iterations:,} iterations of {batch} images = {iterations * batch / 1e6:.2f} M images' in text
-    assert f'{name.rsplit("_", 1)[1][:-1]} epochs of ' in text
+    images = 100_170 if 'lvis' in name else SETTINGS['training images']
+    assert f'{iterations * batch / images:.0f} epochs of ' in text
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -128,14 +132,9 @@ def test_the_docstring_states_what_is_published_and_the_length(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_the_schedule_is_the_published_one(name):
     cfg = cached(name)
-    epochs = int(name.rsplit('_', 1)[1][:-1])
+    length = {'72e': '72 epochs', '600e': '600 epochs', '180ki': '180000 iterations'}[name.rsplit('_', 1)[1]]
     warm_up, steps = cfg.param_scheduler
-    if 'lvis' in name:
-        images = 100_170
-        assert cfg.train_cfg.max_iters == epochs * (images // SETTINGS['batch size'])
-        assert steps.milestones == [575 * (images // 64), 590 * (images // 64)]
-    else:
-        assert [cfg.train_cfg.max_iters, *steps.milestones] == setting(f'{epochs} epochs', name)
+    assert [cfg.train_cfg.max_iters, *steps.milestones] == setting(length, name)
     assert steps.end == cfg.train_cfg.max_iters and steps.gamma == 0.1 and not steps.by_epoch
     # Eight processes, as in the command of the docstring.
     batch = setting('batch size', name)
@@ -144,7 +143,7 @@ def test_the_schedule_is_the_published_one(name):
     assert (optimizer.type, optimizer.lr) == ('SGD', setting('learning rate', name))
     assert optimizer.momentum == OTHERS['momentum']
     assert optimizer.weight_decay == setting('weight decay', name, OTHERS)
-    iterations, first = OTHERS['warm-up']
+    iterations, first = setting('warm-up', name, OTHERS)
     assert (warm_up.type, warm_up.begin, warm_up.end, warm_up.by_epoch) == ('LinearLR', 0, iterations, False)
     assert warm_up.start_factor * optimizer.lr == pytest.approx(first)
     assert cfg.optim_wrapper.constructor == 'TrainableOptimWrapperConstructor'
@@ -153,13 +152,12 @@ def test_the_schedule_is_the_published_one(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_images_are_jittered_as_published(name):
     cfg = cached(name)
-    kind = next((one for one in ('cascade', 'EfficientNet-B7') if one.replace('EfficientNet-B7', 'effb7') in name), '')
-    size = SETTINGS[f'image size, {kind}'] if kind else setting('image size', name, OTHERS)
+    size = SETTINGS['image size, cascade'] if 'cascade' in name else setting('image size', name, OTHERS)
     outer = cfg.train_dataloader.dataset
-    pipeline = outer.dataset.pipeline + outer.pipeline if kind == 'EfficientNet-B7' else outer.pipeline
+    pipeline = outer.dataset.pipeline + outer.pipeline if 'copypaste' in name else outer.pipeline
     steps = {step.type: step for step in pipeline}
     jitter = ['RandomResize', 'RandomCrop', 'FilterAnnotations', 'RandomFlip', 'Pad']
-    paste = ['CopyPaste'] if kind == 'EfficientNet-B7' else []
+    paste = ['CopyPaste'] if 'copypaste' in name else []
     assert list(steps) == ['LoadImageFromFile', 'LoadAnnotations', *jitter, *paste, 'PackDetInputs']
     assert list(steps['RandomResize'].ratio_range) == SETTINGS['scale jitter'] and steps['RandomResize'].keep_ratio
     assert steps['RandomResize'].scale == steps['RandomCrop'].crop_size == steps['Pad'].size == (size, size)
@@ -170,6 +168,15 @@ def test_images_are_jittered_as_published(name):
     normalised = (np.array(steps['Pad'].pad_val.img)[::-1] - PIXELS['mean']) / PIXELS['std']
     assert np.abs(normalised).max() < 0.01
     assert {key: cfg.model.data_preprocessor[key] for key in PIXELS} == PIXELS
+
+
+def norms(tree):
+    """Every norm of a part of a config."""
+    values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    if isinstance(tree, dict) and tree.get('type') in ('BN', 'SyncBN'):
+        yield tree
+    for value in values:
+        yield from norms(value)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -184,46 +191,72 @@ def test_the_detector_is_the_published_one(name):
     if back in ('r50', 'r101'):
         assert model.backbone.depth == int(back[1:])
         assert init == 'scratch' or model.backbone.init_cfg.checkpoint == f'torchvision://resnet{back[1:]}'
-    norm = model.backbone.get('norm_layer') or model.backbone.norm_cfg.type
-    assert norm == model.neck.norm_cfg.type == 'SyncBN'
+    kind, momentum, eps = setting('normalisation', name, OTHERS)
+    released = dict(type=kind, momentum=pytest.approx(1 - momentum), eps=eps)
+    found = [without(norm, 'requires_grad') for norm in norms(without(model, 'backbone'))]
+    assert found and all(norm == released for norm in found)
+    norm = without(model.backbone.norm_cfg, 'requires_grad')
+    # ReLU and eps of the weights, but where the framework's own weights are converted.
+    if back == 'rs101' and 'retinanet' not in name:
+        assert norm == released and model.backbone.act_layer == 'silu' and model.backbone.tf_vision
+    elif back != 'effb7':
+        assert norm == without(released, 'eps') and not {'act_layer', 'tf_vision'} & model.backbone.keys()
 
     first, last = SETTINGS['levels']
     strides = [2**level for level in range(first, last + 1)]
     assert model.data_preprocessor.pad_size_divisor == strides[-1]
-    assert model.neck.num_outs == len(strides)
+    assert model.neck.get('num_outs', 5) == len(strides)
     of = model.neck.get('of', model.neck.type)
-    assert of == ('NASFPN' if 'nasfpn' in name else 'FPN')
-    if of == 'NASFPN':
+    assert of == ('BottleneckNASFPN' if back == 'effb7' else 'NASFPN' if 'nasfpn' in name else 'OutputNormFPN')
+    if 'nasfpn' in name:
         assert model.neck.stack_times == SETTINGS['NAS-FPN repeats']
-        assert model.neck.out_channels == SETTINGS['NAS-FPN channels']
-        assert (model.neck.type == 'WithSwish') == ('retinanet' not in name)
+        assert model.neck.get('out_channels', model.neck.get('channels')) == SETTINGS['NAS-FPN channels']
+        assert (model.neck.type == 'WithSwish' or model.neck.get('act_cfg') == dict(type='SiLU')) == (
+            'retinanet' not in name
+        )
     if 'retinanet' in name:
         head = model.bbox_head
-        assert (head.anchor_generator.strides, head.norm_cfg.type) == (strides, 'SyncBN')
+        assert head.anchor_generator.strides == strides
         assert head.anchor_generator.octave_base_scale == OTHERS['anchor size, RetinaNet']
         assert [head.loss_cls.alpha, head.loss_cls.gamma] == OTHERS['focal loss, RetinaNet']
         return
-    assert (model.rpn_head.type, model.rpn_head.norm_cfg.type) == ('SwishRPNHead', 'SyncBN')
+    assert model.rpn_head.type == 'SepBNRPNHead'
     assert model.rpn_head.anchor_generator.strides == strides
-    assert model.rpn_head.anchor_generator.scales == [OTHERS['anchor size']]
+    anchors = model.rpn_head.anchor_generator
+    sizes = [anchors.octave_base_scale, anchors.scales_per_octave] if back == 'effb7' else [*anchors.scales, 1]
+    assert sizes == [setting('anchor size', name, OTHERS), 3 if back == 'effb7' else 1]
+    assert anchors.ratios == [0.5, 1, 2]
+    assert model.rpn_head.get('num_convs', 1) == setting('convolutions of the RPN', name, OTHERS)
+    assert model.rpn_head.act_cfg.type == ('ReLU' if back == 'effb7' else 'SiLU')
     assert model.roi_head.bbox_roi_extractor.featmap_strides == strides
     # A RoI of 224 pixels belongs to P4 (FPN, equation 1).
     assert model.roi_head.bbox_roi_extractor.finest_scale * 2 ** (4 - first) == 224
     cascade = 'cascade' in name
     heads = model.roi_head.bbox_head if cascade else [model.roi_head.bbox_head]
     for head in heads:
-        assert (head.type, head.of, head.norm_cfg.type) == ('WithSwish', 'ConvFCBBoxHead', 'SyncBN')
+        kind = ('NormedFCBBoxHead', None) if back == 'effb7' else ('WithSwish', 'NormedFCBBoxHead')
+        assert (head.type, head.get('of')) == kind
         assert head.num_shared_fcs == SETTINGS['fully connected layers']
         assert head.num_shared_convs == OTHERS['convolutions of the box head']
         assert head.reg_class_agnostic == cascade
+    losses = [heads[0].loss_bbox, model.rpn_head.loss_bbox]
+    assert [loss.type for loss in losses] == 2 * ['WeightedMeanHuberLoss']
+    assert [loss.delta for loss in losses] == pytest.approx(OTHERS['box losses'])
     if cascade:
-        assert model.roi_head.type == 'CascadeRoIHead' and len(heads) == model.roi_head.num_stages == 3
-        for limit in ('pos_iou_thr', 'neg_iou_thr', 'min_pos_iou'):
-            assert [one.assigner[limit] for one in model.train_cfg.rcnn] == SETTINGS['cascade IoU']
+        assert model.roi_head.type == ('LastStageMask' if back == 'effb7' else '') + 'CascadeRoIHead'
+        assert len(heads) == model.roi_head.num_stages == 3
+        ious = setting('cascade IoU', name)
+        for limit in ('pos_iou_thr', 'min_pos_iou'):
+            assert [one.assigner[limit] for one in model.train_cfg.rcnn] == ious
+        # The release's background ends at 0.5, whatever its first stage calls an object.
+        assert [one.assigner.neg_iou_thr for one in model.train_cfg.rcnn] == [0.5, *ious[1:]]
+        assert list(model.roi_head.stage_loss_weights) == OTHERS["weights of a cascade's stages"]
+        samplers = [one.sampler.type for one in model.train_cfg.rcnn]
+        assert samplers == ['MixedRandomSampler', 'PseudoSampler', 'PseudoSampler']
     if back == 'effb7':
-        assert (model.type, model.roi_head.mask_head.of) == ('MaskRCNN', 'FCNMaskHead')
+        assert (model.type, model.roi_head.mask_head.type) == ('MaskRCNN', 'FCNMaskHead')
         classes = 1203 if 'lvis' in name else 80
-        assert model.roi_head.mask_head.num_classes == model.roi_head.bbox_head.num_classes == classes
+        assert {one.num_classes for one in [model.roi_head.mask_head, *heads]} == {classes}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +325,10 @@ def test_another_backbone_changes_the_backbone_alone(name):
             paths = {path[:2] for path in changes(name, other) if path[0] == 'model'}
             assert paths == {BACKBONE}
             rest = {path[0] for path in changes(name, other)} - {'model'}
-            assert rest == (set() if back == 'r101' else {'resnet_rs101', 'rs101_weights'})
+            of_rs101 = {'resnet_rs101', 'rs101_weights'} | (
+                {'resnet_rs101_swish'} if 'retinanet' not in name else set()
+            )
+            assert rest == (set() if back == 'r101' else of_rs101)
 
 
 def test_nas_fpn_and_cascade_change_what_their_names_say():
@@ -327,6 +363,18 @@ def test_parameters_are_the_published_ones(neck, values_do_not_matter):
     assert sum(sizes.values()) - trained == 61_569_696  # what timm's resnetrs101 has without its classifier
 
 
+def test_parameters_of_efficientnet_b7_are_those_of_the_copy_paste_release(values_do_not_matter):
+    register_all_modules()
+    model = MODELS.build(load('freeze_effb7_nasfpn_cascade_mask_copypaste_180ki').model)
+    found = sum(one.numel() for one in model.parameters())
+    assert round(found / 1e6) == SETTINGS['parameters (M), EfficientNet-B7']
+    classes = 91  # of the release, of which one is the background
+    layers = [*(head.fc_cls for head in model.roi_head.bbox_head), model.roi_head.mask_head.conv_logits]
+    for layer, outputs in zip(layers, (81, 81, 81, 80), strict=True):
+        found += (classes - outputs) * (layer.weight[0].numel() + 1)
+    assert round(found / 1e6) == SETTINGS['parameters (M), EfficientNet-B7']
+
+
 def small(name: str):
     """The model of a config with few RoIs and random weights, and what it is trained with."""
     register_all_modules()
@@ -353,7 +401,7 @@ QUICK = {
     'freeze_r101_adapter_nasfpn_cascade_72e',
     'freeze_rs101_nasfpn_cascade_72e',
     'freeze_rs101_retinanet_nasfpn_72e',
-    'freeze_effb7_nasfpn_mask_copypaste_600e',
+    'freeze_effb7_nasfpn_cascade_mask_copypaste_180ki',
     'finetune_r50_nasfpn_cascade_72e',
     'finetune_rs101_retinanet_nasfpn_72e',
 }
@@ -383,7 +431,7 @@ def test_forward_backward_step(name):
     loss, logged = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
     assert torch.isfinite(loss)
     assert {'s0.loss_cls', 's2.loss_bbox'} <= logged.keys() or 'cascade' not in name
-    assert 'loss_mask' in logged or not with_mask
+    assert ('s2.loss_mask' if 'cascade' in name else 'loss_mask') in logged or not with_mask
     loss.backward()
     assert not [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None]
     optimizer.step()
@@ -401,7 +449,12 @@ def test_forward_backward_step(name):
         for key, one in model.named_modules()
         if isinstance(one, nn.ReLU) and not key.startswith('backbone') and not key.endswith('upsample')
     ]
-    assert bool(relu) == ('retinanet' in name)
+    assert bool(relu) == ('retinanet' in name or 'effb7' in name)
+    if 'effb7' in name:
+        assert not [key for key in relu if key.startswith('neck')]
+    in_backbone = {type(one) for key, one in model.backbone.named_modules() if '.act' in key and '.se.' not in key}
+    if 'rs101' in name:
+        assert in_backbone == {nn.ReLU if 'retinanet' in name else nn.SiLU}
 
 
 def test_a_cascade_averages_the_scores_of_its_stages_and_moves_one_box_for_all_classes():
@@ -435,7 +488,7 @@ def test_weights_of_timm_give_all_of_the_frozen_backbone(tmp_path):
     file = tmp_path / 'resnetrs50.pth'
     # As old files are: without the counters of BN.
     torch.save({key: one for key, one in model.state_dict().items() if 'num_batches' not in key}, file)
-    cfg = load('freeze_rs101_fpn_72e')
+    cfg = load('freeze_rs101_retinanet_fpn_72e')
     cfg.model.backbone.model_name = 'resnetrs50'
     cfg.model.backbone.init_cfg.checkpoint = str(file)
     backbone = MODELS.build(cfg.model.backbone)
@@ -461,7 +514,7 @@ def test_weights_of_mmpretrain_give_all_of_efficientnet(tmp_path):
                 one.uniform_(0.5, 1.5)
     file = tmp_path / 'efficientnet.pth'
     torch.save(dict(state_dict={f'backbone.{key}': one for key, one in classifier.state_dict().items()}), file)
-    cfg = load('freeze_effb7_nasfpn_mask_copypaste_600e')
+    cfg = load('freeze_effb7_nasfpn_cascade_mask_copypaste_180ki')
     cfg.model.backbone.update(arch='b0', norm_cfg=dict(type='BN', eps=1e-3))
     cfg.model.backbone.init_cfg.checkpoint = str(file)
     backbone = MODELS.build(cfg.model.backbone)
@@ -474,14 +527,14 @@ def test_weights_of_mmpretrain_give_all_of_efficientnet(tmp_path):
 @pytest.mark.parametrize('name', ['finetune_rs101_fpn_72e', 'freeze_rs101_fpn_72e'])
 def test_without_timm_one_sentence_says_so(name, monkeypatch):
     hide(monkeypatch, 'timm')
-    with pytest.raises(ConfigError, match='TIMMBackbone, which needs the package timm, and that is not installed'):
+    with pytest.raises(ConfigError, match='ResNetRS, which needs the package timm, and that is not installed'):
         checks.stop_on_errors(load(name))
 
 
 def test_without_lvis_one_sentence_says_so(monkeypatch):
     hide(monkeypatch, 'lvis')
     with pytest.raises(ConfigError, match='LVISV1Dataset, which needs the package lvis, and that is not installed'):
-        checks.stop_on_errors(load('freeze_effb7_nasfpn_mask_lvis_copypaste_600e'))
+        checks.stop_on_errors(load('freeze_effb7_nasfpn_cascade_mask_lvis_copypaste_180ki'))
 
 
 def hide(monkeypatch, package):
@@ -533,7 +586,7 @@ def write_lvis(folder: Path, classes: int = 1203) -> None:
 
 
 def lvis_config(folder: Path) -> Config:
-    cfg = load('freeze_effb7_nasfpn_mask_lvis_copypaste_600e')
+    cfg = load('freeze_effb7_nasfpn_cascade_mask_lvis_copypaste_180ki')
     root = f'{folder}/'
     cfg.train_dataloader.dataset.dataset.data_root = root
     for part in ('val', 'test'):

@@ -22,7 +22,7 @@ FOLDER = ROOT / 'configs' / 'hpt'
 META = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
 SETTINGS = META['Collections'][0]['Metadata']['Settings']
 MODELS_META = {model['Name']: model for model in META['Models']}
-NAMES = sorted(path.stem for path in FOLDER.glob('*_moco_r50_*.py'))
+NAMES = sorted(path.stem for path in FOLDER.glob('*_moco_r*_*.py'))
 # The others are the readers that they share.
 DATA_SETS = sorted(
     path for path in (ROOT / 'configs/_base_/datasets').glob('hpt_*.py') if 'mean =' in path.read_text()
@@ -42,8 +42,9 @@ def test_every_config_of_the_study_is_in_metafile_and_readme():
 
 
 def test_every_config_has_its_entry():
-    assert len(DATA_SETS) == 16
-    assert len(NAMES) == 3 and set(NAMES) <= set(MODELS_META)
+    # Sixteen, two of them as released beside, and ImageNet.
+    assert len(DATA_SETS) == 16 + 2 + 1
+    assert len(NAMES) == 8 and set(NAMES) <= set(MODELS_META)
     for name in NAMES:
         assert MODELS_META[name]['Config'] == f'configs/hpt/{name}.py'
         assert 'Results' not in MODELS_META[name] and 'Weights' not in MODELS_META[name]
@@ -69,8 +70,11 @@ def test_settings_are_the_published_ones(name):
     assert (model.queue_len, model.feat_dim) == (SETTINGS['queue'], SETTINGS['feature dimension'])
     assert 1 - model.momentum == SETTINGS['momentum of the key encoder']
     assert model.head.temperature == SETTINGS['temperature']
-    assert [model.neck[f'{size}_channels'] for size in ('in', 'hid', 'out')] == SETTINGS['projector']
-    assert (model.backbone.type, model.backbone.depth, model.backbone.norm_cfg) == ('ResNet', 50, dict(type='BN'))
+    r18 = 'r18' in name
+    projector = SETTINGS['projector, ResNet-18' if r18 else 'projector']
+    assert [model.neck[f'{size}_channels'] for size in ('in', 'hid', 'out')] == projector
+    depth = 18 if r18 else 50
+    assert (model.backbone.type, model.backbone.depth, model.backbone.norm_cfg) == ('ResNet', depth, dict(type='BN'))
 
     optimizer = cfg.optim_wrapper.optimizer
     wanted = {key: SETTINGS[name] for key, name in (('momentum', 'momentum'), ('weight_decay', 'weight decay'))}
@@ -81,6 +85,7 @@ def test_settings_are_the_published_ones(name):
 
     length = cfg.train_cfg.max_iters
     key = 'iterations from random initialisation' if 'scratch' in name else 'iterations with a base'
+    key = 'iterations with larger crops' if 'crop' in name else key
     assert length == MODELS_META[name]['Metadata']['Iterations'] and length in SETTINGS[key]
     if 'bnonly' in name:
         assert length == SETTINGS['iterations of HPT-BN']
@@ -93,13 +98,14 @@ def test_settings_are_the_published_ones(name):
     assert ('TrainBNOnlyHook' in hooks) == ('bnonly' in name)
 
 
-def test_the_views_are_the_published_ones():
-    _, views, _ = load(NAMES[0]).train_dataloader.dataset.pipeline
+@pytest.mark.parametrize('name', NAMES)
+def test_the_views_are_the_published_ones(name):
+    _, views, _ = load(name).train_dataloader.dataset.pipeline
     assert views.num_views == 2
     crop, jitter, grey, blur, flip = views.transforms[0]
     assert (crop.type, crop.scale, list(crop.crop_ratio_range)) == (
         'RandomResizedCrop',
-        SETTINGS['crop'],
+        MODELS_META[name]['Metadata'].get('Own settings', SETTINGS)['crop'],
         SETTINGS['crop scale'],
     )
     assert jitter.prob == SETTINGS['colour jitter probability']
@@ -114,7 +120,7 @@ def test_views_draw_what_they_are_said_to_draw():
     """Jitter and grey, in pipelines of BGR, against torchvision's on RGB; blur over its whole range."""
     register_all_modules(init_default_scope=False)
     init_default_scope('mmpretrain')
-    _, jitter, grey, blur, _ = load(NAMES[0]).train_dataloader.dataset.pipeline[1].transforms[0]
+    _, jitter, grey, blur, _ = load('pretrain_moco_r50_5ki').train_dataloader.dataset.pipeline[1].transforms[0]
     random = np.random.default_rng(0)
     rgb = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(rgb)
@@ -134,6 +140,14 @@ def test_views_draw_what_they_are_said_to_draw():
     low, high = SETTINGS['blur deviation']
     assert low <= drawn.min() < low + 0.05 and high - 0.05 < drawn.max() <= high
     assert abs(drawn.mean() - (low + high) / 2) < 0.05
+
+
+@pytest.mark.parametrize('name, data', [('crop362', 'bdd_weather'), ('crop640', 'coco2014_multilabel')])
+def test_larger_crops_are_of_the_data_set_that_they_were_released_for(name, data, monkeypatch):
+    monkeypatch.delenv('HPT_DATASET', raising=False)
+    cfg, facts = load(f'pretrain_moco_r50_{name}_50ki'), Config.fromfile(DATA_SETS[0].parent / f'hpt_{data}.py')
+    assert cfg.train_dataloader.dataset.data_root == facts.data_root and cfg.model.data_preprocessor.mean == facts.mean
+    assert cfg.work_dir.endswith(data)
 
 
 @pytest.mark.parametrize('length', SETTINGS['iterations from random initialisation'])
@@ -186,20 +200,18 @@ def test_the_real_model_makes_a_step():
 
 
 def test_the_overrides_of_the_docs():
-    """docs/hpt.md: one process in quarters, larger crops, a random projector, a frozen one."""
+    """docs/hpt.md: one process in quarters, a random projector, a frozen one."""
     cfg = load('pretrain_moco_r50_bnonly_5ki')
     text = (ROOT / 'docs' / 'hpt.md').read_text()
     overrides = {
         'train_dataloader.batch_size': '256',
         'model.backbone.norm_cfg.type': 'SplitBN',
         'model.backbone.norm_cfg.groups': '4',
-        'train_dataloader.dataset.pipeline.1.transforms.0.0.scale': '362',
         'custom_hooks.0.projector': 'False',
         'custom_hooks.2.also': '[]',
     }
     assert all(f'{key}={value}' in text for key, value in overrides.items())
     cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in overrides.items()})
-    assert cfg.train_dataloader.dataset.pipeline[1].transforms[0][0].scale == 362
     assert cfg.custom_hooks[0].projector is False and cfg.custom_hooks[2].also == []
     init_default_scope('mmpretrain')
     norms = [one for one in MODELS.build(cfg.model.backbone).modules() if isinstance(one, nn.BatchNorm2d)]

@@ -1,4 +1,4 @@
-"""The sixteen data sets of study B: facts as published, and readers that read what the tools write."""
+"""The data sets of study B: facts as published, and readers that read what the tools write."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from official_layouts import CONFIGS, NAMES
+from official_layouts import CONFIGS, NAMES, RELEASED
 from rethink.checks import stop_on_errors
 from rethink.datasets import splits
 from rethink.errors import ConfigError
@@ -35,17 +35,22 @@ PUBLISHED = dict(
     domainnet_real=(345, (0.6059, 0.5890, 0.5558), (0.3344, 0.3279, 0.3493), False),
     domainnet_sketch=(345, (0.8327, 0.8270, 0.8179), (0.2727, 0.2753, 0.2810), False),
     flowers102=(102, (0.4355, 0.3777, 0.2880), (0.2970, 0.2459, 0.2705), False),
+    # OpenSelfSup/configs/hpt-pretrain/{xview,viper}/linear-eval/linear-eval-base.py
+    xview_multilabel=(36, (0.368, 0.381, 0.3436), (0.2035, 0.1854, 0.1849), True),
+    viper_multilabel=(23, (0.3485, 0.3422, 0.3395), (0.2449, 0.2408, 0.2390), True),
 )
 READERS = ('unlabelled', 'train', 'val', 'test', 'train_1000')
 
 
 def test_there_is_a_file_for_each_of_the_sixteen():
-    files = {path.stem.removeprefix('hpt_') for path in CONFIGS.glob('hpt_*.py')} - {'single_label', 'multi_label'}
-    assert files == set(NAMES) == set(PUBLISHED)
-    assert len(files) == 16
+    """And one for the two that the release evaluates otherwise; ImageNet is what bases are made of."""
+    readers = {'single_label', 'multi_label', 'imagenet'}
+    files = {path.stem.removeprefix('hpt_') for path in CONFIGS.glob('hpt_*.py')} - readers
+    assert files == {*NAMES, *RELEASED} == set(PUBLISHED)
+    assert len(NAMES) == 16 and len(RELEASED) == 2
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [*NAMES, *RELEASED])
 def test_facts_are_the_published_ones_and_the_docstring_says_what_it_is(name):
     cfg = official_layouts.config(name)
     classes, mean, std, several = PUBLISHED[name]
@@ -62,13 +67,13 @@ def test_facts_are_the_published_ones_and_the_docstring_says_what_it_is(name):
 
 
 def test_no_two_data_sets_write_into_the_same_folder():
-    roots = [official_layouts.config(name).data_root for name in NAMES]
+    roots = [official_layouts.config(name).data_root for name in (*NAMES, *RELEASED, 'imagenet')]
     assert len(set(roots)) == len(roots)
     # A folder inside another is what the other's layout does not look into.
     assert [root for root in roots if any(root != other and root.startswith(other) for other in roots)] == []
 
 
-@pytest.mark.parametrize('name', [*NAMES[:10], 'domainnet_sketch'])
+@pytest.mark.parametrize('name', [*NAMES[:10], 'domainnet_sketch', *RELEASED])
 def test_readers_read_a_miniature_in_the_official_layout(name, tmp_path):
     """Every sample has the label that the official files give its image; each split is a batch of a data loader."""
     root = tmp_path / name.removeprefix('domainnet_')
@@ -135,3 +140,23 @@ def test_what_the_preprocessor_makes_of_a_picture_with_these_statistics_has_mean
     (view, _) = preprocessor(dict(inputs=[torch.stack(sample['inputs'])] * 2, data_samples=[]))['inputs']
     assert view.mean((0, 2, 3)).abs().max() < 0.05
     assert (view.std((0, 2, 3)) - 1).abs().max() < 0.05
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_lists_that_the_release_does_not_have_are_asked_for_in_one_sentence(name, tmp_path):
+    cfg = official_layouts.config(name)
+    number = cfg.num_classes
+    (tmp_path / 'meta').mkdir()
+
+    def refused():
+        with pytest.raises(ConfigError) as error:
+            splits.make(tmp_path, cfg.layout, number, True, labels=[])
+        assert '\n' not in str(error.value)
+        return str(error.value)
+
+    list_of = tmp_path / cfg.layout.lists.format(split='train')
+    assert f'there is no list {list_of}, and HPT does not publish it: write it' in refused()
+    assert f'and {number} numbers 1 or 0 separated by commas, one for each class.' in refused()
+    for wrong in ('1,0', ','.join(['2'] * number), 'one.jpg ' + ','.join(['1'] * (number + 1))):
+        list_of.write_text(f'0.jpg {",".join(["1"] * number)}\n{wrong}\n')
+        assert f'{list_of}:2: expected a path, a space and {number} of 1, 0, -1 or nothing' in refused()

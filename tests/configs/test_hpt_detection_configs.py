@@ -80,6 +80,8 @@ def test_settings(name):
     anchors = model.rpn_head.anchor_generator
     assert [anchors.strides[0] * scale for scale in anchors.scales] == OURS['anchors']
     assert model.train_cfg.rcnn.sampler.num == OURS['RoI batch per image']
+    assigner = model.train_cfg.rpn.assigner
+    assert assigner.min_pos_iou == OURS['IoU of the best anchor, least'] and assigner.match_low_quality
     roi_layer = model.roi_head.bbox_roi_extractor.roi_layer
     assert (roi_layer.output_size, roi_layer.sampling_ratio) == (OURS['RoIAlign size'], 0)
     assert model.test_cfg.rcnn.nms.iou_threshold == OURS['NMS, test']
@@ -121,7 +123,16 @@ def test_images_get_the_published_sizes(name):
         drawn = {min(resize(dict(img=np.zeros((48, 48, 3), np.uint8)))['img'].shape[:2]) for _ in range(300)}
         assert drawn == {round(shorter / 10) for shorter in range(lowest, highest + 1, step)}
     (resize,) = [one for one in cfg.val_dataloader.dataset.pipeline if one.type == 'Resize']
+    longest = settings.get('longer side, test', longest)
     assert resize.scale == (longest, settings['shorter side, test']) and resize.keep_ratio
+
+
+@pytest.mark.parametrize('name', [COCO_1X, COCO_2X])
+def test_no_side_of_coco_is_longer_than_1200_in_training(name):
+    """INPUT.MAX_SIZE_TRAIN of HPT's release; a picture of 480 x 640 at 800 would be 1067, of 480 x 800 1333."""
+    (resize,) = [one for one in load(name).train_dataloader.dataset.pipeline if one.type == 'RandomChoiceResize']
+    resize = TRANSFORMS.build(dict(resize, scales=[max(resize.scales)]))
+    assert resize(dict(img=np.zeros((480, 800, 3), np.uint8)))['img'].shape[:2] == (720, 1200)
 
 
 def test_the_images():

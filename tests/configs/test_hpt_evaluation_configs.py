@@ -17,7 +17,7 @@ META = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
 COLLECTION = 'Hierarchical Pre-Training, classification'
 (SETTINGS,) = [one['Metadata']['Settings'] for one in META['Collections'] if one['Name'] == COLLECTION]
 ENTRIES = {one['Name']: one for one in META['Models'] if one['In Collection'] == COLLECTION}
-NAMES = sorted(path.stem for path in FOLDER.glob('*_r50_bn_*.py'))
+NAMES = sorted(path.stem for path in FOLDER.glob('*_r*_bn_*.py'))
 
 register_all_modules(init_default_scope=False)
 
@@ -28,7 +28,7 @@ def load(name, monkeypatch, dataset='resisc45') -> Config:
 
 
 def test_every_config_has_its_entry_and_every_entry_its_config():
-    assert len(NAMES) == 4 and set(NAMES) == set(ENTRIES)
+    assert len(NAMES) == 7 and set(NAMES) == set(ENTRIES)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -65,6 +65,8 @@ def test_settings_are_the_published_ones(name, monkeypatch):
 def test_what_is_trained_and_how_fast(name, monkeypatch):
     cfg = load(name, monkeypatch)
     init_default_scope('mmpretrain')
+    width = {50: 2048, 18: 512}[cfg.model.backbone.depth]
+    assert ('r18' in name) == (cfg.model.backbone.depth == 18) and cfg.model.head.in_channels == width
     cfg.model.backbone.update(depth=18)
     cfg.model.head.in_channels = 512
     model = MODELS.build(cfg.model).train()
@@ -87,7 +89,7 @@ def test_another_data_set_brings_its_head_its_metric_and_its_pixels(name, monkey
     one, several = load(name, monkeypatch), load(name, monkeypatch, 'chexpert')
     assert (one.model.head.type, one.model.head.num_classes) == ('LinearClsHead', 45)
     assert (several.model.head.type, several.model.head.num_classes) == ('MultiLabelLinearClsHead', 5)
-    assert several.model.head.loss.use_sigmoid
+    assert several.model.head.loss == dict(type='MeanBCELoss')
     assert [metric.type for metric in several.val_evaluator] == ['MultiLabelAUROC']
     assert one.metric == 'accuracy/top1' and several.metric == 'multi-label/AUROC'
     assert several.model.data_preprocessor.mean == several.mean != one.mean == one.model.data_preprocessor.mean

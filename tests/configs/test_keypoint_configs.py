@@ -41,7 +41,12 @@ def test_settings_are_the_published_ones(name):
         ('roi_head', 'mask_roi_extractor'),
         ('roi_head', 'keypoint_head'),
         ('roi_head', 'keypoint_roi_extractor'),
+        ('train_cfg', 'rpn_proposal'),
     }
+    # Detectron: 2000 of the two images of a GPU; detectron2: 1500 of each. Smooth L1 for boxes in both.
+    proposals = load('scratch_r50_gn_2x').model.train_cfg.rpn_proposal
+    assert cfg.model.train_cfg.rpn_proposal == dict(proposals, max_per_img=1500)
+    assert cfg.model.roi_head.bbox_head.loss_bbox.type == 'SmoothL1Loss'
     assert cfg.model.roi_head.bbox_head.num_classes == 1 and cfg.model.roi_head.mask_head is None
 
     _, annotate, resize, flip, pack = cfg.train_dataloader.dataset.pipeline

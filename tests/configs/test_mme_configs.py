@@ -23,6 +23,7 @@ from rethink.studies.axes import points as points_of
 
 TARGETS = ('clipart', 'sketch')
 MOCO, MME = (config_path(f'hpt/pretrain_{name}.py') for name in ('moco_b2_domainnet_5ki', 'mme_b2_domainnet_50ki'))
+RESNET = config_path('hpt/pretrain_mme_r34_domainnet_50ki.py')
 PER_CLASS = 'train_dataloader.dataset.datasets.1.per_class'
 META = yaml.safe_load((Path(MME).parent / 'metafile.yml').read_text())
 (COLLECTION,) = (one for one in META['Collections'] if 'domain adaptation' in one['Name'])
@@ -155,9 +156,9 @@ def test_each_begins_with_the_one_before(target, monkeypatch):
         assert pixels == dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 
-def test_the_metafile_has_both_and_their_lengths(monkeypatch):
+def test_the_metafile_has_them_and_their_lengths(monkeypatch):
     entries = {model['Name']: model for model in META['Models']}
-    for path in (MOCO, MME):
+    for path in (MOCO, MME, RESNET):
         cfg, entry = load(path, 'clipart', monkeypatch), entries[Path(path).stem]
         assert entry['Config'] == f'configs/hpt/{Path(path).name}'
         length, batch = entry['Metadata']['Iterations'], entry['Metadata']['Batch Size']
@@ -191,3 +192,45 @@ def test_the_published_settings_and_a_step(monkeypatch):
     logged = model.train_step(dict(inputs=images, data_samples=samples), optimizer)
     assert 0 < logged['entropy'] <= np.log(345) + 1e-5
     assert not torch.equal(before, model.head.fc.weight)
+
+
+def test_the_head_of_a_resnet_is_the_released_one(monkeypatch):
+    """SSDA_MME, model/basenet.py, Predictor_deep: scores, and the gradient of its ``adentropy``, in float64."""
+    torch.manual_seed(0)
+    cfg = load(RESNET, 'clipart', monkeypatch)
+    cfg.model.backbone.update(depth=18)
+    model = MODELS.build(cfg.model).double()
+    model.init_weights()
+    fc1, fc2 = model.neck.fc, model.head.fc
+    assert (fc1.weight.shape, fc1.bias.shape) == ((512, 512), (512,)) and fc2.weight.shape == (345, 512)
+    assert fc2.bias is None and not fc1.bias.any()
+    # utils/utils.py, weights_init: Glorot's normal.
+    for one in (fc1, fc2):
+        assert one.weight.std().item() == pytest.approx((2 / sum(one.weight.shape)) ** 0.5, rel=0.02)
+
+    images = torch.randn(5, 3, 64, 64, dtype=torch.float64)
+    model.eval()
+    map_of_features = model.backbone(images)[-1].detach()
+    hidden = map_of_features.mean((2, 3)) @ fc1.weight.T + fc1.bias
+    scores = torch.nn.functional.normalize(hidden) @ fc2.weight.T / 0.05
+    torch.testing.assert_close(model.head(model.neck(map_of_features)), scores, rtol=1e-10, atol=1e-12)
+
+    p = scores.softmax(1)
+    objective = 0.1 * (p * (p + 1e-5).log()).sum(1).mean()
+    of_classifier, of_features = torch.autograd.grad(objective, [fc2.weight, fc1.weight])
+    monkeypatch.setattr(model, 'extract_feat', lambda inputs: model.neck(map_of_features))
+    loss = -model.entropy_weight * model._entropy(images)
+    found = torch.autograd.grad(loss, [fc2.weight, fc1.weight])
+    # Theirs adds 1e-5 to each probability.
+    torch.testing.assert_close(found[0], of_classifier, rtol=0.02, atol=1e-6)
+    torch.testing.assert_close(found[1], -of_features, rtol=0.02, atol=1e-6)
+
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    rates = {id(one): group['lr'] for group in optimizer.param_groups for one in group['params']}
+    assert rates[id(fc1.weight)] == rates[id(fc2.weight)] == 0.01 and rates[id(model.backbone.conv1.weight)] == 0.001
+
+
+def test_the_classifier_begins_as_the_released_one(monkeypatch):
+    model = MODELS.build(load(MME, 'clipart', monkeypatch).model)
+    model.init_weights()
+    assert model.head.fc.weight.std().item() == pytest.approx((2 / (345 + 1408)) ** 0.5, rel=0.02)

@@ -41,7 +41,7 @@ VGG = ['scratch_vgg16_aug_11x', 'pretrain_vgg16_aug_9x']
 VOC = ['pretrain_r101_gn_voc_18ki', 'scratch_r101_gn_voc_144ki']
 # Detectron's GN weights see BGR without a deviation, torchvision's BN weights RGB with one.
 PIXELS = dict(
-    gn=dict(mean=[103.530, 116.280, 123.675], std=[1.0] * 3, bgr_to_rgb=False),
+    gn=dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0] * 3, bgr_to_rgb=False),
     syncbn=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
 )
 
@@ -165,7 +165,7 @@ def test_settings_are_the_published_ones(name):
     assert {key: model.data_preprocessor[key] for key in PIXELS[norm]} == PIXELS[norm]
     assert model.backbone.depth == int(depth[1:])
     if depth.startswith('x'):
-        assert (model.backbone.type, model.backbone.groups, model.backbone.base_width) == ('ResNeXt', 32, 8)
+        assert (model.backbone.type, model.backbone.groups, model.backbone.base_width) == ('ResNeXt', 8, 32)
     assert model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']
     assert not model.backbone.norm_eval
     assert model.roi_head.bbox_head.type == 'Shared4Conv1FCBBoxHead'
@@ -182,11 +182,11 @@ def test_settings_are_the_published_ones(name):
     assert model.test_cfg.rcnn.nms.iou_threshold == SETTINGS['NMS, test']
 
     if init == 'scratch':
-        assert model.backbone.init_cfg is None
+        assert model.backbone.init_cfg == [dict(type='Caffe2Xavier', layer='Conv2d')]
     else:
         source = dict(gn='open-mmlab://detectron/resnet{}_gn', syncbn='torchvision://resnet{}')[norm]
         if depth == 'x152':
-            source = 'checkpoints/resnext{}_32x8d_gn.pth'
+            source = 'checkpoints/resnext{}_8x32d_gn.pth'
         checkpoint = source.format(depth[1:])
         assert model.backbone.init_cfg == dict(type='Pretrained', checkpoint=checkpoint)
 
@@ -247,7 +247,8 @@ def built(request):
     """The models of the configs (schedules share them), without the download of the weights."""
     register_all_modules()
     cfg = load(request.param)
-    cfg.model.backbone.init_cfg = None
+    if request.param.startswith('pretrain'):
+        cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     model.init_weights()
     # What a Runner does with SyncBN in a single process.
@@ -286,13 +287,20 @@ def test_forward_backward_step(built):
         assert sum(not one.training for one in norms) == frozen
 
 
-def test_random_initialisation_is_msra_with_unit_norm_scales(built):
-    """He et al. 2015: convolutions of variance 2 / fan out, GN scales of one, as in Detectron."""
-    *_, model = built
+def test_random_initialisation_is_that_of_detectron_with_unit_norm_scales(built):
+    """The backbone from scratch as Caffe2's XavierFill, uniform of variance 1 / fan in; heads as MSRAFill, normal of
+    variance 2 / fan out (He et al. 2015); scales of one in every norm."""
+    init, *_, model = built
     for head in (model.backbone, model.roi_head.bbox_head, model.roi_head.mask_head):
         for name, module in head.named_modules():
             if isinstance(module, nn.Conv2d) and 'logits' not in name and module.weight.numel() > 10_000:
-                fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
-                assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
+                weight = module.weight
+                if head is model.backbone and init == 'scratch':
+                    bound = (3 / weight[0].numel()) ** 0.5
+                    assert bound * 0.999 < weight.abs().max() <= bound and weight.mean().abs() < bound / 50, name
+                    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02), name
+                elif head is not model.backbone:
+                    fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+                    assert weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name
             if isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._BatchNorm)):
                 assert (module.weight == 1).all() and (module.bias == 0).all()

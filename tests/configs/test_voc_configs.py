@@ -76,8 +76,12 @@ def test_settings(name):
         ('data_preprocessor', 'pad_mask'),
         ('roi_head', 'mask_head'),
         ('roi_head', 'mask_roi_extractor'),
+        ('train_cfg', 'rcnn'),
         NUM_CLASSES,
     }
+    # Difficult objects are no crowds.
+    assigner = coco.model.train_cfg.rcnn.assigner
+    assert cfg.model.train_cfg.rcnn == dict(coco.model.train_cfg.rcnn, assigner=dict(assigner, ignore_iof_thr=-1))
     assert cfg.model.roi_head.bbox_head.num_classes == 20
     assert cfg.model.roi_head.mask_head is None and cfg.model.roi_head.mask_roi_extractor is None
     assert cfg.model.backbone.frozen_stages == SETTINGS[f'frozen stages, {init}']

@@ -17,7 +17,8 @@ from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from rethink.analysis.logs import read_run
 from rethink.engine import scaling, switch
 from rethink.errors import ConfigError
@@ -194,6 +195,53 @@ def test_what_is_carried_over(killed):
         after['message_hub']['runtime_info']['sampler_seed'] == before['message_hub']['runtime_info']['sampler_seed']
     )
     assert not {'keep_ckpt_ids', 'last_ckpt'} & set(after['message_hub']['runtime_info'])
+
+
+def test_each_parameter_keeps_its_learning_rate_where_biases_have_another(killed, tmp_path):
+    """Detectron's optimiser has a group for each parameter, and a cascade has other parameters than Mask R-CNN."""
+    cfg = config(tmp_path, iteration=4)
+    paramwise = Config.fromfile(ROOT / 'configs/rethink/scratch_r50_gn_aug_cascade_9x.py').optim_wrapper.paramwise_cfg
+    cfg.optim_wrapper.paramwise_cfg = paramwise
+    first = switch.first_phase(cfg)
+    model = MODELS.build(first.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    schedulers = [PARAM_SCHEDULERS.build(dict(one, optimizer=wrapper)) for one in cfg.param_scheduler]
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    wrapper.step()
+    content = load(killed / 'before_switch/iter_4.pth')
+    content['optimizer'] = wrapper.state_dict()
+    content['param_schedulers'] = [one.state_dict() for one in schedulers]
+    torch.save(content, tmp_path / 'grouped.pth')
+
+    after = switch.convert(cfg, first, str(tmp_path / 'grouped.pth'))
+    cascade = MODELS.build(cfg.model)
+    resumed = build_optim_wrapper(cascade, cfg.optim_wrapper)
+    for one, state in zip(cfg.param_scheduler, after['param_schedulers'], strict=True):
+        PARAM_SCHEDULERS.build(dict(one, optimizer=resumed)).load_state_dict(state)
+    resumed.load_state_dict(after['optimizer'])
+    old = dict(model.named_parameters())
+    options = {
+        name: (group['lr'], group['weight_decay'], group['initial_lr'])
+        for (name, _), group in zip(cascade.named_parameters(), resumed.optimizer.param_groups, strict=True)
+    }
+    assert len(options) > len(old) and all(
+        len(state['base_values']) == len(options) for state in after['param_schedulers']
+    )
+    warm = 0.04 / 3  # the first iteration of the warm-up
+    for name, parameter in cascade.named_parameters():
+        of_norm = isinstance(cascade.get_submodule(name.rpartition('.')[0]), torch.nn.GroupNorm)
+        rate = 2 if name.endswith('.bias') and not of_norm else 1
+        decay = 0.0 if parameter.dim() == 1 else 1e-4
+        assert options[name] == (pytest.approx(warm * rate), decay, pytest.approx(0.04 * rate)), name
+        if name in old:
+            momentum = wrapper.optimizer.state[old[name]]['momentum_buffer']
+            assert torch.equal(resumed.optimizer.state[parameter]['momentum_buffer'], momentum)
+        else:
+            assert name.startswith('roi_head.bbox_head.') and parameter not in resumed.optimizer.state
+    first.optim_wrapper.paramwise_cfg = None
+    with pytest.raises(ConfigError, match=r'has 124 groups of 124 .*set optim_wrapper\.paramwise_cfg to what it was'):
+        switch.convert(cfg, first, str(tmp_path / 'grouped.pth'))
 
 
 def test_the_first_phase_resumes_in_two_processes(shapes, killed, tmp_path):

@@ -118,6 +118,23 @@ def test_a_class_with_one_kind_of_label_is_left_out_of_the_mean_and_named(batch)
     assert '2 of 4 classes' in warning.call_args.args[0] and 'fracture, device' in warning.call_args.args[0]
 
 
+def test_a_class_with_one_kind_of_label_counts_0_as_released(batch):
+    """openselfsup/models/utils/accuracy.py: zeros, and roc_auc_score of each class that has one."""
+    scores, targets, _ = batch
+    targets[:, 1], targets[:, 3] = 0, 1
+    released = np.zeros(4)
+    for index in (0, 2):
+        released[index] = all_pairs(scores[:, index], targets[:, index])
+    with mock.patch.object(MMLogger.get_current_instance(), 'warning') as warning:
+        metrics = evaluate(MultiLabelAUROC(one_sided='zero'), samples(scores, targets))
+    assert metrics['multi-label/AUROC'] == pytest.approx(100 * released.mean())
+    assert [value is None for value in metrics['multi-label/AUROC_classwise']] == [False, True, False, True]
+    assert 'count 0 in the mean' in warning.call_args.args[0]
+    # What diverged is no class of one kind.
+    scores[7, 2] = np.nan
+    assert np.isnan(evaluate(MultiLabelAUROC(one_sided='zero'), samples(scores, targets))['multi-label/AUROC'])
+
+
 def test_scores_that_are_no_numbers_are_not_left_out_of_the_mean(batch):
     scores, targets, _ = batch
     scores[7, 2] = np.nan
@@ -127,6 +144,8 @@ def test_scores_that_are_no_numbers_are_not_left_out_of_the_mean(batch):
 def test_another_policy_is_one_sentence():
     with pytest.raises(ValueError, match=r"has missing='drop'; set one of 'negative', 'positive', 'ignored'\."):
         MultiLabelAUROC(missing='drop')
+    with pytest.raises(ValueError, match=r"has one_sided='half'; set one of 'ignored', 'zero'\."):
+        MultiLabelAUROC(one_sided='half')
 
 
 def _one_of_two(rank, folder, found):

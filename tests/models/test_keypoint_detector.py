@@ -114,12 +114,9 @@ def test_positive_rois_learn_the_keypoints_of_their_own_person(model):
     corner, extent = rois[:2, None, :2], (rois[:2, 2:] - rois[:2, :2])[:, None]
     people = torch.cat([torch.rand(2, 17, 2) * 0.8 * extent + corner, torch.full((2, 17, 1), 2.0)], -1)
 
-    class Sampled:
-        def __init__(self, rois, people):
-            self.pos_priors, self.pos_assigned_gt_inds = rois, torch.tensor(people)
-
     def loss(rois, assigned):
-        return model.roi_head.keypoint_loss(features, [Sampled(rois, assigned)], [InstanceData(keypoints=people)])
+        targets = model.roi_head.keypoint_targets(torch.tensor(assigned) + 1, rois, InstanceData(keypoints=people))
+        return model.roi_head.keypoint_loss(features, [targets])
 
     with torch.no_grad():
         together = loss(rois[:2], [0, 1])
@@ -128,6 +125,39 @@ def test_positive_rois_learn_the_keypoints_of_their_own_person(model):
         # A RoI that none of its person's keypoints is in adds nothing.
         far = torch.tensor([[0.0, 0.0, 5.0, 5.0]])
         assert loss(torch.cat([rois[:1], far]), [0, 1]) == pytest.approx(loss(rois[:1], [0]).item(), rel=1e-5)
+
+
+def test_keypoints_are_learned_from_all_foreground_rois_and_not_from_the_sample_of_boxes(model, monkeypatch):
+    """Forty good proposals of a person; the box head's sampler of 16 draws four of them."""
+    head, seen = copy.deepcopy(model.roi_head).train(), []
+    monkeypatch.setattr(head, 'keypoint_maps', lambda x, rois: seen.append(rois) or torch.zeros(len(rois), 17, 56, 56))
+    monkeypatch.setattr(head, 'bbox_loss', lambda x, sampled: dict(loss_bbox={}, sampled=seen.append(sampled)))
+    person = torch.tensor([[10.0, 10.0, 70.0, 90.0]])
+    keypoints = torch.cat([torch.rand(1, 17, 2) * 30 + 25, torch.full((1, 17, 1), 2.0)], -1)
+    proposals = torch.cat([person + torch.rand(40, 4), torch.tensor([[90.0, 90.0, 120.0, 120.0]]).repeat(20, 1)])
+
+    def rois(num):
+        head.bbox_sampler.num = num
+        sample = DetDataSample(
+            gt_instances=InstanceData(bboxes=person, labels=torch.zeros(1, dtype=torch.long), keypoints=keypoints)
+        )
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        features = [torch.zeros(1, 32, 128 // stride, 128 // stride) for stride in (4, 8, 16, 32)]
+        head.loss(features, [InstanceData(bboxes=proposals.clone())], [sample])
+        (sampled,), found = seen[-2:]
+        return sampled.pos_priors, found[:, 1:]
+
+    known = {tuple(box.tolist()) for box in torch.cat([person, proposals[:40]])}
+    boxes, found = rois(16)
+    assert len(boxes) == len(found) == 4, 'as many as the box head may have'
+    everything = {tuple(box.tolist()) for _ in range(20) for box in rois(16)[1]}
+    assert everything <= known and len(everything) > 30
+    assert {tuple(box.tolist()) for box in rois(4 * 41)[1]} == known, 'the object itself is one of them'
+    boxes, found = rois(0)
+    assert len(found) == 0
+    # Drawn for themselves: those of the box head are others.
+    boxes, found = rois(40)
+    assert {tuple(box.tolist()) for box in boxes} != {tuple(box.tolist()) for box in found}
 
 
 def test_one_view_is_plain_testing(cfg, model, image):

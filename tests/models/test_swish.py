@@ -69,31 +69,6 @@ def test_of_a_nas_fpn_each_cell():
     assert not torch.allclose(other(a, b, out_size=(4, 4)), expected)
 
 
-def test_of_an_rpn_with_statistics_of_each_level():
-    head = MODELS.build(
-        dict(
-            type='SwishRPNHead',
-            in_channels=8,
-            feat_channels=8,
-            norm_cfg=dict(type='BN'),
-            anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[8, 16]),
-        )
-    )
-    head.init_weights()
-    levels = [torch.randn(2, 8, 8, 8), 3 + 5 * torch.randn(2, 8, 4, 4)]
-    scores, deltas = head.train()(levels)
-    assert [tuple(one.shape) for one in scores] == [(2, 3, 8, 8), (2, 3, 4, 4)]
-    assert [tuple(one.shape) for one in deltas] == [(2, 12, 8, 8), (2, 12, 4, 4)]
-    for level, score in zip(levels, scores, strict=True):
-        y = head.rpn_conv(level)
-        mean, variance = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), unbiased=False, keepdim=True)
-        expected = head.rpn_cls(swish((y - mean) / (variance + 1e-5).sqrt()))
-        torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-5)
-    assert not torch.equal(head.norms[0].running_mean, head.norms[1].running_mean)
-    with pytest.raises(ValueError, match='argument'):
-        head(levels[:1])
-
-
 def test_what_has_no_relu_is_refused():
     with pytest.raises(ValueError, match='no nn.ReLU in FPN'):
         MODELS.build(dict(type='WithSwish', of='FPN', in_channels=[8, 8], out_channels=8, num_outs=2))

@@ -210,6 +210,37 @@ def test_each_step_once_and_after_what_it_needs(folder, tmp_path):
             assert step.after is None and step.base == (None if step.chain == 'T' else folder / 'base.pth')
 
 
+def test_a_source_may_have_its_own_length(folder, tmp_path):
+    """RESISC-45 → UC-Merced of the release: 50k on the source, then each length on the target."""
+    of = opened(folder, tmp_path / 'out')
+    lengths = dict(base=[2, 5], bn=[4])
+    plan = of.plan(['B+T', 'B+S', 'B+S+T', 'B+S+T-BN'], lengths, source_lengths=[5, 9])
+    by_name = {step.name.removeprefix('seed0/'): step for step in plan}
+    assert set(by_name) == {
+        *('B+T_2', 'B+T_5', 'B+S_2', 'B+S_5', 'B+S_9'),
+        *('B+S+T_5+2', 'B+S+T_5', 'B+S+T_9+2', 'B+S+T_9+5', 'B+S+T-BN_5+4', 'B+S+T-BN_9+4'),
+    }
+    for name, source in (('B+S+T_5+2', 5), ('B+S+T_9+2', 9), ('B+S+T_9+5', 9), ('B+S+T-BN_9+4', 9)):
+        assert by_name[name].after is by_name[f'B+S_{source}']
+        assert by_name[name].base == by_name[f'B+S_{source}'].work_dir / 'backbone.pth'
+    assert of.config(by_name['B+S+T_9+2']).train_cfg.max_iters == 2
+    assert of.config(by_name['B+S_9']).train_cfg.max_iters == 9
+    # Trained from the one file of its source, and known again when the folder is opened.
+    of.save(plan)
+    for name in ('B+S_5', 'B+S+T_5+2'):
+        train(of, by_name[name])
+    again = opened(folder, tmp_path / 'out').plan(['B+S+T'], dict(base=[2]), source_lengths=[5])
+    assert [(step.name, step.finished) for step in again] == [('seed0/B+S_5', True), ('seed0/B+S+T_5+2', True)]
+    # Where one training leaves several lengths of the source, each chain begins with its own.
+    steps = opened(folder, tmp_path / 'constant', config(folder, param_scheduler=[])).plan(
+        ['B+S+T'], dict(base=[2]), source_lengths=[5, 9]
+    )
+    bases = {step.work_dir.name: step.base and step.base.name for step in steps}
+    assert bases == {'B+S_5-9': 'base.pth', 'B+S+T_5+2': 'backbone_5.pth', 'B+S+T_9+2': 'backbone.pth'}
+    with pytest.raises(ConfigError, match=r'--source-iters is of a chain that goes on from its source, and B\+S, T'):
+        of.plan(['B+S', 'T'], lengths, source_lengths=[5])
+
+
 def test_the_lengths_are_those_of_the_paper():
     assert LENGTHS['base'] == (50, 500, 5_000, 50_000)
     assert LENGTHS['scratch'] == (5_000, 50_000, 100_000, 200_000)

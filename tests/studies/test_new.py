@@ -91,6 +91,8 @@ def test_the_configs_say_what_was_found(make, data):
     assert cfg.param_scheduler[1].milestones == [720 - 36, 720 - 12]
     short = launch.load_config(str(folder / 'finetune_fpn_1x.py'))
     assert short.param_scheduler[1].milestones == [84, 108] and short.param_scheduler[0].end == 30
+    # MMDetection's conventions and not study A's, as docs/your_data.md says.
+    assert cfg.optim_wrapper.paramwise_cfg is None and cfg.model.rpn_head.loss_bbox.type == 'L1Loss'
     # Of 64 × 48 and 48 × 64 pixels, objects of 17 and 20 pixels.
     assert cfg.train_pipeline[2].scale == (64, 48)
     assert cfg.model.rpn_head.anchor_generator.scales == [4]

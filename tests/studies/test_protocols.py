@@ -131,6 +131,45 @@ def test_configs_of_one_protocol_compete_and_nothing_is_chosen_before_all_are_fi
     assert (best.config, best.lr, best.reruns[0].test['accuracy/top1']) == ('finetune_r50_bn_semi_90e', '0.01', 2.0)
 
 
+def test_validation_chooses_among_the_recipes_of_one_arm(tmp_path):
+    """HPT-BN in the figures is the best of four recipes; here by validation."""
+    files = [str(tmp_path / name / 'backbone.pth') for name in ('lr0.03', 'lr0.1')]
+    labels = protocols.labels_of(files)
+    assert list(labels.values()) == ['lr0.03_backbone', 'lr0.1_backbone'] and protocols.labels_of(files[:1]) == {
+        files[0]: ''
+    }
+    both = [
+        protocols.Trainings(tmp_path / label / LINEAR.stem, str(LINEAR), file, 'resisc45', [], 1, 4, label)
+        for file, label in labels.items()
+    ]
+    assert [one.environment['HPT_BASE'] for one in both] == files
+    names = [job.name for one in both for job in one.jobs(['train.py', str(LINEAR)])]
+    assert len(set(names)) == 6
+    for one, best in zip(both, (70.0, 80.0), strict=True):
+        for lr in ('0.3', '3', '30'):
+            log(one, lr, 0, [(best if lr == '3' else 1.0, best + 5)])
+    arms = [arm for one in both for arm in protocols.arms(one)]
+    chosen = protocols.chosen(arms)['linear']
+    assert (chosen.config, chosen.lr) == (f'{LINEAR.stem} of lr0.1_backbone', '3')
+    text = protocols.write(tmp_path, arms, 'resisc45', 'B+T-BN', '5000')
+    assert text.count('**85.00**') == 1 and '**75.00**' not in text and 'of lr0.03_backbone' in text
+    with open(tmp_path / 'results.csv', newline='') as file:
+        assert [row['value'] for row in csv.DictReader(file)] == ['85']
+    with pytest.raises(ConfigError, match='not as many backbones as names; name each file once'):
+        protocols.labels_of([files[0], files[0]])
+
+
+def test_the_tool_evaluates_several_backbones_as_one_arm(run_in_process, tmp_path, monkeypatch):
+    for name in ('one', 'other'):
+        (tmp_path / name).mkdir()
+        torch.save({'backbone.conv1.weight': torch.zeros(1)}, tmp_path / name / 'backbone.pth')
+    command = ['hpt_evaluate.py', *(tmp_path / name / 'backbone.pth' for name in ('one', 'other'))]
+    code, printed = run_in_process(*command, '--dataset', 'resisc45', '--protocol', 'linear', '--dry-run')
+    assert not code, printed
+    for name in ('one', 'other'):
+        assert printed.count(f'{name}_backbone/freeze_r50_bn_linear_5ki/lr=') >= 9
+
+
 def test_wrong_input_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match='3 processes cannot share the 512 images of a step'):
         trainings(tmp_path, processes=3)

@@ -1,7 +1,9 @@
 """Policies of augmentation and shares of the images: what is left of a pipeline, and which images are trained on."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from conftest import run_tool
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, TRANSFORMS
 from mmpretrain.utils import register_all_modules
 from PIL import Image
@@ -27,6 +30,7 @@ LEFT = {
     'no_grey': ['RandomResizedCrop', 'ColorJitter', 'GaussianBlur', 'RandomFlip'],
     'crop_blur': ['RandomResizedCrop', 'GaussianBlur'],
     'crop': ['RandomResizedCrop'],
+    'crop_flip': ['RandomResizedCrop', 'RandomFlip'],
 }
 COLOUR = (200, 80, 40)
 
@@ -122,10 +126,26 @@ def test_shares_are_nested_and_the_first_of_the_list(tmp_path):
         before = drawn
 
 
-@pytest.mark.parametrize('share', ['0', '1.5', 'half', '0.1'])
+def test_one_percent_of_resisc_is_gone_through_again_within_a_step(tmp_path):
+    """252 of 25,200 images, four processes of 64: each step has each image once, and four twice."""
+    cfg = write_list(tmp_path / 'data', 25_200)
+    found = effective(cfg, tmp_path / 'grid', share='0.01')
+    loader = dict(found.train_dataloader, num_workers=0, persistent_workers=False)
+    drawn = []
+    for rank in range(4):
+        with mock.patch('mmengine.dataset.sampler.get_dist_info', return_value=(rank, 4)):
+            built = Runner.build_dataloader(dict(loader, dataset=dict(loader['dataset'], pipeline=[])), seed=0)
+        assert built.drop_last and built.batch_size == 64
+        drawn += next(iter(built.batch_sampler))
+    assert Counter(Counter(drawn).values()) == {1: 248, 2: 4} and set(drawn) == set(range(252))
+
+
+@pytest.mark.parametrize('share', ['0', '1.5', 'half', '0.0001'])
 def test_a_share_that_cannot_be_is_one_sentence(share, tmp_path):
     cfg = write_list(tmp_path / 'data')
-    with pytest.raises(ConfigError, match='fewer than a batch of 256' if share == '0.1' else 'above 0 and up to 1'):
+    with pytest.raises(
+        ConfigError, match='is none of the 2000 images' if share == '0.0001' else 'above 0 and up to 1'
+    ):
         effective(cfg, tmp_path / 'grid', share=share)
 
 

@@ -26,9 +26,9 @@ test_pipeline = [
     dict(type='Resize', scale=image_size, keep_ratio=True),
     *_base_.test_pipeline[2:],
 ]
-# 8 images a GPU; 8 GPUs make the 64 of the schedules. All images have one size, so shapes need no sorting.
+# 32 images a GPU; 8 GPUs make the 256 of the schedule. All images have one size, so shapes need no sorting.
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=32,
     num_workers=8,
     batch_sampler=None,
     dataset=dict(

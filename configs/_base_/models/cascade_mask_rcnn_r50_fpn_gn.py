@@ -21,6 +21,12 @@ model = dict(
         ],
     ),
     train_cfg=dict(
-        rcnn=[dict(_base_.model.train_cfg.rcnn, assigner=assigner) for assigner in _base_.stage_assigners],
+        rcnn=[
+            dict(
+                _base_.model.train_cfg.rcnn,
+                assigner=dict(assigner, ignore_iof_thr=_base_.model.train_cfg.rcnn.assigner.ignore_iof_thr),
+            )
+            for assigner in _base_.stage_assigners
+        ],
     ),
 )

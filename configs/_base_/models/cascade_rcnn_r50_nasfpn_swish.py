@@ -2,4 +2,4 @@
 
 _base_ = ['./cascade_rcnn_r50_fpn_swish.py', './nasfpn.py']
 
-model = dict(neck=dict(_base_.nasfpn, type='WithSwish', of='NASFPN'))
+model = dict(neck=dict(_base_.nasfpn, type='WithSwish', of='NASFPN', norm_cfg=_base_.norm_cfg))

@@ -1,5 +1,5 @@
-"""As cascade_rcnn_r50_fpn_swish.py with a ResNet-RS-101."""
+"""As cascade_rcnn_r50_fpn_swish.py with a ResNet-RS-101, with swish as well."""
 
-_base_ = ['./cascade_rcnn_r50_fpn_swish.py', './resnet_rs101.py']
+_base_ = ['./cascade_rcnn_r50_fpn_swish.py', './resnet_rs101_swish.py']
 
-model = dict(backbone=_base_.resnet_rs101)
+model = dict(backbone=_base_.resnet_rs101_swish)

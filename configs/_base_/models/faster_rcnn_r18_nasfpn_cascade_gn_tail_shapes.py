@@ -2,7 +2,8 @@
 
 NAS-FPN of 48 channels, twice over five levels, and a cascade of three class-agnostic heads of 2 fully connected
 layers, their class scores averaged, as in the released configs of study C; 46 % of the parameters are outside the
-backbone.
+backbone. What else is released of the cascade (the mean of the losses, no sampling in later stages) is in
+cascade_rcnn_r50_fpn_swish.py; here it is MMDetection's, with which docs/shapes.md was measured.
 """
 
 _base_ = ['./faster_rcnn_r18_fpn_gn_tail_shapes.py', './cascade_stages.py']

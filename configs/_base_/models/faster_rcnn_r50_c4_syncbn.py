@@ -59,6 +59,8 @@ model = dict(
         ),
     ),
     train_cfg=dict(
+        # Detectron2's RPN: the best anchor of each object is one, whatever its IoU.
+        rpn=dict(assigner=dict(min_pos_iou=0.0)),
         rpn_proposal=dict(nms_pre=12_000, max_per_img=2000),
         rcnn=dict(assigner=dict(match_low_quality=False)),
     ),

@@ -1,5 +1,5 @@
-"""As faster_rcnn_r50_nasfpn_swish.py with a ResNet-RS-101."""
+"""As faster_rcnn_r50_nasfpn_swish.py with a ResNet-RS-101, with swish as well."""
 
-_base_ = ['./faster_rcnn_r50_nasfpn_swish.py', './resnet_rs101.py']
+_base_ = ['./faster_rcnn_r50_nasfpn_swish.py', './resnet_rs101_swish.py']
 
-model = dict(backbone=_base_.resnet_rs101)
+model = dict(backbone=_base_.resnet_rs101_swish)

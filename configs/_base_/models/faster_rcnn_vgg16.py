@@ -61,8 +61,6 @@ model = dict(
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=12000, max_per_img=2000),
-        # As in MMDetection's Faster R-CNN and in Detectron: an object without a good RoI gets no bad one.
-        rcnn=dict(assigner=dict(match_low_quality=False)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=6000)),
 )

@@ -1,10 +1,10 @@
 """Mask R-CNN with FPN and GN behind any backbone, sized for small images and a laptop: 64 RoIs an image.
 
-mask_rcnn_r50_fpn_gn.py without its backbone. What inherits from it adds the backbone, pixels as its weights know them,
-the channels after it and the number of classes; `tools/study.py new` writes such a file (docs/your_data.md).
+mask_rcnn_r50_fpn_gn_mmdet.py without its backbone. What inherits from it adds the backbone, pixels as its weights know
+them, the channels after it and the number of classes; `tools/study.py new` writes such a file (docs/your_data.md).
 """
 
-_base_ = './mask_rcnn_r50_fpn_gn.py'
+_base_ = './mask_rcnn_r50_fpn_gn_mmdet.py'
 
 norm_cfg = dict(type='GN', num_groups=16, requires_grad=True)
 model = dict(

@@ -18,7 +18,8 @@ model = dict(
         mask_head=dict(in_channels=256, conv_out_channels=64, num_classes=5),
     ),
     train_cfg=dict(
-        rpn=dict(sampler=dict(num=64)),
+        # MMDetection's least IoU of a best anchor, with which docs/shapes.md was measured.
+        rpn=dict(assigner=dict(min_pos_iou=0.3), sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=150, max_per_img=100),
         rcnn=dict(sampler=dict(num=16), mask_size=8),
     ),

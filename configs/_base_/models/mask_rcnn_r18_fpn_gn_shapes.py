@@ -1,10 +1,10 @@
 """Mask R-CNN R18-FPN with GN for shapes: the model of study A, made as small as small images and two cores ask for.
 
-The structure is that of mask_rcnn_r50_fpn_gn.py; the backbone is half as wide, FPN and heads an eighth, and an image
-gives fewer proposals and RoIs, which is where the time goes.
+The structure is that of mask_rcnn_r50_fpn_gn.py, with MMDetection's conventions; the backbone is half as wide, FPN and
+heads an eighth, and an image gives fewer proposals and RoIs, which is where the time goes.
 """
 
-_base_ = './mask_rcnn_r50_fpn_gn.py'
+_base_ = './mask_rcnn_r50_fpn_gn_mmdet.py'
 
 norm_cfg = dict(type='GN', num_groups=16, requires_grad=True)
 channels = 32

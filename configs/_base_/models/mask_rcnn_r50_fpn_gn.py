@@ -4,20 +4,23 @@ Rethinking ImageNet Pre-training, section 4, which builds on Detectron's GN base
 convolutions and 1 fully connected layer, a mask head of 4 convolutions, RoIAlign with sampling ratio 2, the stride on
 the 3x3 convolution. As fine-tuned: backbone from ImageNet, and Detectron's FREEZE_AT 2, which is stem and first stage.
 
-docs/rethink.md lists what stays as in MMDetection where Detectron differs (losses, RoIAlign, decay of GN).
+Losses, and what RPN and heads learn from, are Detectron's; mmdet_conventions.py has what MMDetection's configs have
+instead, and docs/fidelity.md all settings with their source.
 """
 
 _base_ = './rcnn.py'
 
 norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)
+# Nothing to keep, so nothing is frozen: random weights, as Caffe2's XavierFill, which Detectron's ResNet begins with.
+from_scratch = dict(frozen_stages=-1, init_cfg=[dict(type='Caffe2Xavier', layer='Conv2d')])
 
 model = dict(
     type='MaskRCNN',
-    # Of Detectron's GN weights: BGR, mean subtracted, not scaled. From scratch the same, so that a pair differs in
-    # its initialisation alone.
+    # PIXEL_MEANS of Detectron, which its GN weights know: BGR, not scaled. From scratch the same, so that a pair
+    # differs in its initialisation alone.
     data_preprocessor=dict(
         type='DetDataPreprocessor',
-        mean=[103.530, 116.280, 123.675],
+        mean=[102.9801, 115.9465, 122.7717],
         std=[1.0, 1.0, 1.0],
         bgr_to_rgb=False,
         pad_mask=True,
@@ -52,6 +55,7 @@ model = dict(
             ratios=[0.5, 1.0, 2.0],
             strides=[4, 8, 16, 32, 64],
         ),
+        loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9),
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(
@@ -67,6 +71,7 @@ model = dict(
             fc_out_channels=1024,
             roi_feat_size=7,
             norm_cfg=norm_cfg,
+            loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
         ),
         mask_roi_extractor=dict(
             type='SingleRoIExtractor',
@@ -85,8 +90,11 @@ model = dict(
         ),
     ),
     train_cfg=dict(
+        # An object's best anchor is its own whatever their IoU; anchors that cross the border are not used.
+        rpn=dict(assigner=dict(min_pos_iou=0.0), allowed_border=0),
         rpn_proposal=dict(nms_pre=2000, max_per_img=1000),
-        rcnn=dict(assigner=dict(match_low_quality=True), mask_size=28),
+        # An object without a good RoI gets no bad one; RoIs of which more than 0.7 lies in a crowd are not used.
+        rcnn=dict(assigner=dict(match_low_quality=False, ignore_iof_thr=0.7), mask_size=28),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=1000, max_per_img=1000),

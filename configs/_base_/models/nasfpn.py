@@ -1,4 +1,4 @@
-"""NAS-FPN (https://arxiv.org/abs/1904.07392) of P3 to P7, 5 repeats of 256 channels, as a detector's neck."""
+"""NAS-FPN (https://arxiv.org/abs/1904.07392) of P3 to P7, 5 repeats of 256 channels, without its norm."""
 
 nasfpn = dict(
     _delete_=True,
@@ -8,5 +8,4 @@ nasfpn = dict(
     num_outs=5,
     start_level=1,
     stack_times=5,
-    norm_cfg=dict(type='SyncBN', requires_grad=True),
 )

@@ -1,7 +1,8 @@
-"""ResNet-RS-101 (https://arxiv.org/abs/2103.07579) of timm, with ImageNet's weights, as a detector's backbone.
+"""ResNet-RS-101 (https://arxiv.org/abs/2103.07579) of timm, ReLU and ImageNet's weights: RetinaNet's backbone.
 
 Squeeze-and-excitation 0.25, a stem of three convolutions, average pooling in the shortcuts, no max-pooling: what the
-released configs of Vasconcelos et al. 2022 (https://arxiv.org/abs/2204.00484) call their ResNet-101.
+released configs of Vasconcelos et al. 2022 (https://arxiv.org/abs/2204.00484) call their ResNet-101. The weights are
+those of another training than theirs, that of https://github.com/tensorflow/tpu (models/official/resnet/resnet_rs).
 """
 
 rs101_weights = (
@@ -10,11 +11,10 @@ rs101_weights = (
 )
 resnet_rs101 = dict(
     _delete_=True,
-    type='mmpretrain.TIMMBackbone',
+    type='ResNetRS',
     model_name='resnetrs101',
-    features_only=True,
-    out_indices=(1, 2, 3, 4),
-    norm_layer='SyncBN',
+    # eps is that of the weights, 1e-5.
+    norm_cfg=dict(type='BN', momentum=0.01),
     # All but the classifier.
     init_cfg=dict(
         type='RenamedPretrained',

@@ -2,4 +2,4 @@
 
 _base_ = ['./retinanet_r50_fpn.py', './nasfpn.py']
 
-model = dict(neck=_base_.nasfpn)
+model = dict(neck=dict(_base_.nasfpn, norm_cfg=_base_.norm_cfg))

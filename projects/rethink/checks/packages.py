@@ -10,6 +10,7 @@ from .findings import Finding, rule
 # What needs a package that this project does not bring.
 _PACKAGES = dict(
     TIMMBackbone='timm',
+    ResNetRS='timm',
     LVISV05Dataset='lvis',
     LVISDataset='lvis',
     LVISV1Dataset='lvis',

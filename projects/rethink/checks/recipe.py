@@ -34,6 +34,22 @@ def rising_rate(facts: Facts) -> Iterator[Finding]:
             yield Finding('error', 'param_scheduler', what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
 
 
+@rule('two-conventions')
+def two_conventions(facts: Facts) -> Iterator[Finding]:
+    """The optimiser of our schedules, which is Detectron's, beside MMDetection's losses."""
+    paramwise = (facts.cfg.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
+    loss = (facts.model.get('rpn_head') or {}).get('loss_bbox') or {}
+    if facts.stage == 'train' and paramwise.get('bias_lr_mult') == 2 and type_name(loss.get('type')) == 'L1Loss':
+        yield Finding(
+            'warning',
+            'optim_wrapper.paramwise_cfg',
+            "biases learn twice as fast (bias_lr_mult=2), as in Detectron, and the losses are MMDetection's (L1Loss).",
+            'schedules of rethink had one rate and decay for all parameters once, and what inherits them has changed.',
+            'docs/fidelity.md, study A',
+            "optim_wrapper.paramwise_cfg=None for MMDetection's conventions and the results of before",
+        )
+
+
 @rule('no-hook')
 def no_hook(facts: Facts) -> Iterator[Finding]:
     """Hooks of MMEngine that a config takes away, and what then does not happen."""

@@ -140,6 +140,39 @@ def unlabelled(root: Path, images: str) -> Layout:
     return (), dict(unlabelled=[Image(path) for path in _images(root / images, images)])
 
 
+def released_lists(root: Path, lists: str, num_classes: int) -> Layout:
+    """Lists of images with several labels in the format of HPT's release, which has the lists of xView and VIPER not.
+
+    A line is a path below ``root``, a space, and for each class 1, 0, -1 (uncertain) or nothing, separated by commas
+    (openselfsup/datasets/data_sources/image_list_multihead.py). Classes are called by their numbers, from 0.
+
+    Args:
+        lists: names of the lists, with ``{split}``, below ``root``.
+        num_classes: in a line.
+    """
+    kinds = {'1': 'positive', '0': 'negative', '-1': 'uncertain', '': 'missing'}
+    parts = {}
+    for split in LABELLED:
+        path, parts[split] = root / lists.format(split=split), []
+        if not path.is_file():
+            raise ConfigError(
+                f'there is no list {path}, and HPT does not publish it: write it, for each image a line with its path '
+                f'below {root}, a space, and {num_classes} numbers 1 or 0 separated by commas, one for each class.'
+            )
+        for where, words in _lines(path):
+            values = words[-1].split(',')
+            if len(words) != 2 or len(values) != num_classes or not kinds.keys() >= set(values):
+                raise ConfigError(
+                    f'{where}: expected a path, a space and {num_classes} of 1, 0, -1 or nothing, separated by commas.'
+                )
+            labels = {
+                kind: tuple(label for label, value in enumerate(values) if kinds[value] == kind)
+                for kind in ('positive', 'uncertain', 'missing')
+            }
+            parts[split].append(Image(words[0], **labels))
+    return tuple(map(str, range(num_classes))), parts
+
+
 def bdd_weather(root: Path) -> Layout:
     """Weather of BDD100K's images, from the attributes in its labels; the official val is the test."""
     parts = dict(train=[], test=[], unlabelled=[])
@@ -332,7 +365,7 @@ def flowers102(root: Path) -> Layout:
 LAYOUTS = {
     one.__name__: one
     for one in (
-        class_folders, unlabelled, bdd_weather, viper_weather, chexpert, chest_xray_kids, coco, voc, domainnet,
-        flowers102,
+        class_folders, unlabelled, released_lists, bdd_weather, viper_weather, chexpert, chest_xray_kids, coco, voc,
+        domainnet, flowers102,
     )
 }  # fmt: skip

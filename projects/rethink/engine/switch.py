@@ -12,7 +12,10 @@ construction. Its checkpoint is then turned into one of the cascade, from which 
 
 import copy
 import gc
+import itertools
+import logging
 import os
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +23,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checks.resumable import check_content
 from ..errors import ConfigError, say
@@ -114,6 +118,19 @@ def seeded(weights: dict[str, Tensor], before: ConfigDict, stages: list[ConfigDi
     return result
 
 
+def _groups(model: nn.Module, cfg: Config) -> list[list[str]]:
+    """The names of the parameters in each group of the optimiser that a config asks for."""
+    keys = ('constructor', 'optimizer', 'paramwise_cfg')
+    wrapper = ConfigDict({key: copy.deepcopy(cfg.optim_wrapper[key]) for key in keys if key in cfg.optim_wrapper})
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    logging.disable(logging.WARNING)  # a line for each parameter, which the training says itself
+    try:
+        groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
+    finally:
+        logging.disable(logging.NOTSET)
+    return [[names[id(parameter)] for parameter in group['params']] for group in groups]
+
+
 def _trained_before(cfg: Config, first: Config, path: str) -> dict:
     """The checkpoint of the first part.
 
@@ -146,19 +163,22 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
             f'{path} was saved at iteration {iteration}, and the switch is at {spec.iteration}: name the checkpoint '
             'of that iteration, or set switch_from.iteration.'
         )
-    if len(content['optimizer'].get('param_groups', ())) != 1:
+    groups = _groups(model, first)
+    sizes = [len(group.get('params', ())) for group in content['optimizer'].get('param_groups', ())]
+    if sizes != list(map(len, groups)):
         raise ConfigError(
-            f'the optimiser in {path} has several groups of parameters (paramwise_cfg), which a switch cannot carry '
-            'on.'
+            f'the optimiser in {path} has {len(sizes)} groups of {sum(sizes)} parameters, and that of the config '
+            f'{len(groups)} of {sum(map(len, groups))}: set optim_wrapper.paramwise_cfg to what it was trained with.'
         )
-    return dict(content, state_dict=weights, names=[name for name, _ in model.named_parameters()])
+    return dict(content, state_dict=weights, groups=groups)
 
 
 def convert(cfg: Config, first: Config, path: str) -> dict:
     """A checkpoint of the cascade at the iteration of the switch, from that of the model before.
 
     Iteration, schedule and logged history go on. So does the momentum of every parameter that goes on; the box heads,
-    whose gradients come from other RoIs and losses from here, begin with none.
+    whose gradients come from other RoIs and losses from here, begin with none. A group of parameters has the learning
+    rate and the other options of that which its parameters were in, a stage's head those of the head before.
 
     Raises:
         ConfigError: see :func:`first_phase`; the checkpoint is of another model or another iteration.
@@ -166,26 +186,42 @@ def convert(cfg: Config, first: Config, path: str) -> dict:
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     before = _trained_before(cfg, first, path)
     heads = cfg.model.roi_head.bbox_head
-    content = {key: value for key, value in before.items() if key != 'names'}
+    content = {key: value for key, value in before.items() if key != 'groups'}
     content['state_dict'] = seeded(before['state_dict'], first.model.roi_head.bbox_head, heads)
     hub = content['message_hub']
     # Losses of the old head would be logged for ever; the files that MMEngine keeps and clears are of another folder.
     scalars = {key: value for key, value in hub['log_scalars'].items() if not key.startswith('train/')}
     info = {key: value for key, value in hub['runtime_info'].items() if not key.startswith(_OF_FILES)}
     content['message_hub'] = dict(hub, log_scalars=scalars, runtime_info=info)
-    names = [name for name, _ in MODELS.build(ConfigDict(cfg.model)).named_parameters()]
     old = before['optimizer']
-    (group,) = old['param_groups']
-    by_name = {
-        name: old['state'][index]
-        for name, index in zip(before['names'], group['params'], strict=True)
-        if index in old['state'] and not name.startswith(_HEAD)
-    }
+    group_of, momentum = {}, {}
+    for number, (names, group) in enumerate(zip(before['groups'], old['param_groups'], strict=True)):
+        for name, index in zip(names, group['params'], strict=True):
+            group_of[name] = number
+            if index in old['state'] and not name.startswith(_HEAD):
+                momentum[name] = old['state'][index]
+    groups = _groups(MODELS.build(ConfigDict(cfg.model)), cfg)
+    # Of each group the one that it comes from.
+    come_from = [group_of[re.sub(rf'^({re.escape(_HEAD)})\d+\.', r'\1', names[0])] for names in groups]
+    index = itertools.count()
+    params = [[next(index) for _ in names] for names in groups]
     content['optimizer'] = dict(
         old,
-        state={index: by_name[name] for index, name in enumerate(names) if name in by_name},
-        param_groups=[dict(group, params=list(range(len(names))))],
+        state={
+            number: momentum[name]
+            for names, numbers in zip(groups, params, strict=True)
+            for name, number in zip(names, numbers, strict=True)
+            if name in momentum
+        },
+        param_groups=[
+            dict(old['param_groups'][one], params=numbers) for one, numbers in zip(come_from, params, strict=True)
+        ],
     )
+    # What a scheduler keeps for each group.
+    content['param_schedulers'] = [
+        state | {key: [state[key][one] for one in come_from] for key in ('base_values', '_last_value') if key in state}
+        for state in content['param_schedulers']
+    ]
     return content
 
 

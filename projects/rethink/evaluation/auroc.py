@@ -7,6 +7,8 @@ from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
 EXCLUDED = -1
+# What the mean over the classes takes for one that has no AUROC; None leaves it out.
+_ONE_SIDED = dict(ignored=None, zero=0.0)
 _POLICIES = dict(negative=0, positive=1, ignored=EXCLUDED)
 
 
@@ -47,8 +49,8 @@ class MultiLabelAUROC(BaseMetric):
     """AUROC of each class and its mean over the classes, in points of 100 (:func:`auroc`).
 
     ``multi-label/AUROC`` is the mean, ``multi-label/AUROC_classwise`` the list. A class that has only positive or only
-    negative images has no AUROC: it is None in the list, left out of the mean, and named in the log. A score that is
-    nan, as of a training that diverged, makes the mean nan.
+    negative images has no AUROC: it is None in the list, named in the log, and left out of the mean or, as in HPT's
+    release, a 0 in it. A score that is nan, as of a training that diverged, makes the mean nan.
 
     Samples have ``pred_score`` (C,) and ``gt_label``, the indices of the positive classes, and may have ``uncertain``
     and ``missing``, indices of classes, as :class:`rethink.datasets.multi_label.UncertainMultiLabelDataset` gives them
@@ -58,6 +60,8 @@ class MultiLabelAUROC(BaseMetric):
         uncertain: what an uncertain class counts as, whatever the data set makes of it: ``'negative'`` (as in HPT,
             Reed et al. 2022), ``'positive'`` or ``'ignored'``, which leaves the image out of that class.
         missing: the same for a class of which nothing is said.
+        one_sided: what a class with one kind of image counts as in the mean, ``'ignored'`` or ``'zero'`` (the release
+            of HPT, openselfsup/models/utils/accuracy.py).
         kwargs: ``collect_device`` and ``prefix`` of ``BaseMetric``.
 
     Raises:
@@ -66,12 +70,16 @@ class MultiLabelAUROC(BaseMetric):
 
     default_prefix = 'multi-label'
 
-    def __init__(self, uncertain: str = 'negative', missing: str = 'negative', **kwargs) -> None:
-        for name, policy in (('uncertain', uncertain), ('missing', missing)):
-            if policy not in _POLICIES:
-                wanted = ', '.join(map(repr, _POLICIES))
+    def __init__(
+        self, uncertain: str = 'negative', missing: str = 'negative', one_sided: str = 'ignored', **kwargs
+    ) -> None:
+        known = dict(uncertain=_POLICIES, missing=_POLICIES, one_sided=_ONE_SIDED)
+        for name, policy in dict(uncertain=uncertain, missing=missing, one_sided=one_sided).items():
+            if policy not in known[name]:
+                wanted = ', '.join(map(repr, known[name]))
                 raise ValueError(f'MultiLabelAUROC has {name}={policy!r}; set one of {wanted}.')
         self.policies = dict(uncertain=_POLICIES[uncertain], missing=_POLICIES[missing])
+        self.one_sided = _ONE_SIDED[one_sided]
         super().__init__(**kwargs)
 
     def process(self, data_batch, data_samples: list[dict]) -> None:
@@ -92,13 +100,15 @@ class MultiLabelAUROC(BaseMetric):
         names = (self.dataset_meta or {}).get('classes') or list(map(str, range(len(both))))
         logger = MMLogger.get_current_instance()
         logger.info('AUROC: ' + ', '.join(f'{name} {value:.2f}' for name, value in zip(names, found, strict=True)))
+        counted = found[both] if self.one_sided is None else np.where(both, found, self.one_sided)
         if not both.all():
             absent = [name for name, there in zip(names, both, strict=True) if not there]
+            how = 'are left out of' if self.one_sided is None else f'count {self.one_sided:g} in'
             logger.warning(
-                f'{len(absent)} of {len(both)} classes have only positive or only negative images and are left out of '
-                f'the mean AUROC: {", ".join(absent)}.'
+                f'{len(absent)} of {len(both)} classes have only positive or only negative images and {how} the mean '
+                f'AUROC: {", ".join(absent)}.'
             )
         return dict(
-            AUROC=float(found[both].mean()) if both.any() else float('nan'),
+            AUROC=float(counted.mean()) if len(counted) else float('nan'),
             AUROC_classwise=[float(value) if there else None for value, there in zip(found, both, strict=True)],
         )

@@ -122,40 +122,57 @@ class KeypointRoIHead(StandardRoIHead):
             batch_data_samples: with ``gt_instances.keypoints``, float32 of (N, K, 3).
         """
         truth, ignored, _ = unpack_gt_instances(batch_data_samples)
-        sampled = []
+        sampled, people = [], []
         for index, (proposals, gt, gt_ignored) in enumerate(zip(rpn_results_list, truth, ignored, strict=True)):
             proposals.priors = proposals.pop('bboxes')
             assigned = self.bbox_assigner.assign(proposals, gt, gt_ignored)
             features = [level[index][None] for level in x]
             sampled.append(self.bbox_sampler.sample(assigned, proposals, gt, feats=features))
+            people.append(self.keypoint_targets(assigned.gt_inds, proposals.priors, gt))
         boxes = self.bbox_loss(x, sampled)
         losses = dict(boxes['loss_bbox'])
         if self.with_mask:
             losses.update(self.mask_loss(x, sampled, boxes['bbox_feats'], truth)['loss_mask'])
-        losses['loss_keypoint'] = self.keypoint_loss(x, sampled, truth)
+        losses['loss_keypoint'] = self.keypoint_loss(x, people)
         return losses
 
-    def keypoint_loss(self, x, sampled: list, truth: list) -> Tensor:
-        """The loss of the keypoint head on positive RoIs.
+    def keypoint_targets(self, assigned: Tensor, proposals: Tensor, gt) -> tuple[Tensor, Tensor, Tensor]:
+        """The RoIs of an image that keypoints are learned from, with the cell of each keypoint and whether it counts.
 
-        Of these only the ones that a labelled keypoint of their person lies in, as in Detectron
-        (``add_keypoint_rcnn_blobs``): others would cost time and add nothing. Where there is none in the batch, the
-        head still takes part, with no RoI, so that processes that train together agree on what has a gradient.
+        As in Detectron (``add_keypoint_rcnn_blobs``): of all foreground RoIs, and not only of those that the sampler
+        has drawn for the box head, the ones that a labelled keypoint of their person lies in; where there are more
+        than the box head may have foreground, so many are drawn.
 
         Args:
-            sampled: sampling results of each image.
-            truth: ground truth of each image, with ``keypoints``.
+            assigned: (R,), int64, for each RoI 1 + the number of its person, 0 background, -1 neither; the objects
+                themselves come first where the sampler has added them.
+            proposals: (P, 4), in coordinates of the network's input.
+            gt: ground truth of the image, with ``bboxes`` and ``keypoints``.
+
+        Returns:
+            RoIs (N, 4), cells (N, K) and validity (N, K), as of :func:`encode_keypoints`.
         """
+        boxes = torch.cat([gt.bboxes, proposals]) if len(assigned) > len(proposals) else proposals
+        foreground = (assigned > 0).nonzero().squeeze(1)
         size = self.keypoint_roi_extractor.roi_layers[0].output_size[0] * 2 * self.keypoint_head.upscale
-        rois, cells, valid = [], [], []
-        for one, gt in zip(sampled, truth, strict=True):
-            keypoints = gt.keypoints[one.pos_assigned_gt_inds]
-            in_image, counts = encode_keypoints(keypoints, one.pos_priors, size)
-            useful = counts.any(1)
-            rois.append(one.pos_priors[useful])
-            cells.append(in_image[useful])
-            valid.append(counts[useful])
-        maps = self.keypoint_maps(x, bbox2roi(rois))
+        cells, valid = encode_keypoints(gt.keypoints[assigned[foreground] - 1], boxes[foreground], size)
+        useful = valid.any(1).nonzero().squeeze(1)
+        most = int(self.bbox_sampler.num * self.bbox_sampler.pos_fraction)
+        if len(useful) > most:
+            useful = useful[torch.randperm(len(useful))[:most].to(useful.device)]
+        return boxes[foreground[useful]], cells[useful], valid[useful]
+
+    def keypoint_loss(self, x, people: list) -> Tensor:
+        """The loss of the keypoint head.
+
+        Without a RoI in the batch the head still takes part, so that processes that train together agree on what has
+        a gradient.
+
+        Args:
+            people: :meth:`keypoint_targets` of each image.
+        """
+        rois, cells, valid = zip(*people, strict=True)
+        maps = self.keypoint_maps(x, bbox2roi(list(rois)))
         return self.keypoint_head.loss(maps, torch.cat(cells), torch.cat(valid))
 
     def predict(self, x, rpn_results_list, batch_data_samples, rescale: bool = False) -> list:

@@ -2,8 +2,8 @@
 
 Linear separability and semi-supervised fine-tuning of HPT (Reed et al., WACV 2022): some configs, each with some
 learning rates and some reruns. Validation chooses config, learning rate and iteration; the test is reported. A config
-says ``protocol``, ``learning_rates`` and ``metric``, and configs of one protocol compete with each other. The
-trainings of each are a :class:`rethink.studies.grid.Grid`.
+says ``protocol``, ``learning_rates`` and ``metric``. Configs of one protocol compete with each other, and so do
+several backbones, which are recipes of one arm (HPT-BN). The trainings are :class:`rethink.studies.grid.Grid`.
 """
 
 import csv
@@ -95,7 +95,9 @@ class Trainings:
     Args:
         folder: of its grid.
         path: of the config.
+        backbone: the file.
         options: overrides of all its trainings, among them those of :func:`with_all_labels`.
+        label: of the backbone, where several compete.
         reruns: their number; seeds are 0, 1, ….
         processes: of each training, which share the images of a step.
 
@@ -112,8 +114,9 @@ class Trainings:
         options: list[str],
         reruns: int,
         processes: int,
+        label: str = '',
     ) -> None:
-        self.path, self.processes = path, processes
+        self.path, self.processes, self.backbone, self.label = path, processes, backbone, label
         cfg = load(path, backbone, dataset, options)
         images = cfg.auto_scale_lr.base_batch_size
         if images % processes:
@@ -135,7 +138,7 @@ class Trainings:
         jobs = []
         for point in self.points:
             job = self.grid.job(point, train, self.options, environment=self.environment)
-            job.name = f'{self.grid.folder.name}/{point.name}'
+            job.name = f'{self.label and self.label + "/"}{self.grid.folder.name}/{point.name}'
             jobs.append(job)
         return jobs
 
@@ -146,6 +149,21 @@ class Trainings:
             ConfigError: the first thing that is wrong.
         """
         self.grid.check(self.points[:1])
+
+
+def labels_of(backbones: Sequence[str]) -> dict[str, str]:
+    """A short name of each file, of its path below what the paths have in common; of a single one ''.
+
+    Raises:
+        ConfigError: a file is there twice.
+    """
+    if len(backbones) == 1:
+        return {backbones[0]: ''}
+    common = os.path.commonpath([os.path.dirname(path) for path in backbones])
+    found = {path: os.path.splitext(os.path.relpath(path, common))[0].replace(os.sep, '_') for path in backbones}
+    if len(set(found.values())) < len(backbones):
+        raise ConfigError(f'{", ".join(backbones)} are not as many backbones as names; name each file once.')
+    return found
 
 
 def refuse_other_weights(folder: Path, backbone: str) -> None:
@@ -178,7 +196,10 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Arm:
-    """The reruns of a config with a learning rate, as far as they are finished."""
+    """The reruns of a config with a learning rate, as far as they are finished.
+
+    ``config`` is its name, with that of the backbone behind it where several compete.
+    """
 
     protocol: str
     config: str
@@ -217,7 +238,8 @@ def arms(trainings: Trainings) -> list[Arm]:
         own = [point for point in trainings.points if point.values['lr'] == lr]
         reruns = tuple(one for one in (_rerun(trainings, point) for point in own) if one)
         cfg = trainings.cfg
-        found.append(Arm(cfg.protocol, Path(trainings.path).stem, lr, cfg.metric, reruns, len(own)))
+        name = Path(trainings.path).stem + (f' of {trainings.label}' if trainings.label else '')
+        found.append(Arm(cfg.protocol, name, lr, cfg.metric, reruns, len(own)))
     return found
 
 

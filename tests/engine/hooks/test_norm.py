@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections import Counter
 
 import pytest
 import torch
@@ -122,6 +123,13 @@ def test_whole_rounds_of_whole_batches():
         both = sum(batches[2 * number : 2 * number + 2], [])
         assert len(set(both)) == 6 and set(both) <= set(range(7))
     assert batches[:2] != batches[2:4]
+
+
+def test_fewer_images_than_a_batch_are_gone_through_again_within_it():
+    """1 % of RESISC-45 in one process."""
+    first, second = itertools.islice(images_in_rounds(252, 256, seed=0), 2)
+    assert sorted(Counter(first).values()) == [1] * 248 + [2] * 4 and set(first) == set(second) == set(range(252))
+    assert first != second and [len(batch) for batch in itertools.islice(images_in_rounds(3, 8, 0), 2)] == [8, 8]
 
 
 def estimated(cfg, number: int):

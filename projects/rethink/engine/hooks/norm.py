@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_gather, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -40,10 +41,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def images_in_rounds(length: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Batches of indices below ``length`` without an end, each round in an order of its own; all of them whole."""
+    """Batches of indices below ``length`` without an end, each round in an order of its own; all of them whole.
+
+    Where there are fewer indices than a batch, a batch has some more often than others, by one.
+    """
     for number in itertools.count():
         order = torch.randperm(length, generator=torch.Generator().manual_seed(seed + number)).tolist()
-        for start in range(0, length - batch_size + 1, batch_size):
+        order *= max(1, -(-batch_size // length))
+        for start in range(0, max(length, batch_size) - batch_size + 1, batch_size):
             yield order[start : start + batch_size]
 
 
@@ -55,11 +60,11 @@ def batches_beside_training(runner, number: int) -> Iterator:
     in turn. With more batches than the data set has, it is gone through again.
 
     Raises:
-        ConfigError: the data set has fewer images than a batch.
+        ConfigError: the data set has fewer images than a batch, and the training does not go on within one.
     """
     loader = runner.train_dataloader
     batch_size = loader.batch_sampler.batch_size
-    if len(loader.dataset) < batch_size:
+    if len(loader.dataset) < batch_size and not isinstance(loader.batch_sampler.sampler, InfiniteSampler):
         raise ConfigError(
             f'the training set has {len(loader.dataset)} images, fewer than a batch of {batch_size}; lower '
             'train_dataloader.batch_size.'

@@ -13,8 +13,9 @@ A chain is written as in the paper, its letters the data on which it is trained 
 ===========  ==========================================================================================================
 
 A step is a chain or the beginning of one, for a number of iterations, which all trainings in it have: B+S+T of 500 is
-500 on the source, then 500 on the target. Chains share the steps with which they begin. Each step is a run of
-``tools/train.py`` in a folder of its own, over a config that is written there, and is finished when its backbone is.
+500 on the source, then 500 on the target. A source may have its own: ``B+S+T_50000+5000`` is 50,000 on the source and
+5,000 on the target. Chains share the steps with which they begin. Each step is a run of ``tools/train.py`` in a folder
+of its own, over a config that is written there, and is finished when its backbone is.
 
 What a name says is in :mod:`.names`, how long a step is in :mod:`.lengths`, its data in :mod:`.images`. A step and the
 backbones that it leaves are in :mod:`.steps`, the folder of all steps, from plan to table, in :mod:`.folder`. What

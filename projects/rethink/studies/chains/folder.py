@@ -135,62 +135,81 @@ class Chains:
     # --- the plan ---
 
     def plan(
-        self, chains: Sequence[str], lengths: Mapping[str, Sequence[int]], seeds: Sequence[int] = (0,)
+        self,
+        chains: Sequence[str],
+        lengths: Mapping[str, Sequence[int]],
+        seeds: Sequence[int] = (0,),
+        source_lengths: Sequence[int] = (),
     ) -> list[Step]:
         """The steps of some chains, each once, and after those that it needs.
 
         Args:
             lengths: as :data:`.lengths.LENGTHS`; a chain has those of its last step.
+            source_lengths: of the source in a chain that goes on to the target; where there are none, as long as the
+                step after it.
 
         Raises:
-            ConfigError: an unknown chain, or one without its base or source.
+            ConfigError: an unknown chain, one without its base or source, or lengths of a source that is in no chain.
         """
-        wanted: dict[str, list[int]] = {}
+        # Of each step the iterations of the trainings up to it.
+        wanted: dict[str, list[tuple[int, ...]]] = {}
         for chain in chains:
             check_name(chain)
             if 'B' in chain.split('+') and self.base is None:
                 raise ConfigError(f'{chain} begins with a base; name its checkpoint with --base.')
             if self.images['source'] is None and '+S' in chain:
                 raise ConfigError(f'{chain} goes through a source; name its data with --source.')
+            parts = steps_of(chain)
             for length in lengths.get(kind_of(chain), (0,)):
-                for part in steps_of(chain):
-                    there = wanted.setdefault(part, [])
-                    there += [] if length in there else [length]
+                for before in (source_lengths or [length]) if len(parts) > 1 else [length]:
+                    whole = (before, length)[-len(parts) :]
+                    for number, part in enumerate(parts, 1):
+                        there = wanted.setdefault(part, [])
+                        there += [] if whole[:number] in there else [whole[:number]]
+        if source_lengths and not any(len(steps_of(chain)) > 1 for chain in chains):
+            raise ConfigError(
+                f'--source-iters is of a chain that goes on from its source, and {", ".join(chains)} does not; ask '
+                'for B+S+T, or give B+S its length with --iters.'
+            )
         steps: list[Step] = []
         for seed in seeds:
             # What a step has written, for the steps after it.
-            wrote: dict[tuple[str, int], Step] = {}
+            wrote: dict[tuple[str, tuple[int, ...]], Step] = {}
             for part in sorted(wanted, key=lambda part: part.count('+')):
                 for group in self._trainings(part, seed, sorted(wanted[part])):
                     step = self._step(part, seed, group, wrote)
                     steps.append(step)
-                    wrote |= {(part, length): step for length in group}
+                    wrote |= {(part, whole): step for whole in group}
         return steps
 
-    def _trainings(self, chain: str, seed: int, lengths: list[int]) -> list[tuple[int, ...]]:
+    def _trainings(self, chain: str, seed: int, wanted: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
         """Which lengths are one training: all that begin alike, if the schedule lets them go on alike."""
+        lengths = [whole[-1] for whole in wanted]
         if chain == 'B' or len(steps_of(chain)) > 1 or not same_until(self.cfg, lengths):
-            return [(length,) for length in lengths]
+            return [[whole] for whole in wanted]
         # Lengths that were asked for together before, or alone.
         recorded: dict[str, list[int]] = {}
         for row in self._steps:
             if (row['chain'], row['seed']) == (chain, seed):
                 recorded.setdefault(row['step'], []).append(row['iterations'])
-        groups = [tuple(sorted(group)) for group in recorded.values() if set(group) & set(lengths)]
+        groups = [[(one,) for one in sorted(group)] for group in recorded.values() if set(group) & set(lengths)]
         there = [group for group in groups if self._step(chain, seed, group, {}).finished]
-        left = tuple(length for length in lengths if not any(length in group for group in there))
+        left = [whole for whole in wanted if not any(whole in group for group in there)]
         return [*there, left] if left else there
 
-    def _step(self, chain: str, seed: int, group: tuple[int, ...], wrote: dict) -> Step:
-        name = chain if chain == 'B' else f'{chain}_{"-".join(map(str, group))}'
+    def _step(self, chain: str, seed: int, group: list[tuple[int, ...]], wrote: dict) -> Step:
+        lengths = tuple(whole[-1] for whole in group)
+        name = chain if chain == 'B' else f'{chain}_{"-".join(map(_written, group))}'
         work_dir = self.folder / f'seed{seed}' / name
         if chain == 'T':
-            return Step(chain, seed, group, work_dir, None)
+            return Step(chain, seed, lengths, work_dir, None)
         before = [part for part in steps_of(chain) if part != chain]
         if not before:
-            return Step(chain, seed, group, work_dir, self.base)
-        after = wrote[before[-1], group[0]]
-        return Step(chain, seed, group, work_dir, after.exports[group[0]], after)
+            return Step(chain, seed, lengths, work_dir, self.base)
+        # A step behind another is of one length.
+        ((*earlier, _),) = group
+        after = wrote[before[-1], tuple(earlier)]
+        return Step(chain, seed, lengths, work_dir, after.exports[earlier[-1]], after)
 
     def config(self, step: Step) -> Config:
         """What a step trains: the config, with the step's images, beginning, length and seed."""
@@ -316,6 +335,11 @@ class Chains:
             base = base.relative_to(self.folder)
         spent = '' if seconds is None else _duration(seconds)
         return [*(row[key] for key in ('chain', 'seed', 'data')), base, row['iterations'], row['export'], spent, state]
+
+
+def _written(lengths: Sequence[int]) -> str:
+    """``(500, 500)`` → ``500``, ``(50000, 5000)`` → ``50000+5000``: source and target, where they differ."""
+    return '+'.join(map(str, lengths if len(set(lengths)) > 1 else lengths[-1:]))
 
 
 def _duration(seconds: float) -> str:

@@ -311,7 +311,8 @@ _base_ = ['rethink::_base_/schedules/schedule_2x.py', 'rethink::_base_/shapes_ru
 max_iters = {iterations}
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // {evaluations})
 default_hooks = dict(checkpoint=dict(interval=max_iters // {evaluations}))
-optim_wrapper = dict(optimizer=dict(lr={lr:g}))
+# All parameters alike, as in MMDetection's configs and the miniatures.
+optim_wrapper = dict(optimizer=dict(lr={lr:g}), paramwise_cfg=None)
 # After 70 and 90 % of 1x; as on COCO, a longer schedule only adds iterations before them.
 drops_before_end = (max_iters * 3 // 10, max_iters // 10)
 milestones = [max_iters - left for left in drops_before_end]
