@@ -1,10 +1,13 @@
 """A resumed run sees the images that the uninterrupted one sees, and loads no others."""
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets.samplers import AspectRatioBatchSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.dataset import sampler as mmengine_sampler
 from mmengine.dist import get_dist_info
 from mmengine.model import BaseModel
@@ -139,6 +142,44 @@ def test_a_loader_without_batches_says_so():
     batches = EndlessBatches(BatchSampler(SequentialSampler(range(2)), batch_size=3, drop_last=True))
     with pytest.raises(RuntimeError, match='no batch'):
         next(iter(batches))
+
+
+class Records(list):
+    """Widths and heights; counts how often a record is read."""
+
+    read = 0
+
+    def get_data_info(self, index):
+        self.read += 1
+        return dict(zip(('width', 'height'), self[index], strict=True))
+
+
+class OtherAspectRatio(AspectRatioBatchSampler):
+    pass
+
+
+@pytest.mark.parametrize('drop_last', [False, True])
+@pytest.mark.parametrize('kind', [BatchSampler, AspectRatioBatchSampler, OtherAspectRatio])
+@pytest.mark.parametrize('sampler', [DefaultSampler, partial(DefaultSampler, round_up=False), InfiniteSampler])
+def test_what_is_skipped_is_what_would_have_been_drawn(sampler, kind, drop_last):
+    records = Records((2 + index % 3, 3) for index in range(11))
+    drawn = list(itertools.islice(EndlessBatches(kind(sampler(records, seed=7), 3, drop_last)), 60))
+    # One after the other: the first from the start, the second from within a round.
+    for first, second in ((0, 5), (3, 3), (4, 8), (9, 1), (16, 23)):
+        batches = EndlessBatches(kind(sampler(records, seed=7), 3, drop_last))
+        batches.skip(first)
+        assert list(itertools.islice(batches, 2)) == drawn[first : first + 2]
+        batches.skip(second)
+        assert list(itertools.islice(batches, 9)) == drawn[first + second + 2 : first + second + 11]
+        assert batches.sampler.dataset is records
+
+
+@pytest.mark.parametrize(('sampler', 'read'), [(DefaultSampler, 9), (InfiniteSampler, 11)])
+def test_skipping_many_rounds_reads_each_record_once(sampler, read):
+    records = Records((2 + index % 3, 3) for index in range(11))
+    batches = EndlessBatches(AspectRatioBatchSampler(sampler(records, seed=7), 3))
+    batches.skip(4 * 10_000 + 2)
+    assert records.read <= read
 
 
 def test_skipping_is_cheap():

@@ -7,12 +7,15 @@ are drawn and thrown away before the first worker starts, whatever the samplers 
 sample and in a step, is a function of its place in the training (:mod:`rethink.engine.draws`).
 """
 
+import contextlib
 import copy
 import itertools
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -40,10 +43,12 @@ class EndlessBatches(BatchSampler):
         self.sampler = inner.sampler
         self.batch_size = getattr(inner, 'batch_size', None)
         self.drop_last = getattr(inner, 'drop_last', False)
+        self._at_start = True
         self._stream = itertools.chain.from_iterable(self._rounds())
 
-    def _rounds(self):
-        for number in itertools.count():
+    def _rounds(self, start: int = 0):
+        for number in itertools.count(start):
+            self._at_start = False
             if hasattr(self.sampler, 'set_epoch'):
                 self.sampler.set_epoch(number)
             batches = iter(self.inner)
@@ -56,14 +61,67 @@ class EndlessBatches(BatchSampler):
             yield itertools.chain([first], batches)
 
     def skip(self, number: int) -> None:
-        """Drop ``number`` batches."""
-        next(itertools.islice(self._stream, number, number), None)
+        """Drop ``number`` batches.
+
+        At the start whole rounds are not drawn, where their length is known without (:func:`_length_of_rounds`); of
+        what remains an aspect-ratio batch sampler reads each record once.
+        """
+        length = self._at_start and _length_of_rounds(self.inner)
+        if length:
+            rounds, number = divmod(number, length)
+            self._stream = itertools.chain.from_iterable(self._rounds(rounds))
+        with _shapes_read_once(self.inner):
+            next(itertools.islice(self._stream, number, number), None)
 
     def __iter__(self):
         return self._stream
 
     def __len__(self) -> int:
         return len(self.inner)
+
+
+def _is_aspect_ratio(batches: BatchSampler) -> bool:
+    samplers = sys.modules.get('mmdet.datasets.samplers')
+    return samplers is not None and type(batches) is samplers.AspectRatioBatchSampler
+
+
+def _length_of_rounds(batches: BatchSampler) -> int:
+    """How many batches each round of a batch sampler has, if a round is a function of its number alone; otherwise 0.
+
+    With ``drop_last`` the aspect-ratio batch sampler drops what the shapes of a round's images leave over.
+    """
+    known = type(batches) is BatchSampler or (_is_aspect_ratio(batches) and not batches.drop_last)
+    return len(batches) if known and type(batches.sampler) is DefaultSampler else 0
+
+
+class _Shapes:
+    """A data set that remembers of its records which way they are turned, and has nothing else in them."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset, self.seen = dataset, bytearray(len(dataset))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def get_data_info(self, index: int) -> dict[str, int]:
+        if not self.seen[index]:
+            record = self.dataset.get_data_info(index)
+            self.seen[index] = 1 + (record['width'] < record['height'])
+        return dict(width=1, height=self.seen[index])
+
+
+@contextlib.contextmanager
+def _shapes_read_once(batches: BatchSampler):
+    """While an aspect-ratio batch sampler is drawn from; a record of COCO is some kilobytes, for width < height."""
+    if not _is_aspect_ratio(batches) or not hasattr(batches.sampler, 'dataset'):
+        yield
+        return
+    dataset = batches.sampler.dataset
+    batches.sampler.dataset = _Shapes(dataset)
+    try:
+        yield
+    finally:
+        batches.sampler.dataset = dataset
 
 
 class _Batches:
