@@ -21,7 +21,7 @@ trust.install()
 # which optional ones they miss; stdout is for what a tool has to say.
 with contextlib.redirect_stdout(io.StringIO()):
     from . import models  # noqa: F401
-    from .datasets import coco_keypoint, few_labels, lazy_masks, multi_label, planar  # noqa: F401
+    from .datasets import coco_keypoint, few_labels, lazy_masks, multi_label, planar, views  # noqa: F401
     from .engine import hooks, loops  # noqa: F401
     from .engine.optimizer import TrainableOptimWrapperConstructor  # noqa: F401
     from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC, nothing_found  # noqa: F401

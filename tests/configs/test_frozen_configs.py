@@ -156,16 +156,17 @@ def test_images_are_jittered_as_published(name):
     outer = cfg.train_dataloader.dataset
     pipeline = outer.dataset.pipeline + outer.pipeline if 'copypaste' in name else outer.pipeline
     steps = {step.type: step for step in pipeline}
-    jitter = ['RandomResize', 'RandomCrop', 'FilterAnnotations', 'RandomFlip', 'Pad']
-    paste = ['CopyPaste'] if 'copypaste' in name else []
-    assert list(steps) == ['LoadImageFromFile', 'LoadAnnotations', *jitter, *paste, 'PackDetInputs']
+    jitter = ['RandomResize', 'RandomCrop', 'FilterAnnotations', 'RandomFlip', 'PlanarPad']
+    paste = ['LazyCopyPaste'] if 'copypaste' in name else []
+    annotations = 'LazyLoadAnnotations' if 'copypaste' in name else 'LoadAnnotations'
+    assert list(steps) == ['LoadImageFromFile', annotations, *jitter, *paste, 'PlanarPackDetInputs']
     assert list(steps['RandomResize'].ratio_range) == SETTINGS['scale jitter'] and steps['RandomResize'].keep_ratio
-    assert steps['RandomResize'].scale == steps['RandomCrop'].crop_size == steps['Pad'].size == (size, size)
+    assert steps['RandomResize'].scale == steps['RandomCrop'].crop_size == steps['PlanarPad'].size == (size, size)
     assert steps['RandomFlip'].prob == 0.5
     (resize,) = [step for step in cfg.val_dataloader.dataset.pipeline if step.type == 'Resize']
     assert resize.scale == (size, size) and resize.keep_ratio
     # Padding is what the network sees as 0; images are loaded as BGR.
-    normalised = (np.array(steps['Pad'].pad_val.img)[::-1] - PIXELS['mean']) / PIXELS['std']
+    normalised = (np.array(steps['PlanarPad'].pad_val.img)[::-1] - PIXELS['mean']) / PIXELS['std']
     assert np.abs(normalised).max() < 0.01
     assert {key: cfg.model.data_preprocessor[key] for key in PIXELS} == PIXELS
 

@@ -104,7 +104,7 @@ def test_the_views_are_the_published_ones(name):
     assert views.num_views == 2
     crop, jitter, grey, blur, flip = views.transforms[0]
     assert (crop.type, crop.scale, list(crop.crop_ratio_range)) == (
-        'RandomResizedCrop',
+        'FastRandomResizedCrop',
         MODELS_META[name]['Metadata'].get('Own settings', SETTINGS)['crop'],
         SETTINGS['crop scale'],
     )

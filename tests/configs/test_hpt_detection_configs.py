@@ -110,10 +110,10 @@ def test_images_get_the_published_sizes(name):
     for pipeline in pipelines(cfg):
         assert [one.type for one in pipeline] == [
             'LoadImageFromFile',
-            'LoadAnnotations',
+            'LazyLoadAnnotations' if 'mask' in name else 'LoadAnnotations',
             'RandomChoiceResize',
             'RandomFlip',
-            'PackDetInputs',
+            'PlanarPackDetInputs',
         ]
         assert pipeline[1].get('with_mask', False) == ('mask' in name)
         # A tenth of the sizes, which all have their own.

@@ -50,7 +50,7 @@ def test_settings_are_the_published_ones(name, monkeypatch):
     if 'noaug' in name:
         assert cfg.train_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
     else:
-        assert (crop.type, crop.scale, flip.type) == ('RandomResizedCrop', SETTINGS['crop'], 'RandomFlip')
+        assert (crop.type, crop.scale, flip.type) == ('FastRandomResizedCrop', SETTINGS['crop'], 'RandomFlip')
     for part in ('val', 'test'):
         resize, crop = cfg[f'{part}_dataloader'].dataset.pipeline[1:3]
         assert (resize.scale, resize.edge) == (SETTINGS['shorter side, test'], 'short')

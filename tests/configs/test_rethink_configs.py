@@ -154,7 +154,7 @@ def test_settings_are_the_published_ones(name):
     (resize,) = [step for step in cfg.val_dataloader.dataset.pipeline if step.type == 'Resize']
     assert resize.scale == SIZE and resize.keep_ratio
     types = [step.type for step in (read, annotate, flip, pack)]
-    assert types == ['LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'PackDetInputs']
+    assert types == ['LoadImageFromFile', 'LazyLoadAnnotations', 'RandomFlip', 'PlanarPackDetInputs']
     part = f'_{variant[0]}' if subset(name) else ''
     assert cfg.train_dataloader.dataset.ann_file == f'annotations/instances_train2017{part}.json'
     assert cfg.val_evaluator.ann_file.endswith('instances_val2017.json')

@@ -40,7 +40,7 @@ def test_settings_are_the_published_ones(name):
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         ours, theirs = load(name)[loader], load(base)[loader]
         for pipeline in (ours.dataset.pipeline, theirs.dataset.pipeline):
-            (annotations,) = [step for step in pipeline if step.type == 'LoadAnnotations']
+            (annotations,) = [step for step in pipeline if step.type.endswith('LoadAnnotations')]
             assert annotations.with_bbox and annotations.pop('with_mask', False) == (
                 pipeline is theirs.dataset.pipeline
             )

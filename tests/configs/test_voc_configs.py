@@ -48,7 +48,7 @@ def test_settings(name):
     scales = [(SETTINGS['longer side'], shortest), (SETTINGS['longer side'], longest)]
     assert resize == dict(type='RandomResize', scale=scales, keep_ratio=True)
     assert annotate == dict(type='LoadAnnotations', with_bbox=True)
-    assert [one.type for one in (read, flip, pack)] == ['LoadImageFromFile', 'RandomFlip', 'PackDetInputs']
+    assert [one.type for one in (read, flip, pack)] == ['LoadImageFromFile', 'RandomFlip', 'PlanarPackDetInputs']
     parts = cfg.train_dataloader.dataset.datasets
     assert all(part.pipeline == cfg.train_pipeline for part in parts)
     val = cfg.val_dataloader.dataset

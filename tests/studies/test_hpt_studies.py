@@ -40,7 +40,7 @@ def test_hpt_bn_is_the_best_of_its_four_recipes(plan):
         cfg = found.task(f'bnonly_{name}_resisc45', 0).cfg
         view = cfg.train_dataloader.dataset.pipeline[1].transforms[0]
         happen = [step.type for step in view if step.get('prob', 1) > 0]
-        assert happen[0] == 'RandomResizedCrop' and happen[-1] == 'RandomFlip'
+        assert happen[0] == 'FastRandomResizedCrop' and happen[-1] == 'RandomFlip'
         rates[name] = cfg.optim_wrapper.optimizer.lr, len(happen), cfg.train_cfg.max_iters
         assert 'TrainBNOnlyHook' in [hook.type for hook in cfg.custom_hooks]
     assert rates == dict(

@@ -25,12 +25,12 @@ from rethink.studies.robustness import POLICIES
 
 MOCO = 'hpt/pretrain_moco_r50_5ki.py'
 LEFT = {
-    'full': ['RandomResizedCrop', 'ColorJitter', 'RandomGrayscale', 'GaussianBlur', 'RandomFlip'],
-    'no_jitter': ['RandomResizedCrop', 'RandomGrayscale', 'GaussianBlur', 'RandomFlip'],
-    'no_grey': ['RandomResizedCrop', 'ColorJitter', 'GaussianBlur', 'RandomFlip'],
-    'crop_blur': ['RandomResizedCrop', 'GaussianBlur'],
-    'crop': ['RandomResizedCrop'],
-    'crop_flip': ['RandomResizedCrop', 'RandomFlip'],
+    'full': ['FastRandomResizedCrop', 'ColorJitter', 'RandomGrayscale', 'GaussianBlur', 'RandomFlip'],
+    'no_jitter': ['FastRandomResizedCrop', 'RandomGrayscale', 'GaussianBlur', 'RandomFlip'],
+    'no_grey': ['FastRandomResizedCrop', 'ColorJitter', 'GaussianBlur', 'RandomFlip'],
+    'crop_blur': ['FastRandomResizedCrop', 'GaussianBlur'],
+    'crop': ['FastRandomResizedCrop'],
+    'crop_flip': ['FastRandomResizedCrop', 'RandomFlip'],
 }
 COLOUR = (200, 80, 40)
 

@@ -6,7 +6,7 @@ A config adds the images: `train_dataloader = dict(dataset=dict(_base_.train_set
 size = 224
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=size, backend='pillow'),
+    dict(type='FastRandomResizedCrop', scale=size, backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]

@@ -15,8 +15,8 @@ train_pipeline = [
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='RandomFlip', prob=0.5),
     # With ImageNet's mean, which is 0 for the network; loaded images are BGR.
-    dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124))),
-    dict(type='PackDetInputs'),
+    dict(type='PlanarPad', size=image_size, pad_val=dict(img=(104, 116, 124))),
+    dict(type='PlanarPackDetInputs'),
 ]
 test_pipeline = [
     _base_.test_pipeline[0],

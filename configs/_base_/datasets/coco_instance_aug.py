@@ -7,9 +7,9 @@ _base_ = './coco_instance.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='LazyLoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomResize', scale=[(1333, 640), (1333, 800)], keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
+    dict(type='PlanarPackDetInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

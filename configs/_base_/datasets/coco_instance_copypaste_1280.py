@@ -15,11 +15,11 @@ load_pipeline = [
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='RandomFlip', prob=0.5),
     # With ImageNet's mean, which is 0 for the network; loaded images are BGR.
-    dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124))),
+    dict(type='PlanarPad', size=image_size, pad_val=dict(img=(104, 116, 124))),
 ]
 train_pipeline = [
-    dict(type='CopyPaste', max_num_pasted=100),
-    dict(type='PackDetInputs'),
+    dict(type='LazyCopyPaste', max_num_pasted=100),
+    dict(type='PlanarPackDetInputs'),
 ]
 test_pipeline = [
     _base_.test_pipeline[0],

@@ -5,7 +5,7 @@ A config adds the images: `train_dataloader = dict(dataset=dict(**_base_.unlabel
 
 view_size = 224
 view = [
-    dict(type='RandomResizedCrop', scale=view_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
+    dict(type='FastRandomResizedCrop', scale=view_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
     dict(
         type='RandomApply',
         # torchvision's, as in the released configs; mmcv 2.1.0 cannot turn a hue back with numpy 2.

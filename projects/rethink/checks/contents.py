@@ -64,7 +64,7 @@ def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Us
 
     from ..datasets.coco_keypoint import CocoKeypointDataset
 
-    steps = [step for step in facts.steps(one) if type_name(step.get('type')) == 'LoadAnnotations']
+    steps = [step for step in facts.steps(one) if type_name(step.get('type')).endswith('LoadAnnotations')]
     keypoints = None
     if one.is_a(CocoKeypointDataset):
         keypoints = len((one.cfg.get('metainfo') or {}).get('keypoints') or one.kind.METAINFO['keypoints'])

@@ -16,6 +16,7 @@ _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 _DRAW = {
     *('PhotoMetricDistortion', 'MinIoURandomCrop', 'Expand', 'Mosaic', 'MixUp', 'CopyPaste', 'CutOut', 'Albu'),
     *('YOLOXHSVRandomAug', 'CachedMosaic', 'CachedMixUp', 'AutoAugment', 'RandAugment', 'TrivialAugmentWide'),
+    'LazyCopyPaste',
 }
 
 
@@ -152,7 +153,7 @@ def meta_keys(facts: Facts) -> Iterator[Finding]:
         return
     metrics = {part: [one for name, one in facts.evaluators if name.startswith(part)] for part in facts.parts}
     for part, place, steps, known in _pipelines(facts):
-        packs = [step for step in steps if type_name(step['type']) == 'PackDetInputs']
+        packs = [step for step in steps if type_name(step['type']).endswith('PackDetInputs')]
         if part == 'train' or not known or len(packs) != 1:
             continue
         default = (

@@ -71,7 +71,7 @@ def evaluated_keys(facts: Facts) -> Iterator[Finding]:
             continue
         coco = issubclass(kind, CocoMetric)
         for one, steps in _pipelines(facts, name.partition('_')[0]):
-            pack = next((step for step in steps if type_name(step.get('type')) == 'PackDetInputs'), None)
+            pack = next((step for step in steps if type_name(step.get('type')).endswith('PackDetInputs')), None)
             if pack is None:
                 continue
             keys = pack.get('meta_keys')

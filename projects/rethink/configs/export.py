@@ -41,6 +41,10 @@ _STOCK = {
     'ResumableTrainLoop': 'IterBasedTrainLoop',
     'ResumableEpochTrainLoop': 'EpochBasedTrainLoop',
     'FasterLVISMetric': 'LVISMetric',
+    'LazyLoadAnnotations': 'LoadAnnotations',
+    'LazyCopyPaste': 'CopyPaste',
+    'PlanarPad': 'Pad',
+    'PlanarPackDetInputs': 'PackDetInputs',
 }
 
 
@@ -49,8 +53,8 @@ def export(config: ResolvedConfig, stock: bool = False) -> str:
 
     Args:
         config: the config.
-        stock: for an environment without rethink: its checkpoint hook, training loop and LVIS metric become those of
-            MMEngine and MMDetection, its test-time augmentation is left out.
+        stock: for an environment without rethink: its checkpoint hook, training loop, transforms and LVIS metric are
+            then those of MMEngine and MMDetection, its test-time augmentation is left out.
 
     Raises:
         ConfigError: with ``stock``, the config needs a module of rethink; it trains another config first; or a value

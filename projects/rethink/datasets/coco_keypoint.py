@@ -12,6 +12,8 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip, Resize
 from mmdet.registry import DATASETS, TRANSFORMS
 
+from .planar import PlanarPackDetInputs
+
 PERSON_KEYPOINTS = (
     'nose',
     'left_eye',
@@ -183,7 +185,7 @@ class KeypointRandomFlip(RandomFlip):
 
 
 @TRANSFORMS.register_module()
-class PackKeypointInputs(PackDetInputs):
+class PackKeypointInputs(PlanarPackDetInputs):
     """MMDetection's :class:`PackDetInputs`, which also packs ``gt_instances.keypoints``, float32 of (N, K, 3)."""
 
     mapping_table = PackDetInputs.mapping_table | dict(gt_keypoints='keypoints')

@@ -23,8 +23,8 @@ Part = tuple[int, int, np.ndarray]
 class LazyBitmapMasks(BitmapMasks):
     """``BitmapMasks`` of which only the parts that are not zero are kept, until ``masks`` is read.
 
-    Equal to ``BitmapMasks`` to the bit, whatever is done with it: what is not nearest neighbour, and what is not below,
-    reads ``masks`` and is MMDetection's. Made by :meth:`lazy`; the constructor is that of ``BitmapMasks``.
+    Equal to ``BitmapMasks`` to the bit, whatever is done with it: what is not nearest neighbour, and what is not
+    below, reads ``masks`` and is MMDetection's. Made by :meth:`lazy`; the constructor is that of ``BitmapMasks``.
 
     Attributes:
         masks: uint8 of (N, H, W). Reading it makes the bitmaps, and from then on they are kept in place of the parts.

@@ -34,7 +34,8 @@ def planar(image: np.ndarray, size: tuple[int, int] | None = None, fill=0) -> np
 
 
 def _has_planes(image: np.ndarray) -> bool:
-    return image.ndim == 3 and 1 < image.shape[2] <= 4 and min(image.shape) > 0 and image.dtype in (np.uint8, np.float32)
+    known = image.ndim == 3 and image.dtype in (np.uint8, np.float32)
+    return known and 1 < image.shape[2] <= 4 and min(image.shape) > 0
 
 
 @TRANSFORMS.register_module()
