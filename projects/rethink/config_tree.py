@@ -29,6 +29,22 @@ def type_name(kind) -> str:
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
+# Transforms that give the bits of MMDetection's and MMPretrain's, and the names of these.
+SAME_BITS = {
+    'LazyLoadAnnotations': 'LoadAnnotations',
+    'LazyCopyPaste': 'CopyPaste',
+    'PlanarPad': 'Pad',
+    'PlanarPackDetInputs': 'PackDetInputs',
+    'FastRandomResizedCrop': 'RandomResizedCrop',
+}
+
+
+def step_name(kind) -> str:
+    """The name of a transform, by what it does: MMDetection's of one that gives the same bits."""
+    name = type_name(kind)
+    return SAME_BITS.get(name, name)
+
+
 def is_remote(path) -> bool:
     return '://' in str(path)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.registry import METRICS
 
-from ..config_tree import is_remote, type_name
+from ..config_tree import is_remote, step_name
 from .annotations import Problem, Use, problems
 from .datasets import AnnotationFile, Dataset
 from .facts import Facts
@@ -64,7 +64,7 @@ def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Us
 
     from ..datasets.coco_keypoint import CocoKeypointDataset
 
-    steps = [step for step in facts.steps(one) if type_name(step.get('type')).endswith('LoadAnnotations')]
+    steps = [step for step in facts.steps(one) if step_name(step.get('type')) == 'LoadAnnotations']
     keypoints = None
     if one.is_a(CocoKeypointDataset):
         keypoints = len((one.cfg.get('metainfo') or {}).get('keypoints') or one.kind.METAINFO['keypoints'])

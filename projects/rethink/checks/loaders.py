@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.registry import TRANSFORMS
 
-from ..config_tree import items, type_name
+from ..config_tree import items, step_name, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
@@ -16,7 +16,6 @@ _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 _DRAW = {
     *('PhotoMetricDistortion', 'MinIoURandomCrop', 'Expand', 'Mosaic', 'MixUp', 'CopyPaste', 'CutOut', 'Albu'),
     *('YOLOXHSVRandomAug', 'CachedMosaic', 'CachedMixUp', 'AutoAugment', 'RandAugment', 'TrivialAugmentWide'),
-    'LazyCopyPaste',
 }
 
 
@@ -113,7 +112,7 @@ def pipeline_parts(facts: Facts) -> Iterator[Finding]:
         return
     yield from _of_several_images(facts)
     for _, place, steps, known in _pipelines(facts):
-        names = ' '.join(type_name(step['type']) for step in steps)
+        names = ' '.join(step_name(step['type']) for step in steps)
         for word, kind, why, where in (
             ('Pack', 'PackDetInputs', 'the model gets no inputs', 'last'),
             ('Image', 'LoadImageFromFile', 'there is none', 'first'),
@@ -153,7 +152,7 @@ def meta_keys(facts: Facts) -> Iterator[Finding]:
         return
     metrics = {part: [one for name, one in facts.evaluators if name.startswith(part)] for part in facts.parts}
     for part, place, steps, known in _pipelines(facts):
-        packs = [step for step in steps if type_name(step['type']).endswith('PackDetInputs')]
+        packs = [step for step in steps if step_name(step['type']) == 'PackDetInputs']
         if part == 'train' or not known or len(packs) != 1:
             continue
         default = (
@@ -183,7 +182,7 @@ def drawn_at_test(facts: Facts) -> Iterator[Finding]:
     """Colours and the like; what moves boxes is in :mod:`.validation`."""
     for part, place, steps, _ in _pipelines(facts):
         for step in steps if part != 'train' else ():
-            name = type_name(step['type'])
+            name = step_name(step['type'])
             draws = name.startswith('Random') or name in _DRAW
             if draws and step.get('prob') != 0 and not step.get('test_mode') and not moves(facts, step):
                 yield Finding(

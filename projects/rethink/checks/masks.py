@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..config_tree import type_name
+from ..config_tree import step_name
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -12,7 +12,7 @@ def masks(facts: Facts) -> Iterator[Finding]:
     if not (facts.model.get('roi_head') or {}).get('mask_head'):
         return
     for one in facts.datasets['train']:
-        loads = [step for step in facts.steps(one) if type_name(step.get('type')).endswith('LoadAnnotations')]
+        loads = [step for step in facts.steps(one) if step_name(step.get('type')) == 'LoadAnnotations']
         if loads and not any(step.get('with_mask') for step in loads):
             what = 'model.roi_head has a mask_head, and the pipeline loads no masks.'
             why, source = 'training ends at its first step.', 'MMDetection, LoadAnnotations'

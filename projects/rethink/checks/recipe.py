@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mmengine.registry import TRANSFORMS
 
-from ..config_tree import type_name
+from ..config_tree import step_name, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
@@ -174,7 +174,7 @@ def pipeline_order(facts: Facts) -> Iterator[Finding]:
     """A transform that changes boxes along with the image, before there are boxes."""
     for one in facts.datasets['train']:
         pipeline = _dicts(one.cfg.get('pipeline') or [])
-        names = [type_name(step.get('type')) for step in pipeline]
+        names = [step_name(step.get('type')) for step in pipeline]
         loads = next((at for at, name in enumerate(names) if 'Annotations' in name and 'Load' in name), 0)
         for step, name in zip(pipeline[:loads], names, strict=False):
             moves = 'gt_bboxes' in class_words(_class(facts, step)) and step.get('prob') != 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from mmengine.registry import METRICS, TRANSFORMS
 
-from ..config_tree import items, type_name
+from ..config_tree import items, step_name, type_name
 from ..errors import some_names
 from ..evaluation.names import asked
 from .datasets import Dataset
@@ -33,12 +33,12 @@ def _pipelines(facts: Facts, part: str) -> Iterator[tuple[Dataset, list[dict]]]:
 
 
 def _names(steps: list[dict]) -> list[str]:
-    return [type_name(step.get('type')) for step in steps]
+    return [step_name(step.get('type')) for step in steps]
 
 
 def moves(facts: Facts, step: dict) -> bool:
     """Whether it gives a part of the image, or one that lies otherwise; sizes are known when boxes are put back."""
-    name = type_name(step.get('type'))
+    name = step_name(step.get('type'))
     inner = step.get('transforms')
     if isinstance(inner, list | tuple):  # such as ProposalBroadcaster
         return any(moves(facts, one) for one in inner if isinstance(one, dict))
@@ -71,7 +71,7 @@ def evaluated_keys(facts: Facts) -> Iterator[Finding]:
             continue
         coco = issubclass(kind, CocoMetric)
         for one, steps in _pipelines(facts, name.partition('_')[0]):
-            pack = next((step for step in steps if type_name(step.get('type')).endswith('PackDetInputs')), None)
+            pack = next((step for step in steps if step_name(step.get('type')) == 'PackDetInputs'), None)
             if pack is None:
                 continue
             keys = pack.get('meta_keys')
@@ -148,7 +148,7 @@ def nothing_loaded(facts: Facts) -> Iterator[Finding]:
         steps = facts.steps(one)
         known = all(str(getattr(facts.class_of(TRANSFORMS, step.get('type')), '__module__', '')).startswith(
             ('mmdet.datasets', 'mmcv.', 'rethink.')) for step in steps)  # fmt: skip
-        loads = [step for step in steps if 'Annotations' in type_name(step.get('type'))]
+        loads = [step for step in steps if 'Annotations' in step_name(step.get('type'))]
         if one.is_a(BaseDetDataset) and steps and known and not any(step.get('with_bbox', True) for step in loads):
             what = f'{one.path}.pipeline loads no boxes ({some_names(_names(steps))}).'
             fix = "dict(type='LoadAnnotations', with_bbox=True) after LoadImageFromFile"

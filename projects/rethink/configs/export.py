@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
+from ..config_tree import SAME_BITS
 from ..errors import ConfigError
 from ..version import __version__
 from .provenance import ResolvedConfig
@@ -36,15 +37,12 @@ _FIRST = (
     'test_cfg', 'tta_model', 'tta_pipeline', 'load_from', 'resume', 'randomness',
 )  # fmt: skip
 # What MMEngine and MMDetection have in place of ours, with the same arguments and the same results.
-_STOCK = {
+STOCK = {
     'AtomicCheckpointHook': 'CheckpointHook',
     'ResumableTrainLoop': 'IterBasedTrainLoop',
     'ResumableEpochTrainLoop': 'EpochBasedTrainLoop',
     'FasterLVISMetric': 'LVISMetric',
-    'LazyLoadAnnotations': 'LoadAnnotations',
-    'LazyCopyPaste': 'CopyPaste',
-    'PlanarPad': 'Pad',
-    'PlanarPackDetInputs': 'PackDetInputs',
+    **SAME_BITS,
 }
 
 
@@ -107,9 +105,9 @@ def _made_stock(values: dict) -> list[str]:
     """Exchange in place what has an equal in MMEngine or MMDetection; what was done, in sentences."""
     notes = []
     for _, part in _parts(values):
-        if part['type'] in _STOCK:
-            notes.append(f'{part["type"]} of rethink is {_STOCK[part["type"]]} here.')
-            part['type'] = _STOCK[part['type']]
+        if part['type'] in STOCK and part.get('backend') != 'torch':  # which is ours alone
+            notes.append(f'{part["type"]} of rethink is {STOCK[part["type"]]} here.')
+            part['type'] = STOCK[part['type']]
     of_tta = {key: values[key] for key in ('tta_model', 'tta_pipeline') if key in values}
     if _of_rethink(of_tta):
         for key in of_tta:
