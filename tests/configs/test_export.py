@@ -58,7 +58,10 @@ def test_the_header(tmp_path):
                      header, re.M)  # fmt: skip
     assert header.index('    _base_/schedules/schedule_2x.py') < header.index('    rethink/pretrain_r50_gn_6x.py')
     assert 'with optim_wrapper.optimizer.lr=0.01' in header
-    assert 'Needs rethink for AtomicCheckpointHook, DetectronTTAModel, ResumableTrainLoop.' in header
+    assert (
+        'Needs rethink for AtomicCheckpointHook, DetectronTTAModel, LazyLoadAnnotations, PlanarPackDetInputs,'
+        ' ResumableTrainLoop.'
+    ) in header
 
 
 def test_a_value_of_the_environment_is_named(tmp_path, monkeypatch):
@@ -73,6 +76,7 @@ def test_without_rethink(tmp_path):
     assert (flat.train_cfg.type, flat.default_hooks.checkpoint.type) == ('IterBasedTrainLoop', 'CheckpointHook')
     assert 'custom_imports' not in flat and 'tta_model' not in flat
     assert 'ResumableTrainLoop of rethink is IterBasedTrainLoop here.' in text
+    assert flat.train_dataloader.dataset.pipeline[1].type == 'LoadAnnotations'
     # In an environment where there is no rethink, every name is one of MMDetection's registries.
     script = f"""
 import sys
