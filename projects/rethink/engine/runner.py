@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..models import quick
 from ..stopping import EndWithParent
 from ..version import with_commit
 from . import cpu, watch
@@ -70,6 +71,7 @@ class SteadyRunner(Runner):
         if get_device() == 'cpu':
             cpu.keep_memory()
             cpu.quicken(self.model)
+            quick.quicken(self.model)
         return super().train()
 
     def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
