@@ -12,9 +12,9 @@ Of ``rethink/scratch_r50_gn_2x``, in turns in one process, with the same random 
     torchvision        its MaskRCNN with the same backbone, FPN, heads and numbers of RoIs, under autocast
 
 With `--miniature` it is `shapes/scratch_r18_gn_6x`, and "mmdet" is the same config without what makes it quicker. All
-but torchvision's have rethink.ops. Printed are the median CPU seconds of the process for a step (preprocessing, losses,
-backward, update) and the median of the ratios of the turns; with `--profile N` the N most expensive operations of
-each. What glibc keeps of freed memory is set for each turn: as rethink.engine.cpu does, or as it is by default.
+but torchvision's have rethink.ops. Printed are the median CPU seconds of the process for a step (preprocessing,
+losses, backward, update) and the median of the ratios of the turns; with `--profile N` the N most expensive operations
+of each. What glibc keeps of freed memory is set for each turn: as rethink.engine.cpu does, or as it is by default.
 """
 
 import argparse

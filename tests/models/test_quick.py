@@ -39,7 +39,7 @@ def pair():
     return plain, quicker
 
 
-def batch(model, objects=(3, 5), dtype=torch.float64):
+def batch(model, objects=(3, 5), dtype=torch.float64, raw=False):
     sizes = [(3, 96, 128), (3, 80, 100)]
     inputs = demo_mm_inputs(len(sizes), sizes, num_items=list(objects), num_classes=5, with_mask=True)
     generator = torch.Generator().manual_seed(0)
@@ -50,6 +50,10 @@ def batch(model, objects=(3, 5), dtype=torch.float64):
         sample.gt_instances.bboxes = torch.cat([corner, corner + side], 1)
         masks = (torch.rand(len(corner), height, width, generator=generator) > 0.4).to(torch.uint8).numpy()
         sample.gt_instances.masks = BitmapMasks(masks, height, width)
+    return inputs if raw else prepared(model, inputs, dtype)
+
+
+def prepared(model, inputs, dtype):
     data = model.data_preprocessor(inputs, True)
     data['inputs'] = data['inputs'].to(dtype)
     for sample in data['data_samples']:
@@ -115,3 +119,33 @@ def test_other_heads_are_left_alone(pair):
     holder = torch.nn.ModuleList([Own(num_convs=0), FCNMaskHead(num_convs=0)])
     quick.quicken(holder)
     assert [type(one) for one in holder] == [Own, quick.QuickFCNMaskHead]
+
+
+def test_a_batch_is_prepared_as_mmdetection_does_and_stays_what_it_was(pair):
+    raw = batch(pair[0], raw=True)
+    before = copy.deepcopy(raw)
+    expected, found = (model.data_preprocessor(raw, True) for model in pair)
+    assert torch.equal(found['inputs'], expected['inputs'])
+    for one, two, old, new in zip(
+        found['data_samples'], expected['data_samples'], before['data_samples'], raw['data_samples'], strict=True
+    ):
+        assert str(one.metainfo) == str(two.metainfo) and set(one.keys()) == set(two.keys())
+        assert (one.gt_instances.masks.masks == two.gt_instances.masks.masks).all()
+        assert torch.equal(one.gt_instances.bboxes, two.gt_instances.bboxes)
+        assert str(new.metainfo) == str(old.metainfo) and 'batch_input_shape' in one.metainfo
+        assert new.gt_instances.masks.masks.shape == old.gt_instances.masks.masks.shape
+        assert new.gt_instances.masks.masks.shape != one.gt_instances.masks.masks.shape
+
+
+def test_a_copy_of_a_sample_has_fields_of_its_own(pair):
+    sample = batch(pair[0], raw=True)['data_samples'][0]
+    shared = quick.SharingSample.of(sample)
+    copied = copy.deepcopy(shared)
+    copied.gt_instances.labels = torch.zeros_like(copied.gt_instances.labels) - 1
+    copied.gt_instances.more = copied.gt_instances.labels
+    copied.set_metainfo(dict(new=1))
+    copied.pred_instances = copied.gt_instances
+    for one in (sample, shared):
+        assert (one.gt_instances.labels >= 0).all() and 'more' not in one.gt_instances
+        assert 'new' not in one.metainfo and 'pred_instances' not in one
+    assert copied.gt_instances.bboxes is sample.gt_instances.bboxes

@@ -1,28 +1,70 @@
-"""Heads of MMDetection with less work in a training step, and its numbers; ``SteadyRunner`` puts them in on a CPU.
+"""Parts of MMDetection with less work in a training step, and its numbers; ``SteadyRunner`` puts them in on a CPU.
 
-A head of exactly MMDetection's class becomes the one here when a model is passed to :func:`quicken`; what a config, a
+A part of exactly MMDetection's class becomes the one here when a model is passed to :func:`quicken`; what a config, a
 checkpoint or an export says stays MMDetection's.
 """
 
+import copy
+
 import torch
 from mmcv.ops import batched_nms, roi_align
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-__all__ = ['QuickFCNMaskHead', 'QuickRPNHead', 'quicken']
+__all__ = ['QuickDetDataPreprocessor', 'QuickFCNMaskHead', 'QuickRPNHead', 'quicken']
 
 
 def quicken(model: nn.Module) -> None:
-    """Let each ``RPNHead`` and ``FCNMaskHead`` of a model be the one of this module, in place."""
+    """Let each ``DetDataPreprocessor``, ``RPNHead`` and ``FCNMaskHead`` of a model be this module's, in place."""
+    of = {DetDataPreprocessor: QuickDetDataPreprocessor, RPNHead: QuickRPNHead, FCNMaskHead: QuickFCNMaskHead}
     for module in model.modules():
-        quick = {RPNHead: QuickRPNHead, FCNMaskHead: QuickFCNMaskHead}.get(type(module))
-        if quick:
-            module.__class__ = quick
+        module.__class__ = of.get(type(module), type(module))
+
+
+class SharingSample(DetDataSample):
+    """A ``DetDataSample`` whose copies, deep ones too, have fields of their own and share what these hold.
+
+    ``TwoStageDetector`` makes a deep copy of a batch to give its RPN other labels.
+    """
+
+    @classmethod
+    def of(cls, sample: DetDataSample) -> 'SharingSample':
+        """A copy of a sample."""
+        found = _shallow(sample)
+        for name, value in vars(sample).items():
+            if isinstance(value, InstanceData):
+                vars(found)[name] = _shallow(value)
+        found.__class__ = cls
+        return found
+
+    def __deepcopy__(self, memo: dict) -> 'SharingSample':
+        return self.of(self)
+
+
+def _shallow(element: BaseDataElement) -> BaseDataElement:
+    found = copy.copy(element)
+    for fields in ('_metainfo_fields', '_data_fields'):
+        vars(found)[fields] = set(getattr(element, fields))
+    return found
+
+
+class QuickDetDataPreprocessor(DetDataPreprocessor):
+    """``DetDataPreprocessor`` that does not copy, on a CPU, what is on the CPU."""
+
+    def cast_data(self, data):
+        """MMEngine's, but for a batch's samples."""
+        samples = data.get('data_samples') if isinstance(data, dict) else None
+        if self.device.type != 'cpu' or not samples or any(type(one) is not DetDataSample for one in samples):
+            return super().cast_data(data)
+        rest = {key: value for key, value in data.items() if key != 'data_samples'}
+        return super().cast_data(rest) | dict(data_samples=[SharingSample.of(sample) for sample in samples])
 
 
 class QuickRPNHead(RPNHead):
