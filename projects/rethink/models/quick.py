@@ -41,7 +41,7 @@ class SharingSample(DetDataSample):
         for name, value in vars(sample).items():
             if isinstance(value, InstanceData):
                 vars(found)[name] = _shallow(value)
-        found.__class__ = cls
+        object.__setattr__(found, '__class__', cls)  # an attribute set on a sample is a field of it
         return found
 
     def __deepcopy__(self, memo: dict) -> 'SharingSample':
