@@ -138,7 +138,7 @@ def test_a_batch_is_prepared_as_mmdetection_does_and_stays_what_it_was(pair):
         assert torch.equal(one.gt_instances.bboxes, two.gt_instances.bboxes)
         assert listed(new) == listed(old) and 'batch_input_shape' in one.metainfo
         assert new.gt_instances.masks.masks.shape == old.gt_instances.masks.masks.shape
-        assert new.gt_instances.masks.masks.shape != one.gt_instances.masks.masks.shape
+    assert new.gt_instances.masks.masks.shape != one.gt_instances.masks.masks.shape  # of 80 x 100 pixels, padded
 
 
 def test_a_copy_of_a_sample_has_fields_of_its_own(pair):

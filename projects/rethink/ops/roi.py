@@ -136,7 +136,10 @@ def _gathered_gradient(
         mode='sum',
         per_sample_weights=weights.flatten()[order],
     )
-    return gathered.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    result = grad.new_empty(batch, channels, height * width)
+    for image, rows_of_channels in zip(result, gathered.view(batch, -1, channels), strict=True):
+        image.copy_(rows_of_channels.t())  # of two dimensions, which PyTorch transposes in blocks
+    return result.view(features)
 
 
 def _corners(start: Tensor, size: Tensor, bins: int, ratio: int, end: int) -> tuple[Tensor, Tensor]:
