@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (on CPU: bfloat16, docs/speed.md)')
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate, and only that, to the total batch size'

@@ -90,6 +90,26 @@ def test_roi_align_gradient(ratio, aligned):
     )
 
 
+@over_torchvision
+@pytest.mark.parametrize('aligned', [True, False])
+@pytest.mark.parametrize('ratio', [1, 2, 3])
+def test_roi_align_gradient_is_torchvisions(ratio, aligned):
+    generator = torch.Generator().manual_seed(2)
+    corner = torch.rand(60, 2, generator=generator, dtype=torch.float64) * 60 - 15
+    size = torch.rand(60, 2, generator=generator, dtype=torch.float64) * 40
+    image = torch.randint(2, (60, 1), generator=generator)
+    rois = torch.cat([torch.tensor(ROIS), torch.cat([image, corner, corner + size], 1)]).double()
+    grad = torch.randn(len(rois), 5, 2, 4, generator=generator, dtype=torch.float64)
+    none, shape = torch.zeros(0), (0.25, 2, 4, 2, 5, 9, 8, ratio, aligned)
+    for one in (grad, grad.contiguous(memory_format=torch.channels_last)):
+        found = torch.empty(2, 5, 9, 8, dtype=torch.float64)
+        ops.roi_align_backward(one, rois, none, none, found, 2, 4, 0.25, ratio, 1, aligned)
+        torch.testing.assert_close(
+            found, torch.ops.torchvision._roi_align_backward(grad, rois, *shape), rtol=1e-12, atol=1e-12
+        )
+    assert found.abs().max() > 1
+
+
 def test_roi_align_gradient_of_a_strided_output():
     features, rois = features_of().requires_grad_(), torch.tensor(ROIS, dtype=torch.float64)
     pooled = mmcv_ops.roi_align(features, rois, 3, 0.25, 2, 'avg', True)

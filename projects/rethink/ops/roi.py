@@ -6,6 +6,7 @@ the GPU at every call, their features are NaN, as mmcv's are for a NaN.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import HOW_TO_COMPILE
@@ -98,9 +99,67 @@ def roi_align_backward(
     rois, unusable = _usable(rois.to(grad.dtype), grad_input.shape, *shape, sampling_ratio, aligned)
     if unusable is not None:
         grad = grad.masked_fill(unusable[:, None, None, None], 0)
+    if grad.device.type == 'cpu' and sampling_ratio > 0 and len(rois):
+        grad_input.copy_(_gathered_gradient(grad, rois, grad_input.shape, spatial_scale, sampling_ratio, aligned))
+        return
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(grad, rois, *shape, *grad_input.shape, sampling_ratio, aligned)
     )
+
+
+def _gathered_gradient(
+    grad: Tensor, rois: Tensor, features: torch.Size, scale: float, ratio: int, aligned: bool
+) -> Tensor:
+    """The gradient (B, C, H, W) of :func:`roi_align_forward`, feature pixel by feature pixel.
+
+    torchvision's kernel for a CPU goes through the samples once for each channel and works out where each lies every
+    time. Here each feature pixel gathers the rows of channels of the bins that it took part in, in the kernel's order,
+    so that float64 differs by the rounding of the weights and float32 by that of the sums.
+    """
+    batch, channels, height, width = features
+    number, _, rows, columns = grad.shape
+    start = rois[:, 1:] * scale - (0.5 if aligned else 0)
+    size = start[:, 2:] - start[:, :2]
+    size = size if aligned else size.clamp(min=1)
+    x, by_x = _corners(start[:, 0], size[:, 0], columns, ratio, width)
+    y, by_y = _corners(start[:, 1], size[:, 1], rows, ratio, height)
+    # (R, rows, columns, 2 * ratio, 2 * ratio): the pixels of each bin, and what they count in it.
+    pixels = y[:, :, None, :, None] * width + x[:, None, :, None, :]
+    pixels += (rois[:, 0].long() * (height * width))[:, None, None, None, None]
+    weights = by_y[:, :, None, :, None] * by_x[:, None, :, None, :] / ratio**2
+    pixels, order = pixels.flatten().sort(stable=True)
+    count = torch.bincount(pixels, minlength=batch * height * width)
+    gathered = F.embedding_bag(
+        order // (2 * ratio) ** 2,
+        grad.permute(0, 2, 3, 1).reshape(number * rows * columns, channels),
+        offsets=count.cumsum(0) - count,
+        mode='sum',
+        per_sample_weights=weights.flatten()[order],
+    )
+    result = grad.new_empty(batch, channels, height * width)
+    for image, rows_of_channels in zip(result, gathered.view(batch, -1, channels), strict=True):
+        image.copy_(rows_of_channels.t())  # of two dimensions, which PyTorch transposes in blocks
+    return result.view(features)
+
+
+def _corners(start: Tensor, size: Tensor, bins: int, ratio: int, end: int) -> tuple[Tensor, Tensor]:
+    """Along one axis the two pixels around each sample and their weights, both (R, bins, 2 * ratio).
+
+    Args:
+        start: (R,) of the RoIs, in feature pixels; size as well.
+        end: pixels that the features have.
+    """
+    bin_, sample = (torch.arange(n, dtype=start.dtype) for n in (bins, ratio))
+    width = (size / bins)[:, None, None]
+    place = start[:, None, None] + bin_[:, None] * width + (sample + 0.5) * width / ratio
+    # A sample further than a pixel outside is nothing; one within a pixel is at the border.
+    inside = (place >= -1) & (place <= end)
+    place = place.clamp(0, end - 1)
+    low = place.long()
+    high = (low + 1).clamp(max=end - 1)
+    above = place - low
+    weights = torch.stack([1 - above, above], -1) * inside[..., None]
+    return torch.stack([low, high], -1).flatten(2), weights.flatten(2)
 
 
 def _usable(
