@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import sys
 
+import mmdet.evaluation
 import numpy as np
 import pytest
 from mmdet.registry import METRICS
@@ -12,6 +14,8 @@ from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rethink.datasets.coco_keypoint import PIXEL_CENTRE
+from rethink.errors import ConfigError
+from rethink.evaluation import CocoMetric, coco
 
 HEIGHT, WIDTH = 120, 160
 EQUAL = dict(rtol=0, atol=1e-12)
@@ -56,10 +60,10 @@ def content(rng, images, categories, objects):
     )
 
 
-def predictions(rng, truth, categories, extra, scores):
-    """Of each image but some: objects that are moved or not, and boxes of nothing, with few different scores."""
+def predictions(rng, truth, categories, extra, scores, without=3):
+    """Of each image but the first: its objects, moved or not and some twice, and boxes of nothing."""
     found = []
-    for image in truth['images'][len(truth['images']) // 8 :]:
+    for image in truth['images'][without:]:
         own = [one for one in truth['annotations'] if one['image_id'] == image['id']]
         near = np.array([one['bbox'] for one in own]).reshape(-1, 4)
         moved = near + rng.choice([0, 0, 1, 3], near.shape) * (1, 1, 0, 0)
@@ -113,6 +117,7 @@ def oracle(tmp_path, truth, found, metric, numbers, use_categories=True):
         evaluation = COCOeval(api, api.loadRes(results), metric)
         if metric != 'keypoints':
             evaluation.params.maxDets = numbers
+        evaluation.params.catIds = categories  # as MMDetection, in the order of the file
         evaluation.params.useCats = int(use_categories)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -140,18 +145,18 @@ IDS = {
 
 
 @pytest.mark.parametrize('metric', ['bbox', 'segm', 'keypoints'])
-@pytest.mark.parametrize('ids', IDS)
 @pytest.mark.parametrize(
-    ('seed', 'objects', 'extra', 'scores'),
+    ('ids', 'objects', 'extra', 'scores'),
     [
-        (0, 8, 12, [0.5]),  # all scores are the same
-        (1, 8, 12, [0.1, 0.2, 0.5, 0.9]),
-        (2, 30, 60, np.linspace(0, 1, 1000)),  # more than count
-        (3, 2, 2, [0.3, np.nan, -1, 2]),
+        ('counted', 8, 12, [0.5]),  # all scores are the same
+        ('counted', 30, 60, np.linspace(0, 1, 1000)),  # more than count
+        ('far apart, not in order', 8, 12, [0.1, 0.2, 0.5, 0.9]),
+        ('beyond a double', 4, 4, [0.1, 0.2, 0.5, 0.9]),
+        ('texts', 2, 2, [0.3, np.nan, -1, 2]),
     ],
 )
-def test_numbers_are_those_of_pycocotools(tmp_path, metric, ids, seed, objects, extra, scores):
-    rng = np.random.default_rng(seed)
+def test_numbers_are_those_of_pycocotools(tmp_path, metric, ids, objects, extra, scores):
+    rng = np.random.default_rng(0)
     images, categories = IDS[ids]
     truth = content(rng, images, categories, objects)
     found = predictions(rng, truth, categories, extra, scores)
@@ -159,5 +164,151 @@ def test_numbers_are_those_of_pycocotools(tmp_path, metric, ids, seed, objects, 
     ours = evaluated(built(tmp_path, truth, kind, metric=metric, proposal_nums=(20, 3, 7)), metric, found)
     theirs = oracle(tmp_path, truth, found, metric, [20, 3, 7])
     same(ours, theirs)
-    assert 0 < theirs.stats[1] < 1 or metric == 'keypoints' or 100 not in theirs.params.maxDets
     assert (theirs.eval['precision'] == -1).any() and (theirs.eval['precision'] > 0).any()
+
+
+@pytest.mark.parametrize('numbers', [(100, 300, 1000), (1, 10, 100), (2, 5, 9)])
+def test_proposals_are_of_all_classes(tmp_path, numbers):
+    rng = np.random.default_rng(4)
+    truth = content(rng, *IDS['far apart, not in order'], 12)
+    found = predictions(rng, truth, IDS['far apart, not in order'][1], 30, [0.1, 0.2])
+    ours = evaluated(built(tmp_path, truth, metric='proposal', proposal_nums=numbers), 'proposal', found)
+    same(ours, oracle(tmp_path, truth, found, 'bbox', list(numbers), use_categories=False))
+
+
+@pytest.mark.parametrize('metric', ['bbox', 'segm', 'keypoints'])
+def test_ids_that_are_none(tmp_path, metric):
+    """An object with the id 0 counts as not matched in pycocotools, of two with one id the last counts twice."""
+    rng = np.random.default_rng(5)
+    truth = content(rng, *IDS['counted'], 8)
+    for one, number in zip(truth['annotations'], [0, -7, 3, 3, 2**60, 2**60 + 1], strict=False):
+        one.update(id=number, iscrowd=0)
+    found = predictions(rng, truth, IDS['counted'][1], 5, np.linspace(0, 1, 1000))
+    kind = 'CocoKeypointMetric' if metric == 'keypoints' else 'CocoMetric'
+    ours = evaluated(built(tmp_path, truth, kind, metric=metric), metric, found)
+    same(ours, oracle(tmp_path, truth, found, metric, [100, 300, 1000]))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(metric=['bbox', 'segm'], classwise=True),
+        dict(metric=['segm', 'proposal', 'bbox']),
+        dict(metric_items=['mAP_s', 'AR_l@1000', 'mAP'], metric=['bbox', 'proposal']),
+        dict(metric='bbox', iou_thrs=np.array([0.5, 0.6]), proposal_nums=[300, 1, 100]),
+        dict(ann_file=None, metric='bbox', classwise=True),
+    ],
+)
+def test_names_and_files_are_mmdetections(tmp_path, options):
+    rng = np.random.default_rng(6)
+    truth = content(rng, *IDS['counted'], 6)
+    found = predictions(rng, truth, IDS['counted'][1], 9, np.linspace(0, 1, 500), without=0)
+    results = []
+    for one in found:
+        own = [of for of in truth['annotations'] if of['image_id'] == one['img_id']]
+        anns = [
+            dict(bbox=[x, y, x + w, y + h], bbox_label=of['category_id'] - 1, ignore_flag=of['iscrowd'])
+            for of in own
+            for x, y, w, h in [of['bbox']]
+        ]
+        results.append((dict(img_id=one['img_id'], width=WIDTH, height=HEIGHT, anns=anns), one))
+    init_default_scope('mmdet')
+    (tmp_path / 'truth.json').write_text(json.dumps(truth))
+    options = dict(ann_file=str(tmp_path / 'truth.json')) | options
+    theirs = mmdet.evaluation.CocoMetric(outfile_prefix=str(tmp_path / 'theirs'), **options)
+    ours = METRICS.build(dict(type='CocoMetric', outfile_prefix=str(tmp_path / 'ours'), **options))
+    theirs.dataset_meta = ours.dataset_meta = dict(classes=[one['name'] for one in truth['categories']])
+    assert type(ours) is CocoMetric
+    values, wanted = ours.compute_metrics(results), theirs.compute_metrics(results)
+    assert list(values) == list(wanted)
+    np.testing.assert_array_equal(list(values.values()), list(wanted.values()))
+    files = [file.name.removeprefix('theirs') for file in tmp_path.glob('theirs.*')]
+    assert '.bbox.json' in files
+    for name in files:
+        if name != '.gt.json':  # which has the time
+            assert (tmp_path / f'ours{name}').read_text() == (tmp_path / f'theirs{name}').read_text()
+
+
+def test_nothing_is_written_without_a_prefix(tmp_path, monkeypatch):
+    rng = np.random.default_rng(6)
+    truth = content(rng, *IDS['counted'], 6)
+    found = predictions(rng, truth, IDS['counted'][1], 9, [0.5])
+    one = built(tmp_path, truth, metric=['bbox', 'segm', 'proposal'])
+    monkeypatch.setattr(type(one), 'results2json', None)
+    assert one.compute_metrics([({}, result) for result in found])['bbox_mAP'] >= 0
+
+
+def test_classes_have_their_own_names_in_any_order(tmp_path):
+    """MMDetection takes the order of the file for that of the ids."""
+    truth = content(np.random.default_rng(7), [1, 2, 3, 4], [9, 2], 4)
+    found = predictions(np.random.default_rng(7), truth, [9, 2], 1, [0.5])
+    only = [one for one in truth['annotations'] if one['category_id'] == 9]
+    assert only
+    one = built(tmp_path, truth | dict(annotations=only), classwise=True)
+    values = one.compute_metrics([({}, result) for result in found])
+    assert values['class 9_precision'] >= 0 and np.isnan(values['class 2_precision'])
+
+
+def messages(monkeypatch):
+    said = []
+    monkeypatch.setattr(coco, 'print_log', lambda text, *args, **kwargs: said.append(text))
+    return said
+
+
+@pytest.mark.parametrize('metric', ['bbox', 'keypoints'])
+def test_what_is_not_a_number_is_for_pycocotools(tmp_path, monkeypatch, metric):
+    rng, said = np.random.default_rng(8), messages(monkeypatch)
+    truth = content(rng, *IDS['counted'], 6)
+    found = predictions(rng, truth, IDS['counted'][1], 9, [0.5, 0.6])
+    for one in found:
+        one['bboxes'][:1] = np.nan
+        one['keypoints'][:1] = np.nan
+    kind = 'CocoKeypointMetric' if metric == 'keypoints' else 'CocoMetric'
+    values = built(tmp_path, truth, kind, metric=metric).compute_metrics([({}, one) for one in found])
+    assert len(said) == 1 and 'is not a number' in said[0]
+    theirs = oracle(tmp_path, truth, found, metric, [100, 300, 1000])
+    assert values[f'{metric}_mAP'] == round(float(theirs.stats[0]), 3)
+
+
+def test_pycocotools_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(CocoMetric, '_evaluate', None)
+    rng = np.random.default_rng(9)
+    truth = content(rng, *IDS['counted'], 6)
+    found = predictions(rng, truth, IDS['counted'][1], 9, [0.5, 0.6])
+    for kind, metric in (('CocoMetric', 'bbox'), ('CocoKeypointMetric', 'keypoints')):
+        one = built(tmp_path, truth, kind, metric=metric, backend='pycocotools')
+        values = one.compute_metrics([({}, result) for result in found])
+        stats = oracle(tmp_path, truth, found, metric, [100, 300, 1000]).stats
+        assert values[f'{metric}_mAP'] == pytest.approx(stats[0], abs=5e-4)
+
+
+def test_another_backend_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"backend='lvis'; set 'faster-coco-eval'"):
+        CocoMetric(backend='lvis')
+
+
+@pytest.mark.parametrize(('version', 'why'), [(None, 'cannot be imported'), ('1.6.5', 'is 1.6.5, older than 1.8')])
+def test_a_missing_package_is_said(monkeypatch, version, why):
+    said = messages(monkeypatch)
+    if version:
+        monkeypatch.setattr(coco.importlib.metadata, 'version', lambda name: version)
+    else:
+        monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
+    assert CocoMetric().backend == 'pycocotools'
+    assert len(said) == 1 and why in said[0] and 'pip install' in said[0]
+    CocoMetric(backend='pycocotools')
+    assert len(said) == 1
+
+
+def test_images_that_are_not_annotated(tmp_path):
+    truth = content(np.random.default_rng(10), [1, 2, 3, 4], [1, 2], 4)
+    found = predictions(np.random.default_rng(10), truth, [1, 2], 4, [0.5])
+    found = [one for one in found if len(one['labels'])]
+    found[-1]['img_id'] = 77
+    with pytest.raises(ConfigError, match=r"lack 1 of the images that were evaluated \('77'\)"):
+        built(tmp_path, truth).compute_metrics([({}, one) for one in found])
+
+
+def test_mmdetections_own_configs_get_it():
+    init_default_scope('mmdet')
+    assert METRICS.get('CocoMetric') is METRICS.get('mmdet.CocoMetric') is CocoMetric

@@ -157,7 +157,7 @@ class CocoMetric(mmdet.evaluation.CocoMetric):
         unknown = {one['img_id'] for one in predictions if len(one['labels'])} - set(self._coco_api.imgs)
         if unknown:
             raise ConfigError(
-                f'{len(unknown)} images that were evaluated are not among the annotations of the metric '
+                f'The annotations of the metric lack {len(unknown)} of the images that were evaluated '
                 f'({some_names(map(str, unknown))}); name the annotation file of the data set in ann_file.'
             )
         scores = 'mask_scores' if metric == 'segm' and 'mask_scores' in predictions[0] else 'scores'
