@@ -8,6 +8,7 @@ import sys
 import mmdet.evaluation
 import numpy as np
 import pytest
+import torch
 from mmdet.registry import METRICS
 from mmengine.registry import init_default_scope
 from pycocotools import mask
@@ -312,3 +313,51 @@ def test_images_that_are_not_annotated(tmp_path):
 def test_mmdetections_own_configs_get_it():
     init_default_scope('mmdet')
     assert METRICS.get('CocoMetric') is METRICS.get('mmdet.CocoMetric') is CocoMetric
+
+
+def _samples(found):
+    """What a detector gives of an image: masks are pixels."""
+    for one in found:
+        masks = mask.decode(one['masks']).transpose(2, 0, 1) if one['masks'] else np.zeros((0, HEIGHT, WIDTH))
+        instances = dict(one, masks=masks.astype(bool))
+        instances = {key: torch.from_numpy(instances[key]) for key in ('bboxes', 'scores', 'labels', 'masks')}
+        yield dict(pred_instances=instances, img_id=one['img_id'], ori_shape=(HEIGHT, WIDTH))
+
+
+def _one_of_two(rank, folder, truth, samples):
+    torch.set_num_threads(1)  # a fork of a process whose threads have run would wait for them
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
+    (folder / str(rank)).mkdir()
+    one = built(folder / str(rank), truth, metric=['bbox', 'segm'])
+    one.process({}, (samples + samples[:1])[rank::2])  # as a distributed sampler deals them out
+    assert all(isinstance(result['masks'], dict) for _, result in one.results if len(result['labels']))
+    torch.save(one.evaluate(len(samples)), folder / f'{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_hand_masks_over_as_texts(tmp_path):
+    rng = np.random.default_rng(11)
+    truth = content(rng, list(range(1, 24)), [1, 2, 3], 6)
+    samples = list(_samples(predictions(rng, truth, [1, 2, 3], 4, [0.2, 0.5, 0.7], without=0)))
+    torch.multiprocessing.start_processes(_one_of_two, (tmp_path, truth, samples), 2, start_method='fork')
+    alone = mmdet.evaluation.CocoMetric(ann_file=str(tmp_path / '0' / 'truth.json'), metric=['bbox', 'segm'])
+    alone.dataset_meta = dict(classes=[category['name'] for category in truth['categories']])
+    alone.process({}, samples)
+    wanted = alone.evaluate(len(samples))
+    assert 0 < wanted['coco/segm_mAP'] < 1
+    for rank in range(2):
+        assert torch.load(tmp_path / f'{rank}.pt', weights_only=False) == wanted
+
+
+@pytest.mark.parametrize(
+    'masks',
+    [
+        [],
+        [dict(size=[4, 5], counts=[20])],
+        [dict(size=[4, 5], counts='d0')],
+        [dict(size=[4, 5], counts=b'd0'), dict(size=[2, 2], counts=b'40')],
+    ],
+)
+def test_masks_of_another_form_stay_as_they_are(masks):
+    assert coco._packed(masks) is masks
+    assert coco._unpacked(dict(masks=masks)) == dict(masks=masks)

@@ -75,12 +75,21 @@ class CocoMetric(mmdet.evaluation.CocoMetric):
             backend = PYCOCOTOOLS
         self.backend = backend
 
+    def process(self, data_batch: dict, data_samples) -> None:
+        """Keep what is to be evaluated of a batch, on the CPU; the masks of an image are one text."""
+        before = len(self.results)
+        super().process(data_batch, data_samples)
+        for _, result in self.results[before:]:
+            if 'masks' in result:
+                result['masks'] = _packed(result['masks'])
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Metrics by name, without the prefix, rounded as MMDetection's.
 
         Args:
             results: what :meth:`process` kept, of all processes.
         """
+        results = [(truth, _unpacked(result)) for truth, result in results]
         if self.backend == PYCOCOTOOLS or self.use_mp_eval or self.format_only:
             return super().compute_metrics(results)
         truths, predictions = zip(*results, strict=True)
@@ -203,3 +212,18 @@ class CocoMetric(mmdet.evaluation.CocoMetric):
             rows.append([name, *map(str, found)])
         MMLogger.get_current_instance().info('\n' + AsciiTable(rows).table)
         return values
+
+
+def _packed(masks: list[dict]) -> dict | list[dict]:
+    """RLE of the masks of an image as one text, which processes hand over faster than a dictionary of each."""
+    sizes = {tuple(one['size']) for one in masks if isinstance(one, dict)}
+    if len(sizes) != 1 or not all(isinstance(one, dict) and isinstance(one['counts'], bytes) for one in masks):
+        return masks
+    return dict(size=[*sizes.pop()], counts=b' '.join(one['counts'] for one in masks))  # of '0' to 'o' alone
+
+
+def _unpacked(result: dict) -> dict:
+    packed = result.get('masks')
+    if not isinstance(packed, dict):
+        return result
+    return dict(result, masks=[dict(size=packed['size'], counts=one) for one in packed['counts'].split(b' ')])
