@@ -14,9 +14,10 @@ from mmengine.registry import init_default_scope
 from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from rethink import evaluation
 from rethink.datasets.coco_keypoint import PIXEL_CENTRE
 from rethink.errors import ConfigError
-from rethink.evaluation import CocoMetric, coco
+from rethink.evaluation import CocoMetric, coco, fast_coco  # noqa: F401
 
 HEIGHT, WIDTH = 120, 160
 EQUAL = dict(rtol=0, atol=1e-12)
@@ -115,15 +116,15 @@ def oracle(tmp_path, truth, found, metric, numbers, use_categories=True):
             results.append(one)
     with contextlib.redirect_stdout(io.StringIO()):
         api = COCO(str(tmp_path / 'oracle.json'))
-        evaluation = COCOeval(api, api.loadRes(results), metric)
+        one = COCOeval(api, api.loadRes(results), metric)
         if metric != 'keypoints':
-            evaluation.params.maxDets = numbers
-        evaluation.params.catIds = categories  # as MMDetection, in the order of the file
-        evaluation.params.useCats = int(use_categories)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
+            one.params.maxDets = numbers
+        one.params.catIds = categories  # as MMDetection, in the order of the file
+        one.params.useCats = int(use_categories)
+        one.evaluate()
+        one.accumulate()
+        one.summarize()
+    return one
 
 
 def evaluated(metric, name, found):
@@ -288,11 +289,15 @@ def test_another_backend_is_refused(tmp_path):
         CocoMetric(backend='lvis')
 
 
-@pytest.mark.parametrize(('version', 'why'), [(None, 'cannot be imported'), ('1.6.5', 'is 1.6.5, older than 1.8')])
+@pytest.mark.parametrize(
+    ('version', 'why'), [(None, 'faster_coco_eval'), ('1.6.5', 'faster-coco-eval is 1.6.5, older than 1.8')]
+)
 def test_a_missing_package_is_said(monkeypatch, version, why):
     said = messages(monkeypatch)
+    monkeypatch.delitem(sys.modules, 'rethink.evaluation.fast_coco')
+    monkeypatch.delattr(evaluation, 'fast_coco')
     if version:
-        monkeypatch.setattr(coco.importlib.metadata, 'version', lambda name: version)
+        monkeypatch.setattr('importlib.metadata.version', lambda name: version)
     else:
         monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
     assert CocoMetric().backend == 'pycocotools'

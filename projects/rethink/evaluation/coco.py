@@ -1,7 +1,6 @@
 """COCO's metrics for boxes, masks and proposals, under MMDetection's names, by faster_coco_eval or pycocotools."""
 
 import contextlib
-import importlib.metadata
 import io
 import itertools
 import os
@@ -12,7 +11,6 @@ import numpy as np
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger, print_log
-from mmengine.utils import digit_version
 from pycocotools import mask
 from terminaltables import AsciiTable
 
@@ -20,7 +18,6 @@ from ..errors import ConfigError, some_names
 from .nothing_found import say
 
 FASTER, PYCOCOTOOLS = BACKENDS = ('faster-coco-eval', 'pycocotools')
-_SINCE = '1.8'
 # Place in COCOeval.stats; the names of recall are true of the default proposal_nums.
 _PRECISION = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _RECALL = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
@@ -30,11 +27,10 @@ _STATS = {name: at for at, name in enumerate(_PRECISION + _RECALL)}
 def unusable() -> str | None:
     """Why faster_coco_eval cannot be used; None where it can."""
     try:
-        import faster_coco_eval  # noqa: F401
+        from . import fast_coco  # noqa: F401
     except ImportError as error:
-        return f'cannot be imported ({error})'
-    version = importlib.metadata.version(FASTER)
-    return f'is {version}, older than {_SINCE}' if digit_version(version) < digit_version(_SINCE) else None
+        return str(error)
+    return None
 
 
 @METRICS.register_module(force=True)
@@ -67,8 +63,8 @@ class CocoMetric(mmdet.evaluation.CocoMetric):
         super().__init__(ann_file=ann_file, metric=metric, **kwargs)
         if backend == FASTER and (why := unusable()):
             print_log(
-                f'The package {FASTER} {why}, so COCO evaluation is by pycocotools, which takes many times as long; '
-                f"`pip install '{FASTER}>={_SINCE}'`, or set backend='pycocotools' in the evaluator.",
+                f'{FASTER} cannot be used ({why}), so COCO evaluation is by pycocotools, which takes many times as '
+                f"long; `pip install -U {FASTER}`, or set backend='pycocotools' in the evaluator.",
                 'current',
                 level=30,
             )
@@ -130,10 +126,10 @@ class CocoMetric(mmdet.evaluation.CocoMetric):
 
     def _evaluate(self, metric: str, predictions: tuple[dict, ...]):
         """pycocotools' ``COCOeval`` with its results; None where it has to be pycocotools' own, which is said."""
-        from .fast_coco import FastCOCOeval, NotComparable
+        from .fast_coco import VERSION, FastCOCOeval, NotComparable
 
         logger = MMLogger.get_current_instance()
-        logger.info(f'Evaluating {metric} with {FASTER} {importlib.metadata.version(FASTER)}...')
+        logger.info(f'Evaluating {metric} with {FASTER} {VERSION}...')
         detections = self._detections(metric, predictions)
         if not len(detections.scores):
             say()

@@ -2,17 +2,26 @@
 
 Similarities are pycocotools' own, or computed as there, where an image has both objects and detections of a class;
 matching and precision are compiled. Images, classes and objects are numbered anew, so that ids may be of any kind.
+
+Importing this raises an ``ImportError`` where faster_coco_eval is missing or older than what it takes here.
 """
 
 import contextlib
 import dataclasses
 import gc
+import importlib.metadata
 from collections import defaultdict
 
 import numpy as np
 from faster_coco_eval import COCOeval_faster
+from mmengine.utils import digit_version
 from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
+
+VERSION = importlib.metadata.version('faster-coco-eval')
+_SINCE = '1.8'  # its Dataset takes references
+if digit_version(VERSION) < digit_version(_SINCE):
+    raise ImportError(f'faster-coco-eval is {VERSION}, older than {_SINCE}')
 
 
 class NotComparable(Exception):
