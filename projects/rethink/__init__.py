@@ -24,7 +24,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     from .datasets import coco_keypoint, few_labels, lazy_masks, multi_label, planar, views  # noqa: F401
     from .engine import hooks, loops  # noqa: F401
     from .engine.optimizer import TrainableOptimWrapperConstructor  # noqa: F401
-    from .evaluation import CocoKeypointMetric, FasterLVISMetric, MultiLabelAUROC, nothing_found  # noqa: F401
+    from .evaluation import CocoKeypointMetric, CocoMetric, FasterLVISMetric, MultiLabelAUROC, nothing_found  # noqa: F401
     from .evaluation.visualization import KeypointLocalVisualizer  # noqa: F401
     from .models import keypoint_head, keypoint_tta, mean_bce, mme  # noqa: F401
     from .trust import images

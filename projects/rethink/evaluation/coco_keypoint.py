@@ -1,16 +1,17 @@
-"""Keypoint AP of COCO: average precision by object keypoint similarity (OKS), on pycocotools."""
+"""Keypoint AP of COCO: average precision by object keypoint similarity (OKS)."""
 
 import contextlib
 import io
 import os
 
+import numpy as np
 from mmdet.datasets.api_wrappers import COCOeval
-from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
 from ..datasets.coco_keypoint import PIXEL_CENTRE
+from .coco import PYCOCOTOOLS, CocoMetric
 
 # Names of what COCOeval.summarize gives for keypoints, in its order.
 _STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_m', 'mAP_l')
@@ -18,7 +19,7 @@ _STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_m', 'mAP_l')
 
 @METRICS.register_module()
 class CocoKeypointMetric(CocoMetric):
-    """MMDetection's :class:`CocoMetric` with the metric ``'keypoints'``, for COCO's 17 keypoints and their sigmas.
+    """:class:`.coco.CocoMetric` with the metric ``'keypoints'``, for COCO's 17 keypoints and their sigmas.
 
     It adds ``coco/keypoints_mAP`` (OKS 0.50 to 0.95), ``_50``, ``_75``, ``_m`` and ``_l``. A person scores as the box
     does (Detectron's ``KEYPOINT_CONFIDENCE: bbox``), at most 20 people an image. Without any prediction AP is 0.
@@ -65,23 +66,36 @@ class CocoKeypointMetric(CocoMetric):
         values = super().compute_metrics(results)
         if not self.with_keypoints:
             return values
-        people = [one for _, result in results for one in self._as_coco(result)]
         if self.outfile_prefix is not None:
-            dump(people, f'{self.outfile_prefix}.keypoints.json')
+            dump(self._people(results), f'{self.outfile_prefix}.keypoints.json')
         if self.format_only:
             return values
-        logger = MMLogger.get_current_instance()
+        predictions = tuple(prediction for _, prediction in results)
+        evaluation = None if self.backend == PYCOCOTOOLS else self._evaluate('keypoints', predictions)
+        stats = (evaluation or self._by_pycocotools(results)).stats
+        return values | {
+            f'keypoints_{name}': round(float(value), 3) for name, value in zip(_STATS, stats, strict=False)
+        }
+
+    def _by_pycocotools(self, results: list) -> COCOeval:
         table = io.StringIO()
         with contextlib.redirect_stdout(table):
-            evaluation = COCOeval(self._coco_api, self._coco_api.loadRes(people), 'keypoints')
+            evaluation = COCOeval(self._coco_api, self._coco_api.loadRes(self._people(results)), 'keypoints')
             evaluation.params.catIds, evaluation.params.imgIds = self.cat_ids, self.img_ids
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        logger.info('Evaluating keypoints...' + os.linesep + table.getvalue())
-        for name, value in zip(_STATS, evaluation.stats, strict=False):
-            values[f'keypoints_{name}'] = round(float(value), 3)
-        return values
+        MMLogger.get_current_instance().info('Evaluating keypoints...' + os.linesep + table.getvalue())
+        return evaluation
+
+    def _shapes(self, metric: str, predictions: tuple[dict, ...]) -> tuple:
+        if metric != 'keypoints':
+            return super()._shapes(metric, predictions)
+        keypoints = (np.concatenate([one['keypoints'] for one in predictions]) - PIXEL_CENTRE).astype(float)
+        return keypoints, np.ptp(keypoints, axis=1).prod(1)
+
+    def _people(self, results: list) -> list[dict]:
+        return [one for _, result in results for one in self._as_coco(result)]
 
     def _as_coco(self, result: dict) -> list[dict]:
         """The predictions of an image in COCO's format for results. Without a box, which the size would follow."""
