@@ -102,7 +102,9 @@ def count(config: Config, annotations: dict, name: str = '') -> Samples:
         instances=images * mean(boxes.get(image['id'], 0) for image in used),
         pixels=images * mean(sizes[image['width'], image['height']] for image in used),
     )
-    seen = IMAGENET_IMAGES * IMAGENET_EPOCHS if config.model.backbone.get('init_cfg') else 0
+    # An init_cfg may also say how random weights are drawn.
+    pretrained = 'Pretrained' in str(config.model.backbone.get('init_cfg'))
+    seen = IMAGENET_IMAGES * IMAGENET_EPOCHS if pretrained else 0
     pretraining = dict(images=seen, instances=seen, pixels=seen * IMAGENET_SIDE**2)
     return Samples(name or Path(config.filename).stem, detection, pretraining)
 
