@@ -78,8 +78,6 @@ def mmdet_case(cfg: Config, amp: bool, quicker: bool) -> tuple:
     if quicker:
         cpu.quicken(model)
         quick.quicken(model)
-    else:
-        cfg.optim_wrapper.optimizer.pop('fused', None)
     return Step(model.train(), quicker), build_optim_wrapper(model, cfg.optim_wrapper)
 
 

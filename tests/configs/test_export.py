@@ -102,6 +102,17 @@ def test_a_value_without_a_text_is_refused(tmp_path):
         export(tmp_path / 'odd.py', tmp_path)
 
 
+def test_without_rethink_coco_is_evaluated_by_pycocotools(tmp_path):
+    base = ROOT / 'configs' / 'rethink' / 'scratch_r50_gn_6x.py'
+    file = tmp_path / 'slow.py'
+    file.write_text(
+        f"_base_ = {str(base)!r}\nval_evaluator = dict(backend='pycocotools')\ntest_evaluator = val_evaluator\n"
+    )
+    text, flat = export(file, tmp_path, stock=True)
+    assert flat.val_evaluator.type == 'CocoMetric' and 'backend' not in flat.val_evaluator
+    assert 'CocoMetric has no backend here: it is pycocotools.' in text
+
+
 def test_names_that_rethink_registers():
     ours = config_export.registered()
     assert {'FrozenBackbone', 'AtomicCheckpointHook', 'ResumableTrainLoop', 'CocoKeypointMetric'} <= ours

@@ -57,19 +57,3 @@ print(min(before), min(after))
     before, after = map(int, subprocess.check_output([sys.executable, '-c', code], text=True).split()[-2:])
     assert before > 2**15 // 2  # pages of 4 KB, where they are
     assert after < 100
-
-
-@pytest.mark.parametrize(('dtype', 'error'), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
-def test_fused_sgd_of_the_miniatures_is_sgd(dtype, error):
-    weights = []
-    for fused in (False, True):
-        generator = torch.Generator().manual_seed(0)
-        parameters = [nn.Parameter(torch.randn(n, generator=generator, dtype=dtype)) for n in (1, 37, 4096)]
-        optimizer = torch.optim.SGD(parameters, lr=0.04, momentum=0.9, weight_decay=1e-4, fused=fused)
-        for _ in range(20):
-            for parameter in parameters:
-                parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=dtype)
-            optimizer.step()
-        weights.append(parameters)
-    for one, two in zip(*weights, strict=True):
-        torch.testing.assert_close(one, two, rtol=error, atol=error)

@@ -7,9 +7,8 @@ _base_ = './schedule_2x.py'
 
 max_iters = 1 * 300
 train_cfg = dict(max_iters=max_iters, val_interval=100)
-# All parameters alike, with which the miniatures were measured (../models/mmdet_conventions.py). `fused` is one pass
-# over the weights, the same but for rounding.
-optim_wrapper = dict(optimizer=dict(lr=0.04, fused=True), paramwise_cfg=None)
+# All parameters alike, with which the miniatures were measured (../models/mmdet_conventions.py).
+optim_wrapper = dict(optimizer=dict(lr=0.04), paramwise_cfg=None)
 drops_before_end = (100, 30)
 milestones = [max_iters - left for left in drops_before_end]
 param_scheduler = [

@@ -108,6 +108,9 @@ def _made_stock(values: dict) -> list[str]:
         if part['type'] in STOCK and part.get('backend') != 'torch':  # which is ours alone
             notes.append(f'{part["type"]} of rethink is {STOCK[part["type"]]} here.')
             part['type'] = STOCK[part['type']]
+        if part['type'] == 'CocoMetric' and 'backend' in part:
+            notes.append(f'{part["type"]} has no backend here: it is pycocotools.')
+            del part['backend']
     of_tta = {key: values[key] for key in ('tta_model', 'tta_pipeline') if key in values}
     if _of_rethink(of_tta):
         for key in of_tta:
@@ -125,11 +128,15 @@ def _made_stock(values: dict) -> list[str]:
 
 
 def registered() -> set[str]:
-    """The names under which rethink's classes are in MMEngine's registries and in those below them."""
+    """The names that MMEngine's registries, and those below them, know by rethink alone.
+
+    Not those of a class that takes the place of its parent, as our ``CocoMetric`` does.
+    """
 
     def names(registry: Registry) -> Iterator[str]:
         for name, module in registry.module_dict.items():
-            if module.__module__.split('.')[0] == 'rethink':
+            parents = [one.__name__ for one in inspect.getmro(module)[1:]] if inspect.isclass(module) else []
+            if module.__module__.split('.')[0] == 'rethink' and name not in parents:
                 yield name
         for child in registry.children.values():
             yield from names(child)
