@@ -2,8 +2,8 @@
 #   make demo       scratch against pre-trained on generated images, from a real training run (minutes, no GPU);
 #                   STUDY=hpt: one self-supervised pre-training after another, from unlabelled images to box AP;
 #                   STUDY=frozen: a classifier's backbone frozen, fine-tuned or not used, in two detectors
-#   make test       the tests (about 20 minutes on two cores); `make test-long` runs the ones that take longer,
-#                   `make test-classic` all with the original OpenMMLab packages, in an environment of their own
+#   make test       the tests (about 20 minutes on two cores); `make test-long` runs the ones that take longer or need
+#                   TensorFlow, which it installs, `make test-classic` all with the original OpenMMLab packages, in an environment of their own
 #   make lint       ruff, as CI runs it
 # PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
 
@@ -43,6 +43,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long' -n auto --maxprocesses 8 --dist loadfile
 
 test-long: setup
+	$(BIN)/python -m pip install -q -r requirements/long.txt
 	$(BIN)/python -m pytest -m long
 
 test-classic:

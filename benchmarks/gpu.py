@@ -39,6 +39,7 @@ from rethink.engine.amp import use_amp
 from rethink.errors import describe
 from rethink.files import write_atomically
 from torch import Tensor, nn
+from torchvision_rcnn import TorchvisionMaskRCNN
 
 # Name -> config, shape of an image and images in a step; on a CPU an image has a side of a tenth.
 MODELS = {
@@ -64,41 +65,6 @@ WAYS = {
 }
 ON_CPU = ('float32', 'bfloat16', 'bfloat16, fused SGD', 'bfloat16, channels_last')
 COMPILED = ('R50 GN', 'MoCo')
-
-
-class Torchvision(nn.Module):
-    """torchvision's Mask R-CNN R50-FPN, with GN for ours, behind MMEngine's ``train_step``."""
-
-    def __init__(self, shape: tuple[int, int], rois: int) -> None:
-        super().__init__()
-        self.model = torchvision.models.detection.maskrcnn_resnet50_fpn(
-            weights=None,
-            weights_backbone=None,
-            num_classes=81,
-            norm_layer=lambda channels: nn.GroupNorm(32, channels),
-            min_size=min(shape),
-            max_size=max(shape),
-            box_batch_size_per_image=rois,
-        )
-
-    def loss(self, data: dict) -> Tensor:
-        device = next(self.parameters()).device
-        images = [one.to(device).float() / 255 for one in data['inputs']]
-        targets = [
-            dict(
-                boxes=sample.gt_instances.bboxes.to(device),
-                labels=sample.gt_instances.labels.to(device) + 1,
-                masks=sample.gt_instances.masks.to_tensor(torch.uint8, device),
-            )
-            for sample in data['data_samples']
-        ]
-        return sum(self.model(images, targets).values())
-
-    def train_step(self, data: dict, optim_wrapper) -> dict[str, Tensor]:
-        with optim_wrapper.optim_context(self):
-            loss = self.loss(data)
-        optim_wrapper.update_params(loss)
-        return dict(loss=loss)
 
 
 class Machine:
@@ -184,7 +150,7 @@ def prepare(name: str, machine: Machine) -> tuple[nn.Module, Config, dict]:
     built = of_config.assemble(cfg)
     batch = generate_batch(cfg.model, built, shape, images)
     if path is None:
-        built = Torchvision(shape, cfg.model.train_cfg.rcnn.sampler.num).train()
+        built = TorchvisionMaskRCNN(shape, cfg.model.train_cfg.rcnn.sampler.num).train()
     if name == 'MoCo':
         views = torch.stack(batch['inputs'])
         batch['inputs'] = [views, views.flip(3)]
@@ -215,7 +181,7 @@ def step_of(model: nn.Module, cfg: Config, batch: dict, way: str) -> Callable[[]
 
 def operations(model: nn.Module, batch: dict) -> int:
     def loss() -> Tensor:
-        if isinstance(model, Torchvision):
+        if isinstance(model, TorchvisionMaskRCNN):
             return model.loss(copy.deepcopy(batch))
         data = model.data_preprocessor(copy.deepcopy(batch), True)
         return model.parse_losses(model(**data, mode='loss'))[0]

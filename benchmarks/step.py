@@ -21,7 +21,6 @@ import argparse
 import contextlib
 import copy
 import ctypes
-import functools
 import logging
 import statistics
 import warnings
@@ -39,13 +38,10 @@ from rethink.engine import cpu
 from rethink.engine.amp import use_amp
 from rethink.models import quick
 from torch import nn
-from torchvision.models import resnet50
-from torchvision.models.detection import MaskRCNN
-from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
-from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
+from torchvision_rcnn import TorchvisionMaskRCNN
 from turns import Turns, add_arguments
 
+SGD = dict(type='SGD', lr=0.0067, momentum=0.9, weight_decay=1e-4)
 THEIRS = 'mmdet::scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco.py'
 
 
@@ -76,47 +72,16 @@ def mmdet_case(cfg: Config, amp: bool, quicker: bool) -> tuple:
     if amp:
         use_amp(cfg)
     if quicker:
-        cpu.quicken(model)
         quick.quicken(model)
     return Step(model.train(), quicker), build_optim_wrapper(model, cfg.optim_wrapper)
 
 
-class TorchvisionStep(nn.Module):
-    """torchvision's Mask R-CNN R50-FPN with GN everywhere, one convolution in the RPN, 512 RoIs of 1000 proposals."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        norm = functools.partial(nn.GroupNorm, 32)
-        backbone = _resnet_fpn_extractor(resnet50(norm_layer=norm), 5, norm_layer=norm)
-        self.model = MaskRCNN(
-            backbone,
-            num_classes=81,
-            rpn_pre_nms_top_n_train=2000,
-            rpn_post_nms_top_n_train=1000,
-            box_head=FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=norm),
-            mask_head=MaskRCNNHeads(256, [256] * 4, 1, norm_layer=norm),
-        )
-
-    def train_step(self, data: dict, optimizer: torch.optim.Optimizer) -> dict:
-        give_memory_back()
-        images = [image.float() / 255 for image in data['inputs']]
-        targets = []
-        for sample in data['data_samples']:
-            objects = sample.gt_instances
-            masks = torch.from_numpy(objects.masks.masks)
-            targets.append(dict(boxes=objects.bboxes, labels=objects.labels + 1, masks=masks))
-        with torch.autocast('cpu', torch.bfloat16):
-            loss = sum(self.model(images, targets).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return dict(loss=loss.detach())
-
-
-def torchvision_case() -> tuple:
+def torchvision_case(shape: tuple[int, int]) -> tuple:
     set_random_seed(0)
-    step = TorchvisionStep().train()
-    return step, torch.optim.SGD(step.parameters(), lr=0.0067, momentum=0.9, weight_decay=1e-4)
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', optimizer=SGD)))
+    use_amp(cfg)
+    model = TorchvisionMaskRCNN(shape).train()
+    return Step(model, False), build_optim_wrapper(model, cfg.optim_wrapper)
 
 
 def profile(name: str, case: tuple, inputs: dict, rows: int) -> None:
@@ -135,8 +100,10 @@ def main() -> None:
     parser.add_argument('--only', nargs='+', default=[], metavar='CASE', help='of those above')
     parser.add_argument('--profile', type=int, default=0, metavar='N')
     add_arguments(parser, size=(800, 1216), repeats=3)
+    parser.set_defaults(device='cpu')
     args = parser.parse_args()
-    args.device = 'cpu'
+    if args.device != 'cpu' or args.amp:
+        parser.error('this is a CPU in both precisions; benchmarks/gpu.py measures a GPU')
     objects, classes = 7, 80  # an image of train2017 has 7.3 objects
     if args.miniature:
         args.size, args.images, objects, classes = [128, 128], 8, 4, 5
@@ -162,7 +129,7 @@ def main() -> None:
     makers['mmdet'] = lambda: mmdet_case(theirs, False, False)
     makers['mmdet bfloat16'] = lambda: mmdet_case(theirs, True, False)
     if not args.miniature:
-        makers['torchvision'] = torchvision_case
+        makers['torchvision'] = lambda: torchvision_case(tuple(args.size))
     cases = {name: make() for name, make in makers.items() if not args.only or name in args.only}
 
     turns = Turns(cases, inputs, args)

@@ -116,6 +116,24 @@ def test_coco_equals_pycocotools_on_all_classes_at_once(tmp_path, iou_type):
     assert np.isnan(mine[-1]).all() and 5 < mine[:-1, 0].min() < mine[:-1, 0].max() < 90
 
 
+def test_a_prediction_that_is_no_number_is_evaluated_by_pycocotools_and_said(tmp_path, capsys):
+    content, found = generate()
+    truth, read = write(tmp_path, content, found)
+    capsys.readouterr()
+    for one in read[:4]:  # of the first image, some of classes that it has
+        one['bbox'] = [float('nan')] * 4
+    mine = class_ap.class_ap(truth, read, 'bbox')
+    assert 'A prediction is not a number' in capsys.readouterr().out
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(tmp_path / 'truth.json')
+        evaluation = COCOeval(coco, coco.loadRes(copy.deepcopy(read)), 'bbox')
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    np.testing.assert_allclose(np.nanmean(mine, 0), 100 * evaluation.stats[[0, 3, 4, 5]], rtol=1e-12)
+
+
 def test_a_class_by_itself_equals_pycocotools_on_a_file_of_it_alone(tmp_path):
     content, found = generate(1)
     truth, read = write(tmp_path, content, found)

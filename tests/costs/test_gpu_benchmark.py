@@ -12,6 +12,7 @@ PATH = Path(__file__).parents[2] / 'benchmarks/gpu.py'
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(PATH.parent)
     spec = importlib.util.spec_from_file_location('gpu', PATH)
     gpu = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gpu)

@@ -7,7 +7,7 @@ from mmpretrain.registry import TRANSFORMS
 
 
 def crops(kind: str, image: np.ndarray, **args) -> list[dict]:
-    crop = TRANSFORMS.build(dict(type=kind, scale=48, crop_ratio_range=(0.2, 1.0), **args))
+    crop = TRANSFORMS.build(dict(type=f'mmpretrain.{kind}', scale=48, crop_ratio_range=(0.2, 1.0), **args))
     np.random.seed(0)
     return [crop(dict(img=image)) for _ in range(20)]
 

@@ -14,6 +14,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from rethink.models import quick
+from torch import nn
 
 register_all_modules(init_default_scope=False)
 
@@ -153,3 +154,34 @@ def test_a_copy_of_a_sample_has_fields_of_its_own(pair):
         assert (one.gt_instances.labels >= 0).all() and 'more' not in one.gt_instances
         assert 'new' not in one.metainfo and 'pred_instances' not in one
     assert copied.gt_instances.bboxes is sample.gt_instances.bboxes
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('window', [(3, 2, 1), (2, 2, 0), ((3, 2), (1, 2), (1, 0))])
+def test_max_pooling_is_that_of_torch_to_the_bit(dtype, window):
+    # Few values, so that most windows have equal ones, and what is no number.
+    x = torch.randn(2, 3, 17, 12, generator=torch.Generator().manual_seed(0)).relu().mul(2).round().to(dtype)
+    x[0, 0, 5, 5], x[1, 1, 3, 4] = float('nan'), float('-inf')
+    plain = nn.Sequential(nn.MaxPool2d(*window, ceil_mode=window[1] == 2))
+    quicker = nn.Sequential(nn.MaxPool2d(*window, ceil_mode=window[1] == 2))
+    quick.quicken(quicker)
+    assert type(quicker[0]) is quick.ChannelsLastMaxPool2d
+    results = []
+    for model in (plain, quicker):
+        features = x.clone().requires_grad_()
+        pooled = model(features)
+        pooled.backward(torch.arange(pooled.numel()).view(pooled.shape).to(dtype))
+        results.append((pooled.detach(), features.grad))
+    for expected, found in zip(*results, strict=True):
+        assert found.stride() == expected.stride() and found.dtype == dtype
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_max_pooling_of_channels_last_features_and_of_indices_is_left_alone():
+    model = nn.Sequential(nn.MaxPool2d(2), nn.MaxPool2d(2, return_indices=True))
+    quick.quicken(model)
+    x = torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert model[0](x).is_contiguous(memory_format=torch.channels_last)
+    assert model[0](x[0]).shape == (3, 4, 4)
+    pooled, indices = model[1](x.contiguous())
+    assert torch.equal(x.flatten(2).gather(2, indices.flatten(2)), pooled.flatten(2))

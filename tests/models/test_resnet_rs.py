@@ -1,6 +1,5 @@
 """ResNet-RS from a checkpoint in TF Vision's layout, against the network written out in its terms."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from rethink.errors import ConfigError
 from rethink.models.resnet_rs import read_tf_vision, to_timm
 from torch.nn import functional as F
 
-pytest.importorskip('timm')
 DEPTHS, WIDTHS = (3, 4, 6, 3), (64, 128, 256, 512)  # of ResNet-RS-50
 
 
@@ -179,7 +177,7 @@ def test_without_tensorflow_one_sentence_says_so(monkeypatch):
         read_tf_vision('resnet-rs-101-i192')
 
 
-@pytest.mark.skipif(not importlib.util.find_spec('tensorflow'), reason='needs TensorFlow (docs/frozen.md)')
+@pytest.mark.long
 def test_a_checkpoint_that_tensorflow_has_written_is_read(variables, tmp_path):
     import tensorflow as tf
 

@@ -5,6 +5,8 @@ they say nothing the framework's experiment that they are for; docs/fidelity.md 
 fine-tuned: backbone from ImageNet, all of it trained, BN's statistics included.
 """
 
+_base_ = './rcnn.py'
+
 strides = [8, 16, 32, 64, 128]
 # Momentum 0.997 of what has been before, which is 0.003 of what is new here.
 norm_cfg = dict(type='SyncBN', requires_grad=True, momentum=0.003, eps=1e-4)
@@ -48,16 +50,9 @@ model = dict(
         norm_cfg=norm_cfg,
         act_cfg=act_cfg,
         anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=strides),
-        bbox_coder=dict(
-            type='DeltaXYWHBBoxCoder',
-            target_means=[0.0, 0.0, 0.0, 0.0],
-            target_stds=[1.0, 1.0, 1.0, 1.0],
-        ),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox=dict(type='WeightedMeanHuberLoss', delta=1 / 9),
+        loss_bbox=dict(_delete_=True, type='WeightedMeanHuberLoss', delta=1 / 9),
     ),
     roi_head=dict(
-        type='StandardRoIHead',
         # The framework samples each cell once, in its middle, and does not shift by half a pixel of the map.
         # 112: RoIs of 224 pixels go to P4, as in the FPN's paper, and smaller ones to P3.
         bbox_roi_extractor=dict(
@@ -76,64 +71,15 @@ model = dict(
             conv_out_channels=256,
             fc_out_channels=1024,
             roi_feat_size=7,
-            num_classes=80,
             norm_cfg=norm_cfg,
-            bbox_coder=dict(
-                type='DeltaXYWHBBoxCoder',
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
-            reg_class_agnostic=False,
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-            loss_bbox=dict(type='WeightedMeanHuberLoss', delta=1.0),
+            loss_bbox=dict(_delete_=True, type='WeightedMeanHuberLoss', delta=1.0),
         ),
     ),
     train_cfg=dict(
-        rpn=dict(
-            # Each object has its best anchors, whatever their IoU.
-            assigner=dict(
-                type='MaxIoUAssigner',
-                pos_iou_thr=0.7,
-                neg_iou_thr=0.3,
-                min_pos_iou=0,
-                match_low_quality=True,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type='RandomSampler',
-                num=256,
-                pos_fraction=0.5,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=False,
-            ),
-            allowed_border=-1,
-            pos_weight=-1,
-            debug=False,
-        ),
-        rpn_proposal=dict(nms_pre=2000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
-        rcnn=dict(
-            # An object without a good RoI gets no bad one.
-            assigner=dict(
-                type='MaxIoUAssigner',
-                pos_iou_thr=0.5,
-                neg_iou_thr=0.5,
-                min_pos_iou=0.5,
-                match_low_quality=False,
-                ignore_iof_thr=-1,
-            ),
-            sampler=dict(
-                type='MixedRandomSampler',
-                num=512,
-                pos_fraction=0.25,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=True,
-            ),
-            pos_weight=-1,
-            debug=False,
-        ),
+        # Each object has its best anchors, whatever their IoU, and an object without a good RoI gets no bad one.
+        rpn=dict(assigner=dict(min_pos_iou=0)),
+        rpn_proposal=dict(nms_pre=2000, max_per_img=1000),
+        rcnn=dict(assigner=dict(match_low_quality=False), sampler=dict(type='MixedRandomSampler')),
     ),
-    test_cfg=dict(
-        rpn=dict(nms_pre=1000, max_per_img=1000, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
-        rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),
-    ),
+    test_cfg=dict(rpn=dict(nms_pre=1000, max_per_img=1000)),
 )

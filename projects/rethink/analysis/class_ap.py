@@ -315,19 +315,20 @@ def _precision(truth: Annotations, found: list[dict], iou_type: str) -> np.ndarr
         areas=np.array([one['area'] for one in of], float),
         shapes=np.array(shapes, float) if iou_type == 'bbox' else shapes,
     )
-    with contextlib.redirect_stdout(io.StringIO()):
-        side = coco()
-        side.dataset = dict(
-            images=list(truth.images.values()),
-            annotations=[dict(one, id=number) for number, one in enumerate(truth.objects, 1)],
-            categories=list(truth.categories.values()),
-        )
-        side.createIndex()
-        evaluated = FastCOCOeval(side, detections, iou_type)
-        try:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            side = coco()
+            side.dataset = dict(
+                images=list(truth.images.values()),
+                annotations=[dict(one, id=number) for number, one in enumerate(truth.objects, 1)],
+                categories=list(truth.categories.values()),
+            )
+            side.createIndex()
+            evaluated = FastCOCOeval(side, detections, iou_type)
             evaluated.evaluate()
-        except NotComparable:
-            return None
+    except NotComparable:
+        say('A prediction is not a number: pycocotools evaluates all, which takes longer and counts it as a match.')
+        return None
     return evaluated.eval['precision'][..., -1]
 
 

@@ -38,7 +38,7 @@ class SteadyRunner(Runner):
     * A loss or a weight that is no number ends the training
       (:class:`~rethink.engine.hooks.invalid_loss.StopAtInvalidLossHook`).
     * The processes of a group watch each other (:mod:`rethink.engine.watch`).
-    * On a CPU a step is cheaper, with the same numbers (:mod:`rethink.engine.cpu`).
+    * On a CPU a step is cheaper, with the same numbers (:mod:`rethink.models.quick`, :mod:`rethink.engine.cpu`).
 
     Args: those of ``Runner``.
     """
@@ -70,7 +70,6 @@ class SteadyRunner(Runner):
         super().dump_config()
         if get_device() == 'cpu':
             cpu.keep_memory()
-            cpu.quicken(self.model)
             quick.quicken(self.model)
         return super().train()
 

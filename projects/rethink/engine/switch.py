@@ -123,11 +123,12 @@ def _groups(model: nn.Module, cfg: Config) -> list[list[str]]:
     keys = ('constructor', 'optimizer', 'paramwise_cfg')
     wrapper = ConfigDict({key: copy.deepcopy(cfg.optim_wrapper[key]) for key in keys if key in cfg.optim_wrapper})
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # a line for each parameter, which the training says itself
     try:
         groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
     return [[names[id(parameter)] for parameter in group['params']] for group in groups]
 
 

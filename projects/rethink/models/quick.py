@@ -1,7 +1,7 @@
-"""Parts of MMDetection with less work in a training step, and its numbers; ``SteadyRunner`` puts them in on a CPU.
+"""Stock parts with less work in a training step, and the same numbers; ``SteadyRunner`` puts them in on a CPU.
 
-A part of exactly MMDetection's class becomes the one here when a model is passed to :func:`quicken`; what a config, a
-checkpoint or an export says stays MMDetection's.
+A part of exactly MMDetection's or PyTorch's class becomes the one here when a model is passed to :func:`quicken`; what
+a config, a checkpoint or an export says stays the stock one.
 """
 
 import copy
@@ -18,12 +18,17 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-__all__ = ['QuickDetDataPreprocessor', 'QuickFCNMaskHead', 'QuickRPNHead', 'quicken']
+__all__ = ['ChannelsLastMaxPool2d', 'QuickDetDataPreprocessor', 'QuickFCNMaskHead', 'QuickRPNHead', 'quicken']
 
 
 def quicken(model: nn.Module) -> None:
-    """Let each ``DetDataPreprocessor``, ``RPNHead`` and ``FCNMaskHead`` of a model be this module's, in place."""
-    of = {DetDataPreprocessor: QuickDetDataPreprocessor, RPNHead: QuickRPNHead, FCNMaskHead: QuickFCNMaskHead}
+    """Let each part of a model that is of a class below be this module's, in place."""
+    of = {
+        DetDataPreprocessor: QuickDetDataPreprocessor,
+        RPNHead: QuickRPNHead,
+        FCNMaskHead: QuickFCNMaskHead,
+        nn.MaxPool2d: ChannelsLastMaxPool2d,
+    }
     for module in model.modules():
         module.__class__ = of.get(type(module), type(module))
 
@@ -176,3 +181,33 @@ class QuickFCNMaskHead(FCNMaskHead):
         cropped = roi_align(bitmaps[:, None].to(dtype), rois, _pair(rcnn_train_cfg.mask_size), 1.0, 0, 'avg', True)
         cropped = cropped.squeeze(1)
         return cropped.float() if rcnn_train_cfg.get('soft_mask_target', False) else (cropped >= 0.5).float()
+
+
+class ChannelsLastMaxPool2d(nn.MaxPool2d):
+    """``nn.MaxPool2d`` whose maximum is taken in PyTorch's kernel for channels-last features, on a CPU.
+
+    That kernel takes a tenth of the time of the other one, which does not use the CPU's vectors; backward it is the
+    other one that is fast. Features, results and gradients are as of ``nn.MaxPool2d``, to the bit, equal values too.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.return_indices or x.device.type != 'cpu' or x.ndim != 4 or not x.is_contiguous():
+            return super().forward(x)
+        return _MaxPool.apply(x, (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode))
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, window: tuple) -> Tensor:
+        pairs = [[value, value] if isinstance(value, int) else list(value) for value in window[:4]]
+        ctx.window = (*pairs, window[4])
+        pooled, indices = torch.ops.aten.max_pool2d_with_indices(
+            x.contiguous(memory_format=torch.channels_last), *ctx.window
+        )
+        ctx.save_for_backward(x, indices.contiguous())
+        return pooled.contiguous()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        x, indices = ctx.saved_tensors
+        return torch.ops.aten.max_pool2d_with_indices_backward(grad.contiguous(), x, *ctx.window, indices), None
