@@ -13,7 +13,7 @@ from rethink import trust
 from rethink.engine import launch
 from rethink.files import sha256, write_atomically
 from rethink.models.efficientnet_lite import packaged_weights, to_timm
-from rethink.trust.checkpoints import read_state_dict
+from rethink.trust.tensors import read_state_dict
 
 
 def main():

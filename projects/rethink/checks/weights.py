@@ -18,8 +18,8 @@ from torch import nn
 
 from ..config_tree import is_remote, items, type_name
 from ..errors import ConfigError, say, some_names
-from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes, tensors
-from ..trust.soundness import check_tensors
+from ..trust.checkpoints import may_be_folder, read_content
+from ..trust.tensors import check_tensors, compare, read_state_dict, shapes, tensors
 from .resumable import check_content
 
 
