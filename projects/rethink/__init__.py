@@ -11,11 +11,10 @@ What is registered is imported when a registry is first asked, or at once where 
 it is in the tools of MMDetection.
 """
 
-import functools
 import importlib
 import sys
 
-from . import trust
+from . import registering, trust
 from .on_import import when_imported
 from .reuse import config_path
 from .version import __version__
@@ -23,29 +22,14 @@ from .version import __version__
 __all__ = ['__version__', 'config_path']
 
 
-def _register_when_asked() -> None:
-    from mmengine.registry import Registry
-
-    stock = Registry.get
-
-    @functools.wraps(stock)
-    def get(self, key):
-        from . import registrations  # noqa: F401
-
-        Registry.get = stock
-        return stock(self, key)
-
-    Registry.get = get
-
-
 when_imported('mmengine', 'rethink.reuse:install')
 when_imported('mmcv', 'rethink.ops:install')
 when_imported('mmdet.datasets.api_wrappers', 'rethink.evaluation.nothing_found:install')
 trust.install()
 if 'mmengine.runner' in sys.modules:
-    from . import registrations  # noqa: F401
+    registering.now()
 else:
-    when_imported('mmengine', 'rethink:_register_when_asked')
+    when_imported('mmengine', 'rethink.registering:when_asked')
 
 
 def __getattr__(name: str):
