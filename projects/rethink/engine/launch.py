@@ -44,6 +44,7 @@ __all__ = [
     'describe',
     'dump_predictions',
     'end_processes',
+    'import_custom',
     'load_config',
     'one_sentence',
     'override',
@@ -174,12 +175,32 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
             raise ConfigError(f'{path} is {"a folder" if file.is_dir() else "no file"}; name a config.')
         raise ConfigError(f'there is no config {path}' + _nearest(file))
     _check_bases(file)
-    try:
-        with _within(_READ, file):
-            cfg = Config.fromfile(path, import_custom_modules=False)
-        if import_custom_modules and cfg.get('custom_imports'):
-            registering.now()  # before what may replace some of it
+    with _told(file), _within(_READ, file):
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    if import_custom_modules:
+        import_custom(cfg)
+    if not len(cfg):
+        raise ConfigError(f'the config {path} is empty; name one that has a model and data.')
+    return cfg
+
+
+def import_custom(cfg: Config) -> None:
+    """Import what a config asks for in ``custom_imports``, after what this package registers.
+
+    Raises:
+        ConfigError: that fails.
+    """
+    if cfg.get('custom_imports'):
+        with _told(Path(cfg.filename)):
+            registering.now()
             import_modules_from_strings(**cfg.custom_imports)
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What goes wrong while a config runs, as a sentence with the file and line."""
+    try:
+        yield
     except ConfigError:
         raise
     except SyntaxError as error:
@@ -193,9 +214,6 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
         if isinstance(error, KeyboardInterrupt) and stopped_by_a_signal():
             raise
         raise ConfigError(f'the config ends Python at {where(error, file)} with {describe(error)}.') from error
-    if not len(cfg):
-        raise ConfigError(f'the config {path} is empty; name one that has a model and data.')
-    return cfg
 
 
 # Seconds that the text of a config and its bases may take to run.
@@ -234,13 +252,22 @@ def override(cfg: Config, options: dict | None, path: str) -> None:
         raise ConfigError(f'--cfg-options {options} does not fit {path}: {describe(error)}.') from error
 
 
-def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
+def load_config(
+    path: str,
+    options: dict | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    import_custom_modules: bool = True,
+) -> Config:
     """Read a config as MMDetection's tools do: overrides, launcher, and a work directory named after the file.
+
+    Args:
+        import_custom_modules: what the config needs to be built, and not to be read.
 
     Raises:
         ConfigError: as :func:`read_config`, :func:`override` and :func:`rethink.checks.schema.check`.
     """
-    cfg = read_config(path)
+    cfg = read_config(path, import_custom_modules)
     cfg.launcher = launcher
     override(cfg, options, path)
     schema.check(cfg)

@@ -20,9 +20,9 @@ def read_checkpoint(path: str | os.PathLike):
         pickle.UnpicklingError: it is no checkpoint.
         RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
     """
+    soundness.check_file(path, checksums=False)
     import torch
 
-    soundness.check_file(path, checksums=False)
     try:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
     except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped

@@ -13,7 +13,8 @@ from ...analysis.markdown import markdown_table
 from ...checks import stop_on_errors
 from ...config_tree import config_content, first_difference
 from ...engine import launch
-from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue, exported
+from ...engine.exported import exported
+from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue
 from ...errors import ConfigError, say
 from ...files import sha256, write_atomically
 from ...trust.checkpoints import read_checkpoint
