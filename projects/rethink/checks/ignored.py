@@ -128,8 +128,10 @@ _LEFT_OVER = {'debug'}
 def _somewhere(name: str, packages: frozenset[str]) -> bool:
     """Whether a name is anywhere in the source of some packages."""
     found = re.compile(rf'\b{re.escape(name)}\b')
-    folders = (Path(sys.modules[package].__file__).parent for package in packages)
-    return any(found.search(file.read_text()) for folder in folders for file in folder.glob('[!.]*/**/*.py'))
+    # MMDetection before the thousands of files of PyTorch.
+    folders = (Path(sys.modules[package].__file__).parent for package in sorted(packages))
+    texts = (file.read_text() for folder in folders for file in folder.glob('[!.]*/**/*.py'))
+    return any(name in text and found.search(text) for text in texts)
 
 
 def _cfgs(tree, path: str) -> Iterator[tuple[str, dict]]:
