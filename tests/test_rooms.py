@@ -8,10 +8,11 @@ import pytest
 import rethink
 
 ROOT = Path(rethink.__file__).parent
-# What stands later may import what stands earlier. The package itself imports all of them, to register what they have.
+# What stands later may import what stands earlier.
 ROOMS = (
-    'version', 'errors', 'stopping', 'files', 'config_tree', 'config_lines', 'reuse', 'trust', 'ops', 'datasets',
-    'models', 'evaluation', 'checks', 'engine', 'configs', 'analysis', 'costs', 'studies',
+    'version', 'on_import', 'registering', 'errors', 'stopping', 'files', 'config_tree', 'config_keys', 'config_lines',
+    'reuse', 'trust', 'ops', 'datasets', 'models', 'evaluation', 'checks', 'engine', 'configs', 'analysis', 'costs',
+    'studies', 'registrations',
 )  # fmt: skip
 
 

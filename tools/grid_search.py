@@ -15,12 +15,8 @@ from pathlib import Path
 
 from rethink import trust
 from rethink.configs.overrides import parse_options
-from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.studies.axes import points
-from rethink.studies.backends.local import Local
-from rethink.studies.grid import Grid, write_medians, write_table
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -85,7 +81,10 @@ def train_command(args) -> list[str]:
     return [sys.executable, str(TOOLS / 'train.py'), args.config] + ['--auto-scale'] * args.auto_scale
 
 
-def open_grid(args) -> Grid:
+def open_grid(args):
+    from rethink.engine import launch
+    from rethink.studies.grid import Grid
+
     for name in ('gpus', 'side_by_side'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -96,14 +95,21 @@ def open_grid(args) -> Grid:
     return Grid(out, cfg, (args.gpus or 1) if args.auto_scale else None)
 
 
-def write_tables(args, grid: Grid) -> None:
+def write_tables(args, grid) -> None:
+    from rethink.studies.grid import write_medians, write_table
+
     print(write_table(grid, args.metric[0]))
     if args.median:
         print('\n' + write_medians(grid, args.metric, args.median))
 
 
-def search(args, grid: Grid) -> bool:
+def search(args, grid) -> bool:
     """Train what is not finished and print the table; whether all of it is finished now."""
+
+    from rethink.engine import schedules
+    from rethink.studies.axes import points
+    from rethink.studies.backends.local import Local
+
     wanted = grid.add(points(grid.cfg, axes_of(args)))
     train = train_command(args)
     jobs = [grid.job(point, train, args.cfg_options) for point in wanted]
@@ -131,6 +137,9 @@ def search(args, grid: Grid) -> bool:
 
 def main():
     args = parse_args()
+
+    from rethink.engine import launch
+
     with launch.several_trainings() as context:
         grid = open_grid(args)
         context.cfg = grid.cfg

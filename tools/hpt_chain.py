@@ -15,13 +15,9 @@ from pathlib import Path
 
 from rethink import trust
 from rethink.configs.overrides import parse_options
-from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.studies.backends.local import Local
-from rethink.studies.chains.base import BN_IMAGES
-from rethink.studies.chains.folder import Chains
-from rethink.studies.chains.lengths import LENGTHS
+from rethink.studies.chains.defaults import BN_IMAGES, LENGTHS
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -81,7 +77,10 @@ def parse_args():
     return parser.parse_args()
 
 
-def open_chains(args) -> Chains:
+def open_chains(args):
+    from rethink.engine import launch
+    from rethink.studies.chains.folder import Chains
+
     for name in ('gpus', 'side_by_side', 'bn_images'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -90,8 +89,12 @@ def open_chains(args) -> Chains:
     return Chains(out, cfg, args.base, args.source, args.target, args.gpus or 1, args.bn_images)
 
 
-def run(args, chains: Chains) -> bool:
+def run(args, chains) -> bool:
     """Run what is not finished and print the table; whether all of it is finished now."""
+
+    from rethink.engine import schedules
+    from rethink.studies.backends.local import Local
+
     lengths = {kind: getattr(args, f'{kind}_iters') for kind in LENGTHS}
     steps = chains.plan(args.chains, lengths, args.seeds, args.source_iters)
     estimate = [sys.executable, str(TOOLS / 'model_converters' / 'reestimate_bn.py')]
@@ -125,6 +128,9 @@ def run(args, chains: Chains) -> bool:
 
 def main():
     args = parse_args()
+
+    from rethink.engine import launch
+
     with launch.several_trainings() as context:
         chains = open_chains(args)
         context.cfg = chains.cfg

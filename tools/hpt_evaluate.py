@@ -16,11 +16,8 @@ from pathlib import Path
 
 import rethink
 from rethink import trust
-from rethink.engine import launch, schedules
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.studies import protocols
-from rethink.studies.backends.local import Local
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -51,7 +48,9 @@ def parse_args():
     return parser.parse_args()
 
 
-def open_trainings(args) -> list[protocols.Trainings]:
+def open_trainings(args) -> list:
+    from rethink.studies import protocols
+
     for name in ('gpus', 'side_by_side', 'reruns'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -76,6 +75,8 @@ def open_trainings(args) -> list[protocols.Trainings]:
 
 
 def tables(args, trainings) -> str:
+    from rethink.studies import protocols
+
     dataset = args.dataset or trainings[0].cfg.data_root.rstrip('/').rsplit('/', 1)[-1]
     arms = [arm for one in trainings for arm in protocols.arms(one)]
     return protocols.write(args.out, arms, dataset, args.chain, args.steps)
@@ -83,6 +84,11 @@ def tables(args, trainings) -> str:
 
 def evaluate(args, trainings) -> bool:
     """Train what is not finished and write the tables; whether all of it is finished now."""
+
+    from rethink.engine import schedules
+    from rethink.studies import protocols
+    from rethink.studies.backends.local import Local
+
     train = [sys.executable, str(TOOLS / 'train.py')]
     jobs = [job for one in trainings for job in one.jobs([*train, one.path])]
     backend = Local(args.side_by_side, args.gpus or 1)
@@ -112,6 +118,10 @@ def evaluate(args, trainings) -> bool:
 
 def main():
     args = parse_args()
+
+    from rethink.engine import launch
+    from rethink.studies import protocols
+
     if args.out is None:
         several = len(args.backbone) > 1
         whole = os.path.commonpath(map(os.path.abspath, args.backbone)) if several else args.backbone[0]

@@ -18,13 +18,8 @@ from pathlib import Path
 
 from rethink import trust
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from rethink.studies import status, study
-from rethink.studies.backends.local import Local
-from rethink.studies.backends.slurm import Slurm
-from rethink.studies.plan import Plan, listing
 
 TOOLS = Path(__file__).resolve().parent
 COMMANDS = dict(
@@ -155,13 +150,19 @@ def new(args) -> None:
         print(sentence, flush=True)
 
 
-def open_plan(args) -> Plan:
+def open_plan(args):
+    from rethink.studies import study
+    from rethink.studies.plan import Plan
+
     declared = study.read(args.study)
     out = args.out or Path('work_dirs') / (declared.name + '_quick' * args.quick)
     return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
 
 
-def open_backend(args) -> Local | Slurm:
+def open_backend(args):
+    from rethink.studies.backends.local import Local
+    from rethink.studies.backends.slurm import Slurm
+
     for name in ('processes', 'side_by_side'):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
@@ -172,14 +173,17 @@ def open_backend(args) -> Local | Slurm:
     return Slurm(args.slurm)
 
 
-def report(plan: Plan) -> str:
+def report(plan) -> str:
     from rethink.studies import answer  # with Bokeh, for which a plan need not wait
 
     return answer.write(plan)
 
 
-def run(args, plan: Plan, backend) -> bool:
+def run(args, plan, backend) -> bool:
     """Run what is missing and report; whether all of it is finished now."""
+
+    from rethink.studies import status
+
     plan.check()
     plan.save()
     left = [job for job in plan.jobs if not job.finished]
@@ -196,6 +200,11 @@ def run(args, plan: Plan, backend) -> bool:
 
 def main() -> None:
     args = parse_args()
+
+    from rethink.engine import launch
+    from rethink.studies import status
+    from rethink.studies.plan import listing
+
     with launch.several_trainings():
         if args.what == 'new':
             return new(args)

@@ -2,14 +2,8 @@
 
 import argparse
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmdet.engine.hooks.utils import trigger_visualization_hook
-from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import checks, trust
-from rethink.checks import schema
-from rethink.checks.weights import check_weights
+from rethink import trust
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,10 +35,20 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from rethink.engine import launch
+
     launch.set_local_rank(args.launcher, args.local_rank)
-    setup_cache_size_limit_of_dynamo()
     with launch.one_sentence() as context:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        # PyTorch and MMDetection, for which a wrong config need not wait; first what gives mmcv its ops.
+        import rethink.registrations  # noqa: F401
+        from mmdet.engine.hooks.utils import trigger_visualization_hook
+        from mmdet.utils import setup_cache_size_limit_of_dynamo
+        from rethink import checks
+        from rethink.checks import schema
+        from rethink.checks.weights import check_weights
+
+        setup_cache_size_limit_of_dynamo()
         schema.check(cfg, 'test')
         cfg.load_from = args.checkpoint
         checks.stop_on_errors(cfg, 'test')

@@ -3,13 +3,8 @@
 import argparse
 import contextlib
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from mmdet.utils import setup_cache_size_limit_of_dynamo
-from rethink import checks, trust
-from rethink.checks import schema
-from rethink.checks.weights import check_weights
+from rethink import trust
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch, resuming, scaling, schedules, switch
 from rethink.files import exclusively
 
 
@@ -62,11 +57,21 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from rethink.engine import launch
+
     launch.set_local_rank(args.launcher, args.local_rank)
-    setup_cache_size_limit_of_dynamo()
     go_on = 'the same command with --resume goes on from the last checkpoint, where there is one'
     with launch.one_sentence(go_on) as context, contextlib.ExitStack() as held:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        # PyTorch and MMDetection, for which a wrong config need not wait; first what gives mmcv its ops.
+        import rethink.registrations  # noqa: F401
+        from mmdet.utils import setup_cache_size_limit_of_dynamo
+        from rethink import checks
+        from rethink.checks import schema
+        from rethink.checks.weights import check_weights
+        from rethink.engine import resuming, scaling, schedules, switch
+
+        setup_cache_size_limit_of_dynamo()
         schema.check(cfg, 'train')
         schedules.check_length(cfg)
         if args.auto_scale:

@@ -49,6 +49,16 @@ def is_remote(path) -> bool:
     return '://' in str(path)
 
 
+def remote_checkpoints(cfg) -> list[str]:
+    """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
+    found = []
+    for key, value in items(cfg):
+        if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and is_remote(value):
+            found.append(value)
+        found += remote_checkpoints(value)
+    return sorted(set(found))
+
+
 def accumulated(cfg: Config) -> int:
     """Iterations in one step of the optimiser."""
     return (cfg.get('optim_wrapper') or {}).get('accumulative_counts') or 1

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.config.utils import MODULE2PACKAGE
-
 PREFIX = 'rethink::'
 
 
@@ -33,6 +30,9 @@ def install() -> None:
     would mark what it inherits as modules of our scope, in which MMDetection's are not found, and its original release
     looks for packages with a module that setuptools no longer has; there the name stands for the path.
     """
+    from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
+
     MODULE2PACKAGE['rethink'] = 'rethink'
     stock = Config._get_cfg_path
 

@@ -8,7 +8,8 @@ from checked import fails
 from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from rethink.checks.weights import check_weights, remote_checkpoints
+from rethink.checks.weights import check_weights
+from rethink.config_tree import remote_checkpoints
 from rethink.errors import ConfigError
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import timedelta
 
+import mmengine.device
 import pytest
 import torch
 import torch.distributed
@@ -15,7 +16,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from rethink import config_path
-from rethink.engine import amp, launch, processes
+from rethink.engine import launch, processes
 from rethink.errors import ConfigError, JobError
 
 
@@ -29,8 +30,7 @@ def environment(monkeypatch):
 @pytest.fixture
 def cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    for module in (amp, processes):
-        monkeypatch.setattr(module, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cpu')
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_amp_on_cpu_computes_in_bfloat16(file, cpu):
 
 
 def test_amp_on_gpu_is_the_stock_one(file, monkeypatch):
-    monkeypatch.setattr(amp, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cuda')
     cfg = launch.load_config(str(file))
     launch.use_amp(cfg)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -285,8 +285,7 @@ def test_a_group_on_cpu(file, cpu, monkeypatch):
 def test_a_master_without_an_address_is_one_sentence(file, monkeypatch, launcher, gpus):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
-    for module in (amp, processes):
-        monkeypatch.setattr(module, 'get_device', lambda: 'cuda' if gpus else 'cpu')
+    monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cuda' if gpus else 'cpu')
     monkeypatch.setattr(processes, '_RESOLVES', 0.1)
     monkeypatch.setattr(torch.distributed, 'init_process_group', lambda *a, **k: pytest.fail('it would wait'))
     for name, value in zip(processes._RANK_VARIABLES[launcher], (1, 16, 1, 8), strict=True):

@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from rethink import evaluation
 from rethink.datasets.coco_keypoint import PIXEL_CENTRE
 from rethink.errors import ConfigError
-from rethink.evaluation import CocoMetric, coco, fast_coco  # noqa: F401
+from rethink.evaluation import coco, fast_coco  # noqa: F401
+from rethink.evaluation.coco import CocoMetric
 
 HEIGHT, WIDTH = 120, 160
 EQUAL = dict(rtol=0, atol=1e-12)

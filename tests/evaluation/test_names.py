@@ -6,7 +6,7 @@ import torch
 from mmdet.evaluation import VOCMetric
 from mmpretrain.evaluation import Accuracy, AveragePrecision, MultiLabelMetric, SingleLabelMetric
 from mmpretrain.evaluation.metrics import VOCAveragePrecision, VOCMultiLabelMetric
-from rethink.evaluation import MultiLabelAUROC
+from rethink.evaluation.auroc import MultiLabelAUROC
 from rethink.evaluation.names import logged_names, names_of
 
 

@@ -20,9 +20,10 @@ from PIL import Image
 from rethink.errors import ConfigError
 from rethink.files import exclusively
 from rethink.studies.chains.base import reestimate_base
+from rethink.studies.chains.defaults import LENGTHS
 from rethink.studies.chains.folder import Chains
 from rethink.studies.chains.images import images_of
-from rethink.studies.chains.lengths import LENGTHS, same_until, set_length
+from rethink.studies.chains.lengths import same_until, set_length
 from rethink.studies.chains.names import check_name, data_of, kind_of, steps_of
 from rethink.studies.chains.steps import Step
 from torch import nn

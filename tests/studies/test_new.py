@@ -21,7 +21,7 @@ from rethink.studies import new, study
 from rethink.studies.new import backbone, lengths
 from rethink.studies.new import data as sizes
 from rethink.studies.plan import Plan
-from rethink.trust.checkpoints import read_state_dict
+from rethink.trust.tensors import read_state_dict
 from torchvision.models import get_model
 
 # A small network with BN; what is tried of it holds for EfficientNet-Lite0, whose family it is of.

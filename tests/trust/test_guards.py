@@ -28,6 +28,7 @@ from rethink.engine import scaling, switch, weights
 from rethink.engine.hooks.hierarchy import InitFromBaseHook
 from rethink.errors import ConfigError, NotOnlyWeights
 from rethink.trust import checkpoints
+from rethink.trust.tensors import read_state_dict
 
 
 class Call:
@@ -147,7 +148,7 @@ READERS = {
     "MMEngine's backends": lambda path: torch.load(io.BytesIO(mmengine.fileio.get(str(path))), weights_only=False),
     'timm': lambda path: _timm().load_state_dict(str(path), weights_only=False),
     'read_checkpoint': checkpoints.read_checkpoint,
-    'init_cfg, load_from, test.py': lambda path: checkpoints.read_state_dict(str(path), 'load_from'),
+    'init_cfg, load_from, test.py': lambda path: read_state_dict(str(path), 'load_from'),
     'bases of chains': weights.read_backbone,
     'InitFromBaseHook': lambda path: InitFromBaseHook(str(path)).check(torch.nn.Linear(1, 1)),
     'drift.py': lambda path: drift.read(path, [path.parent]),
@@ -212,7 +213,7 @@ def test_other_formats_of_checkpoints(ran, tmp_path):
     np.save(tmp_path / 'array.npy', np.array([Call(os.system, f'touch {ran}')], dtype=object))
     for file in ('script.pth', 'tar.pth', 'plain.pth', 'protocol0.pth', 'arrays.npz', 'array.npy'):
         with pytest.raises(ConfigError, match=file):
-            checkpoints.read_state_dict(str(tmp_path / file), 'load_from')
+            read_state_dict(str(tmp_path / file), 'load_from')
         with pytest.raises((NotOnlyWeights, pickle.UnpicklingError, RuntimeError, EOFError, ValueError)):
             torch.load(tmp_path / file, weights_only=False)
 
@@ -448,8 +449,8 @@ ROADS = {
     ('mmengine', 'dataset/base_dataset.py', 'pickle.loads'): _ITS_OWN,
     ('mmengine', 'dist/dist.py', 'pickle.loads'): _ITS_OWN,
     ('mmengine', 'dist/dist.py', 'pickle.load'): _ITS_OWN,
-    ('mmengine', 'fileio/handlers/pickle_handler.py', 'pickle.load'): 'replaced by trust.SafePickleHandler',
-    ('mmengine', 'fileio/handlers/yaml_handler.py', 'yaml.load'): 'replaced by trust.SafeYamlHandler',
+    ('mmengine', 'fileio/handlers/pickle_handler.py', 'pickle.load'): 'replaced by trust.handlers.SafePickleHandler',
+    ('mmengine', 'fileio/handlers/yaml_handler.py', 'yaml.load'): 'replaced by trust.handlers.SafeYamlHandler',
     ('mmengine', 'infer/infer.py', 'mmengine.config.Config.fromstring'): 'text that torch.load, guarded, has let by',
     ('mmengine', 'runner/runner.py', 'mmengine.Config.fromstring'): 'text that torch.load, guarded, has let by',
     ('mmengine', 'runner/_flexible_runner.py', 'mmengine.Config.fromstring'): 'as runner.py',
@@ -470,7 +471,7 @@ ROADS = {
     ('rethink', 'checks/unused.py', 'eval'): _NAMED,
     ('rethink', 'datasets/annotations.py', 'numpy.load'): 'columns of its own, read without objects',
     ('rethink', 'datasets/exports/yolo.py', 'yaml.load'): 'with a loader that knows text alone',
-    ('rethink', 'trust/__init__.py', 'yaml.load'): 'with a loader that knows values alone',
+    ('rethink', 'trust/handlers.py', 'yaml.load'): 'with a loader that knows values alone',
     ('faster_coco_eval', 'utils/pytorch/coco_eval.py', 'pickle.loads'): _ITS_OWN,
 }
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from rethink.errors import ConfigError
 from rethink.trust import soundness
-from rethink.trust.checkpoints import latest_checkpoint, read_checkpoint, read_content, read_state_dict
-from rethink.trust.soundness import check_file, check_tensors
+from rethink.trust.checkpoints import latest_checkpoint, read_checkpoint, read_content
+from rethink.trust.soundness import check_file
+from rethink.trust.tensors import check_tensors, read_state_dict
 from torch import nn
 
 # --- the file --------------------------------------------------------------------------------------------------------

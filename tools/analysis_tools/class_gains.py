@@ -13,8 +13,6 @@ say. Several files for an arm are runs of it, over which is averaged. LVIS: `--l
 import argparse
 from pathlib import Path
 
-from rethink.analysis import class_gains
-from rethink.engine import launch
 from rethink.files import write_together
 
 # Classes in the terminal; the files have all.
@@ -44,6 +42,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.analysis import class_gains
+    from rethink.engine import launch
+
     with launch.one_sentence():
         gains = class_gains.read(
             args.train_ann, args.val_ann, args.base, args.other, args.iou_type, args.lvis, args.thresholds

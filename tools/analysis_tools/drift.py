@@ -12,8 +12,6 @@ import argparse
 from pathlib import Path
 
 from rethink import trust
-from rethink.analysis import drift
-from rethink.engine import launch
 from rethink.files import write_together
 
 
@@ -30,6 +28,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.analysis import drift
+    from rethink.engine import launch
+
     with launch.one_sentence():
         found = drift.read(args.before, args.after)
         text = '\n\n'.join(f'{drift.words(one)}\n\n{drift.table(one)}' for one in found)

@@ -14,9 +14,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from rethink.analysis import curves, published
-from rethink.analysis.logs import read_run
-from rethink.engine import launch
 from rethink.errors import ConfigError
 
 
@@ -38,10 +35,17 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.analysis import published
+    from rethink.analysis.logs import read_run
+    from rethink.engine import launch
+
     with launch.one_sentence():
         if args.published:
             print(published.table(published.read_published(args.published, args.work_dirs)))
         if args.runs:
+            from rethink.analysis import curves
+
             runs = [read_run(path) for path in args.runs]
             for run in runs:
                 if not run.iteration:

@@ -9,10 +9,6 @@ reads each config's training annotations; nothing is trained. Pre-trained arms g
 import argparse
 from pathlib import Path
 
-from rethink.analysis import samples
-from rethink.checks import schema
-from rethink.datasets import subsets
-from rethink.engine import launch
 from rethink.errors import ConfigError
 
 
@@ -28,10 +24,16 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.analysis import samples
+    from rethink.checks import schema
+    from rethink.datasets import subsets
+    from rethink.engine import launch
+
     read, counted = {}, []
     with launch.one_sentence() as context:
         for name in args.configs:
-            context.cfg = config = launch.read_config(name)
+            context.cfg = config = launch.read_config(name, import_custom_modules=False)
             schema.check(config)
             dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
             if 'ann_file' not in dataset:

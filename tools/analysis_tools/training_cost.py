@@ -13,14 +13,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink.analysis.published import read_published
 from rethink.configs.overrides import Overrides
-from rethink.costs import of_config, report
-from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
-from tqdm import tqdm
 
 
 def parse_args():
@@ -33,13 +28,14 @@ def parse_args():
     add('--batch', type=int, default=1, help='images in the step')
     add(
         '--device',
-        choices=['cuda', 'cpu', 'meta'],
-        default=of_config.default_device(),
-        help='meta: backbone and neck by their shapes alone, for detectors that are too large for this machine',
+        choices=['auto', 'cuda', 'cpu', 'meta'],
+        default='auto',
+        help='auto: a GPU, if there is one; meta: backbone and neck by their shapes alone, for detectors that are '
+        'too large for this machine',
     )
     add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
     add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
-    add('--format', choices=report.FORMATS, default='table', help='of what is printed')
+    add('--format', choices=['table', 'markdown', 'json'], default='table', help='of what is printed')
     add('--out', type=Path, help='file to write it to as well')
     add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
     add('--fresh', action='store_true', help='measure again what is there, such as after a change of code')
@@ -72,8 +68,15 @@ def read_ap(values: list[str], names: set[str]) -> dict[str, float]:
 
 def main():
     args = parse_args()
+
+    from rethink.analysis.published import read_published
+    from rethink.costs import of_config, report
+    from rethink.engine import launch
+    from tqdm import tqdm
+
     with launch.one_sentence() as context:
-        setting = of_config.Setting(tuple(args.shape), args.batch, args.device, args.amp)
+        device = of_config.default_device() if args.device == 'auto' else args.device
+        setting = of_config.Setting(tuple(args.shape), args.batch, device, args.amp)
         if args.metafile:
             read_published(args.metafile, args.work_dirs)  # wrong ones before anything is measured
         # All of them before the first is measured.

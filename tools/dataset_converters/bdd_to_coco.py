@@ -10,9 +10,6 @@ leaves nothing half-written.
 import argparse
 from pathlib import Path
 
-from rethink.datasets import bdd
-from rethink.engine import launch
-
 
 def parse_args():
     parser = argparse.ArgumentParser(
@@ -27,6 +24,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import bdd
+    from rethink.engine import launch
+
     with launch.one_sentence('nothing is written, and the same command begins anew'):
         splits = bdd.convert(args.root, args.val, args.seed, args.skip_missing)
     for name, found in splits.items():

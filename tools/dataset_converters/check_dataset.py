@@ -10,9 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rethink.datasets import splits
-from rethink.datasets.image_statistics import cores
-from rethink.engine import launch
+from rethink.datasets.cores import cores
 
 
 def parse_args():
@@ -28,8 +26,12 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import splits
+    from rethink.engine import launch
+
     with launch.one_sentence('the same command goes on with the images not yet decoded'):
-        data = splits.facts(launch.load_config(args.config), args.data_root)
+        data = splits.facts(launch.read_config(args.config, import_custom_modules=False), args.data_root)
         lines, wrong = splits.check(
             data.root, data.num_classes, data.multi_label, data.num_images, args.decode, args.workers
         )

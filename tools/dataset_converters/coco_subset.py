@@ -12,9 +12,6 @@ The second is the paper's val35k: the older split's images, with the annotations
 import argparse
 from pathlib import Path
 
-from rethink.datasets import subsets
-from rethink.engine import launch
-
 
 def parse_args():
     parser = argparse.ArgumentParser(
@@ -34,6 +31,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import subsets
+    from rethink.engine import launch
+
     with launch.one_sentence():
         whole = subsets.read(args.annotations)
         drawn = subsets.draw_nested([image['id'] for image in whole['images']], args.sizes, args.seed)

@@ -11,8 +11,7 @@ that was stopped goes on where it was.
 import argparse
 from pathlib import Path
 
-from rethink.datasets import image_statistics, splits
-from rethink.engine import launch
+from rethink.datasets.cores import cores
 
 
 def parse_args():
@@ -24,16 +23,20 @@ def parse_args():
     parser.add_argument(
         '--corrupt', choices=('refuse', 'skip'), default='refuse', help='end at a corrupt image, or leave them out'
     )
-    parser.add_argument('--workers', type=int, default=image_statistics.cores(), help='processes that decode')
+    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
     parser.add_argument('--out', type=Path, help='JSON file to write the numbers to')
     return parser.parse_args()
 
 
 def measure(args):
     """The statistics, and what the config says (None of a folder)."""
+
+    from rethink.datasets import image_statistics, splits
+    from rethink.engine import launch
+
     data = None
     if args.source.suffix == '.py':
-        data = splits.facts(launch.load_config(str(args.source)), args.data_root)
+        data = splits.facts(launch.read_config(str(args.source), import_custom_modules=False), args.data_root)
         root, paths = data.root, sorted(splits.read_unlabelled(data.root))
     else:
         root, paths = args.source, image_statistics.find_images(args.source)
@@ -43,6 +46,10 @@ def measure(args):
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import image_statistics
+    from rethink.engine import launch
+
     with launch.one_sentence('the same command goes on from here' if args.out else 'with --out it could go on'):
         found, data = measure(args)
         if args.out:

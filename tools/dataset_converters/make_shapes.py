@@ -15,11 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
-from rethink.datasets.shapes_domains import write_domains
-from rethink.datasets.shapes_tail import write_tail
-from rethink.datasets.shapes_voc import write_voc
 from rethink.datasets.stick_figures import FigureSpec, write_figures
-from rethink.engine import launch
 from rethink.errors import ConfigError
 
 
@@ -56,6 +52,12 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets.shapes_domains import write_domains
+    from rethink.datasets.shapes_tail import write_tail
+    from rethink.datasets.shapes_voc import write_voc
+    from rethink.engine import launch
+
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(args).items()}
     crops = dict(given, **{name: given[f'crop_{name}'] for name in ('train', 'val', 'size')})
     people = dict(seed=args.seed, size=args.size)

@@ -10,9 +10,7 @@ written or none; splits that were made with the same arguments are left alone. `
 import argparse
 from pathlib import Path
 
-from rethink.datasets import splits
-from rethink.datasets.image_statistics import cores
-from rethink.engine import launch
+from rethink.datasets.cores import cores
 
 
 def parse_args():
@@ -39,8 +37,12 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import splits
+    from rethink.engine import launch
+
     with launch.one_sentence('no split is written, and the same command goes on with the images not yet decoded'):
-        data = splits.facts(launch.load_config(args.config), args.data_root)
+        data = splits.facts(launch.read_config(args.config, import_custom_modules=False), args.data_root)
         receipt = splits.make(
             data.root,
             data.layout,

@@ -8,9 +8,6 @@ MMDetection takes classes in the order of the file, so all files of a config mus
 import argparse
 from pathlib import Path
 
-from rethink.datasets import subsets
-from rethink.engine import launch
-
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
@@ -22,6 +19,10 @@ def parse_args():
 
 def main():
     args = parse_args()
+
+    from rethink.datasets import subsets
+    from rethink.engine import launch
+
     with launch.one_sentence():
         names = [category['name'] for category in subsets.read(args.like)['categories']]
         out = args.out or args.annotations

@@ -10,11 +10,7 @@ import argparse
 import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink import checks
-from rethink.checks import schema
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 
 
 def main() -> None:
@@ -25,6 +21,11 @@ def main() -> None:
     parser.add_argument('--json', action='store_true', help='print JSON: config → findings')
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
     args = parser.parse_args()
+
+    from rethink import checks
+    from rethink.checks import schema
+    from rethink.engine import launch
+
     found = {}
     with launch.one_sentence() as context, contextlib.redirect_stdout(sys.stderr):
         for path in args.configs:

@@ -11,10 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
-from rethink.checks import data_files, data_report
-from rethink.datasets.image_statistics import cores
-from rethink.engine import launch
+from rethink.datasets.cores import cores
 from rethink.files import write_atomically
 
 
@@ -31,6 +28,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from rethink.checks import data_files, data_report
+    from rethink.engine import launch
+
     with launch.one_sentence():
         splits = [split for data in args.data for split in data_files.find(data, args.images)]
         found = data_report.look(splits, args.check_images, args.workers)

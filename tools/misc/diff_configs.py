@@ -9,11 +9,9 @@ import argparse
 import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from rethink import trust
-from rethink.configs import diff, provenance, report
+from rethink.configs.groups import GROUPS
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 from rethink.errors import ConfigError
 
 # Differences that the sentence of --expect names.
@@ -45,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--expect',
         metavar='GROUPS',
-        help=f'exit with 1 if anything outside these differs: {", ".join(diff.GROUPS)}, or "" for nothing; '
+        help=f'exit with 1 if anything outside these differs: {", ".join(GROUPS)}, or "" for nothing; '
         'work directories and names do not count',
     )
     parser.add_argument(
@@ -61,14 +59,18 @@ def parse_args() -> argparse.Namespace:
 def expected(groups: str) -> list[str]:
     """The groups of ``--expect``."""
     names = [name.strip() for name in groups.split(',') if name.strip()]
-    wrong = set(names) - set(diff.GROUPS)
+    wrong = set(names) - set(GROUPS)
     if wrong:
-        raise ConfigError(f'--expect does not know {", ".join(sorted(wrong))}; groups are {", ".join(diff.GROUPS)}.')
+        raise ConfigError(f'--expect does not know {", ".join(sorted(wrong))}; groups are {", ".join(GROUPS)}.')
     return names
 
 
 def main() -> None:
     args = parse_args()
+
+    from rethink.configs import diff, provenance, report
+    from rethink.engine import launch
+
     with launch.one_sentence():
         groups = None if args.expect is None else expected(args.expect)
         names = args.configs

@@ -6,11 +6,8 @@ python tools/misc/export_config.py configs/rethink/scratch_r50_gn_6x.py ../mine/
 import argparse
 from pathlib import Path
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from rethink import trust
-from rethink.configs import export, provenance
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
@@ -32,6 +29,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from rethink.configs import export, provenance
+    from rethink.engine import launch
+
     with launch.one_sentence():
         if not args.out.endswith('.py'):
             raise ConfigError(f'{args.out} does not end in .py, which is what MMEngine reads Python configs from.')

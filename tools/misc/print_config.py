@@ -7,11 +7,8 @@ import argparse
 import contextlib
 import sys
 
-import rethink  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
 from rethink import trust
-from rethink.configs import provenance, report
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
 from rethink.errors import ConfigError
 
 
@@ -30,6 +27,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+
+    from rethink.configs import provenance, report
+    from rethink.engine import launch
+
     with launch.one_sentence():
         if args.save_path and not args.save_path.endswith(('.py', '.json', '.yml')):
             raise ConfigError(

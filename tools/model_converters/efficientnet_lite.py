@@ -8,12 +8,8 @@ Their pixels are RGB with a mean and a standard deviation of 127.5, as timm's `t
 
 import argparse
 
-import torch
 from rethink import trust
-from rethink.engine import launch
 from rethink.files import sha256, write_atomically
-from rethink.models.efficientnet_lite import packaged_weights, to_timm
-from rethink.trust.checkpoints import read_state_dict
 
 
 def main():
@@ -24,6 +20,12 @@ def main():
     )
     trust.add_argument(parser)
     args = parser.parse_args()
+
+    import torch
+    from rethink.engine import launch
+    from rethink.models.efficientnet_lite import packaged_weights, to_timm
+    from rethink.trust.tensors import read_state_dict
+
     with launch.one_sentence():
         source = args.weights or packaged_weights()
         weights = to_timm(read_state_dict(str(source), 'the weights'))

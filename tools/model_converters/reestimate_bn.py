@@ -8,10 +8,9 @@ Weights stay as they are. The images are augmented as in training, in one view, 
 import argparse
 from pathlib import Path
 
-from rethink import checks, trust
+from rethink import trust
 from rethink.configs.overrides import Overrides
-from rethink.engine import launch
-from rethink.studies.chains.base import BN_IMAGES, reestimate_base
+from rethink.studies.chains.defaults import BN_IMAGES
 
 
 def main():
@@ -23,6 +22,11 @@ def main():
     trust.add_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the config')
     args = parser.parse_args()
+
+    from rethink import checks
+    from rethink.engine import launch
+    from rethink.studies.chains.base import reestimate_base
+
     with launch.one_sentence() as context:
         work_dir = str(Path(args.out).resolve().parent)
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, work_dir)

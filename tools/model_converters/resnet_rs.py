@@ -8,10 +8,7 @@ Where to find the checkpoint: docs/frozen.md. The file is for `type='ResNetRS', 
 
 import argparse
 
-import torch
-from rethink.engine import launch
 from rethink.files import write_atomically
-from rethink.models.resnet_rs import read_tf_vision, to_timm
 
 
 def main():
@@ -20,6 +17,11 @@ def main():
     parser.add_argument('out', help='file for the weights')
     parser.add_argument('--model', default='resnetrs101', help="timm's name of the network (default: resnetrs101)")
     args = parser.parse_args()
+
+    import torch
+    from rethink.engine import launch
+    from rethink.models.resnet_rs import read_tf_vision, to_timm
+
     with launch.one_sentence():
         variables = read_tf_vision(args.checkpoint)
         weights = to_timm(variables, args.model)

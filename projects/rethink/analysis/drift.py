@@ -25,8 +25,7 @@ from torch import Tensor
 from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
 from ..files import write_atomically
-from ..trust.checkpoints import read_state_dict
-from ..trust.soundness import check_tensors
+from ..trust.tensors import check_tensors, read_state_dict
 from .curves import COLOURS, STYLES
 from .markdown import markdown_table
 

@@ -3,24 +3,15 @@
 A rule is a function in the file of its subject that yields findings. Some would end a run, some make it worthless;
 :func:`check` lists them all, and :func:`stop_on_errors` ends with the first. Neither trains, downloads or writes. What
 takes a model is looked at when there is one (:mod:`.weights`), what takes a runner when that resumes
-(:mod:`.resumable`).
+(:mod:`.resumable`). The rules (:mod:`.rules`) are imported when they are asked.
 """
 
 from mmengine.config import Config
 
 from ..errors import ConfigError, say
+from .findings import LEVELS, Finding, as_json, count, run, text
 
-# They register their rules, which are asked in this order.
-# isort: off
-from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
-from . import evaluation, validation, init, levels, schedule, pretraining  # noqa: F401
-from . import unused, ignored, loaders, intervals, recipe  # noqa: F401
-
-# isort: on
-from .facts import Facts
-from .findings import LEVELS, RULES, Finding, as_json, count, run, text
-
-__all__ = ['LEVELS', 'RULES', 'Finding', 'as_json', 'check', 'count', 'stop_on_errors', 'text']
+__all__ = ['LEVELS', 'Finding', 'as_json', 'check', 'count', 'stop_on_errors', 'text']
 
 
 def check(cfg: Config, gpus: int | None = None) -> list[Finding]:
@@ -32,6 +23,8 @@ def check(cfg: Config, gpus: int | None = None) -> list[Finding]:
         cfg: resolved.
         gpus: processes that train; None takes the config's own batch size for granted.
     """
+    from .rules import Facts
+
     return run(Facts(cfg, gpus))
 
 
@@ -48,6 +41,8 @@ def stop_on_errors(cfg: Config, stage: str = 'train', processes: int | None = No
     """
     if not cfg.get(f'{stage}_dataloader'):
         raise ConfigError(f'{cfg.filename} has no {stage}_dataloader, so there is nothing to {stage}.')
+    from .rules import Facts
+
     findings = run(Facts(cfg, processes, stage), worthless)
     warnings = [one for one in findings if one.level == 'warning']
     if warnings:
@@ -56,3 +51,11 @@ def stop_on_errors(cfg: Config, stage: str = 'train', processes: int | None = No
     if errors:
         where = ', by tools/misc/check_config.py' if stage == 'train' else ''
         raise ConfigError(errors[0].sentence(f' (and {count(errors[1:])} more{where})' if errors[1:] else ''))
+
+
+def __getattr__(name: str):
+    if name in ('Facts', 'RULES'):
+        from . import rules
+
+        return getattr(rules, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -26,13 +26,17 @@ _SOURCE = 'the source of the classes that are given it'
 
 
 @functools.lru_cache(maxsize=4096)
-def _module_words(name: str) -> tuple[frozenset[str], frozenset[str]]:
+def _source_of(name: str) -> str:
     try:
-        tree = ast.parse(inspect.getsource(sys.modules[name]))
+        return inspect.getsource(sys.modules[name])
     except (OSError, TypeError, KeyError):
-        return frozenset(), frozenset()
+        return ''
+
+
+@functools.lru_cache(maxsize=4096)
+def _module_words(name: str) -> tuple[frozenset[str], frozenset[str]]:
     every, asked = set(), set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(_source_of(name))):
         if isinstance(node, ast.Attribute):
             every.add(node.attr)
             if 'cfg' in ast.unparse(node.value)[-12:]:
@@ -48,10 +52,27 @@ def _module_words(name: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(every), frozenset(one for one in asked if isinstance(one, str))
 
 
+def _modules(kinds: Iterable[type]) -> list[str]:
+    parents = [parent for kind in kinds if inspect.isclass(kind) for parent in inspect.getmro(kind)]
+    names = dict.fromkeys(parent.__module__ for parent in parents)
+    return [name for name in names if not name.startswith(('builtins', 'torch.', 'abc'))]
+
+
+def unknown(kinds: Iterable[type], keys: Iterable[str]) -> set[str]:
+    """Those keys that are no name or text in the modules of some classes and their parents.
+
+    A module is parsed where its text has one of them, and only until all are found.
+    """
+    left = set(keys)
+    for name in _modules(kinds):
+        if any(str(key) in _source_of(name) for key in left):
+            left -= _module_words(name)[0]
+    return left
+
+
 def words(kinds: Iterable[type]) -> tuple[set[str], set[str]]:
     """All names and texts in the modules of some classes and their parents; those that a dict is asked for."""
-    modules = {parent.__module__ for kind in kinds if inspect.isclass(kind) for parent in inspect.getmro(kind)}
-    found = [_module_words(name) for name in modules if not name.startswith(('builtins', 'torch.', 'abc'))]
+    found = [_module_words(name) for name in _modules(kinds)]
     every, asked = (set().union(*(one[number] for one in found)) for number in (0, 1))
     return every, {one for one in asked if one.isidentifier()}
 
@@ -107,8 +128,10 @@ _LEFT_OVER = {'debug'}
 def _somewhere(name: str, packages: frozenset[str]) -> bool:
     """Whether a name is anywhere in the source of some packages."""
     found = re.compile(rf'\b{re.escape(name)}\b')
-    folders = (Path(sys.modules[package].__file__).parent for package in packages)
-    return any(found.search(file.read_text()) for folder in folders for file in folder.glob('[!.]*/**/*.py'))
+    # MMDetection before the thousands of files of PyTorch.
+    folders = (Path(sys.modules[package].__file__).parent for package in sorted(packages))
+    texts = (file.read_text() for folder in folders for file in folder.glob('[!.]*/**/*.py'))
+    return any(name in text and found.search(text) for text in texts)
 
 
 def _cfgs(tree, path: str) -> Iterator[tuple[str, dict]]:
@@ -168,10 +191,11 @@ def _of_model(facts: Facts) -> Iterator[Finding]:
     found = [(path, key) for place, cfg in _cfgs(facts.model, 'model') for path, key in _keys(cfg, place)]
     if not found or not kinds:
         return
-    every, asked = words(kinds)
+    left = unknown(kinds, {key for _, key in found} - _LEFT_OVER)
+    asked = words(kinds)[1] if left else set()
     packages = frozenset(kind.__module__.partition('.')[0] for kind in kinds)
     for path, key in found:
-        if key in every or key in _LEFT_OVER:
+        if key not in left:
             continue
         # A function that a head calls may ask for it, as mask_target does for mask_size.
         if _near(key, asked) or not _somewhere(key, packages):
@@ -184,13 +208,13 @@ def _of_model(facts: Facts) -> Iterator[Finding]:
 def _of_data(facts: Facts) -> Iterator[Finding]:
     said = set()  # of many parts of a kind the first
     for one in facts.used:
-        every, asked = words([one.kind])
-        if not every:
+        if not any(map(_source_of, _modules([one.kind]))):
             continue
+        left = unknown([one.kind], one.cfg.get('filter_cfg') or {})
         for key in one.cfg.get('filter_cfg') or {}:
-            if key not in every and (one.kind, key) not in said:
+            if key in left and (one.kind, key) not in said:
                 said.add((one.kind, key))
-                yield _unknown(f'{one.path}.filter_cfg', key, one.kind.__name__, asked)
+                yield _unknown(f'{one.path}.filter_cfg', key, one.kind.__name__, words([one.kind])[1])
         for key in one.cfg.get('metainfo') or {}:
             wanted = [name for name in ('classes', 'palette') if key != name and key.lower() in (name, name[:-1])]
             if wanted and wanted[0] not in one.cfg['metainfo']:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, say
-from ..trust.soundness import wrong_tensors
+from ..trust.tensors import wrong_tensors
 
 # No training counts further, and a float still has it exactly.
 _MOST = 2**53

@@ -18,8 +18,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..trust.checkpoints import compare, read_content
-from ..trust.soundness import check_tensors
+from ..trust.checkpoints import read_content
+from ..trust.tensors import check_tensors, compare
 from .optimizer_state import check_optimizer, check_schedulers, counts, show, wrong
 
 _SEEDS = 2**32  # NumPy takes no larger one

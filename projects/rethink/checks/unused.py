@@ -7,7 +7,6 @@ variable and not ``train_dataloader``, into which its base has copied the value 
 import ast
 import difflib
 import functools
-import inspect
 import os
 import re
 from collections import defaultdict
@@ -16,21 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ..config_keys import READ, is_read
 from ..config_lines import Path_, assigns_base, module_file, written
 from ..config_tree import items
 from . import schema
 from .facts import Facts
 from .findings import Finding, rule
 
-# What a training or a test takes from a config: what the Runner is built from, and what it, MMDetection's tools and
-# ours look up beside that.
-READ = frozenset(re.findall(r"cfg(?:\.get\(|\[)'(\w+)'", inspect.getsource(Runner.from_cfg))) | {
-    *('runner_type', 'strategy', 'model_wrapper_cfg', 'find_unused_parameters', 'sync_bn', 'compile'),
-    *('custom_imports', 'activation_checkpointing', 'efficient_conv_bn_eval', 'tta_model', 'tta_pipeline'),
-    *('auto_scaled', 'switch_from', 'allow_class_subset', 'protocol', 'learning_rates', 'unlabelled_set'),
-}  # fmt: skip
 # What tools/hpt_evaluate.py takes from a config that has a protocol.
 _OF_PROTOCOL = {'data_root', 'train_set', 'num_classes', 'multi_label', 'epochs', 'metric'}
 # Settings of MMDetection 2 and MMCV, which 3 does not read, and where their values go now.
@@ -66,11 +58,6 @@ _PLACES = schema.names() | {
 # The names under which configs keep what they use below, which are near one that is read.
 _HELPERS = {'test_pipeline', 'train_pipeline', 'val_pipeline', 'dataloader', 'evaluator'}
 _SOURCE = 'docs/configs.md; MMEngine, Config: a variable of a base is copied where the base uses it'
-
-
-def is_read(name: str) -> bool:
-    """Whether a training or a test looks a top-level name of a config up, and does not leave it to the files."""
-    return name in READ
 
 
 # --- who uses which variable -----------------------------------------------------------------------------------------

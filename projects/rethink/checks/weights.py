@@ -16,21 +16,11 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model, _load_checkpoint_with_prefix, load_checkpoint
 from torch import nn
 
-from ..config_tree import is_remote, items, type_name
+from ..config_tree import is_remote, type_name
 from ..errors import ConfigError, say, some_names
-from ..trust.checkpoints import compare, may_be_folder, read_content, read_state_dict, shapes, tensors
-from ..trust.soundness import check_tensors
+from ..trust.checkpoints import may_be_folder, read_content
+from ..trust.tensors import check_tensors, compare, read_state_dict, shapes, tensors
 from .resumable import check_content
-
-
-def remote_checkpoints(cfg) -> list[str]:
-    """All checkpoints in a config that are downloaded: ``torchvision://…``, ``open-mmlab://…``, ``https://…``."""
-    found = []
-    for key, value in items(cfg):
-        if key in ('checkpoint', 'load_from', 'pretrained') and isinstance(value, str) and is_remote(value):
-            found.append(value)
-        found += remote_checkpoints(value)
-    return sorted(set(found))
 
 
 class _Taken(nn.Module):

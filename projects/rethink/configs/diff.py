@@ -14,14 +14,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..checks.unused import is_read
+from ..config_keys import is_read
 from ..config_lines import Path_
 from ..errors import ConfigError
+from .groups import GROUPS, NAMES
 from .provenance import ResolvedConfig
-
-GROUPS = ('init', 'freeze', 'norm', 'model', 'data', 'schedule', 'runtime')
-# Work directories and names, which do not count as differences.
-NAMES = 'names'
 
 
 class _Absent:

@@ -4,8 +4,6 @@ import re
 from argparse import Action
 from collections.abc import Iterable
 
-from mmengine.config import DictAction
-
 from ..errors import ConfigError
 
 # DictAction takes all spaces away, those of paths as well. Those beside a comma or a bracket of a list stay without
@@ -32,6 +30,8 @@ def parse_options(options: Iterable[str]) -> dict:
     Raises:
         ConfigError: one of them is not of that form, or has a bracket without the other.
     """
+    from mmengine.config import DictAction
+
     found = {}
     for option in options:
         key, sign, value = option.partition('=')

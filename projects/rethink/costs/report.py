@@ -20,7 +20,6 @@ from .of_config import Cost, Setting
 
 GIGA, MIB, GIB = 10**9, 2**20, 2**30
 ADAPTERS = 'freeze + adapters'
-FORMATS = ('table', 'markdown', 'json')
 
 
 # --- table -----------------------------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def report(costs: list[Cost], setting: Setting, form: str) -> str:
     """The costs as text, with what they hold for.
 
     Args:
-        form: of :data:`FORMATS`; JSON has the numbers of every part of the models.
+        form: ``'table'``, ``'markdown'`` or ``'json'``, which has the numbers of every part of the models.
     """
     if form == 'json':
         content = dict(setting=asdict(setting), multiply_add=2, costs=[asdict(cost) for cost in costs])

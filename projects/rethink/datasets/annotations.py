@@ -26,7 +26,7 @@ from ..errors import ConfigError
 from ..files import exclusively, write_atomically
 from ..files import sha256 as digest_of
 from ..stopping import end_with_parent
-from .image_statistics import cores
+from .cores import cores
 from .json_lists import Lists, entries
 
 # The place of an id that is not there; below TEXT are those that are no integers.

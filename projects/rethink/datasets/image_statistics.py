@@ -231,8 +231,3 @@ def write(path: str | os.PathLike, found: Statistics) -> None:
     """Write the numbers as JSON, with the sums that they come from."""
     content = dict(mean=found.mean, std=found.std, **vars(found))
     write_atomically(path, json.dumps(content, indent=1).encode())
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

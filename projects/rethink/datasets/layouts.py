@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mmdet.datasets import VOCDataset
-
 from ..errors import ConfigError
 from ..trust.soundness import check_kind
 from .image_statistics import EXTENSIONS, find_images
@@ -295,6 +293,8 @@ def voc(root: Path, sets: dict[str, tuple[str, ...]]) -> Layout:
     Args:
         sets: for each split the image sets that it is made of, such as ``VOC2007/train``.
     """
+    from mmdet.datasets import VOCDataset
+
     classes = VOCDataset.METAINFO['classes']
     parts = {}
     for split, names in sets.items():

@@ -21,7 +21,7 @@ from shapely.ops import unary_union
 
 from ..files import write_atomically
 from . import shapes
-from .coco_keypoint import PERSON_KEYPOINTS, PERSON_SKELETON, PIXEL_CENTRE
+from .person import PERSON_KEYPOINTS, PERSON_SKELETON, PIXEL_CENTRE
 
 # First component of every image's random stream, after those of rethink.datasets.shapes.
 _FIGURES = 3

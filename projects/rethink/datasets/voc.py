@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..trust.soundness import other_than_file
 from .annotations import Annotations, Fault, Mask, columns_of_images, kept, mapped
-from .image_statistics import cores
+from .cores import cores
 
 # Files that a process reads at a time, and number of them from which on several processes read and columns are kept.
 _CHUNK, _MANY = 250, 1000

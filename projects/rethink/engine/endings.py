@@ -15,15 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch.distributed
 from mmengine.config import Config
 
-from ..checks.weights import remote_checkpoints
+from ..config_tree import remote_checkpoints
 from ..errors import ConfigError, Diverged, JobError, describe, raised_at
 from ..files import write_atomically
 from ..stopping import end_with_launcher, interruptible
-from . import building, faults, watch
-from .processes import end_processes, leave
+from . import faults
+from .processes import end_processes, is_in_a_group, leave
 
 WRONG_INPUT, FAULT = 2, 3
 # Launchers kill the others as soon as one process ends, so that the first is let speak: seconds in which the others
@@ -50,6 +49,8 @@ def _is_config(frame) -> bool:
 
 
 def cannot_be_built(cfg: Config, error: Exception) -> str:
+    from . import building
+
     part, why = building.reason(cfg, error)
     return (
         f'{part}{" of " * bool(part)}{cfg.filename} with its overrides cannot be built: {why} (raised at '
@@ -80,7 +81,7 @@ def one_sentence(go_on: str = '') -> Iterator[SimpleNamespace]:
         try:
             try:
                 yield context
-                if torch.distributed.is_available() and torch.distributed.is_initialized():
+                if is_in_a_group():
                     end_processes()
                     leave()
             except Exception as error:
@@ -141,6 +142,8 @@ def _end(error: Exception, cfg: Config | None, go_on: str) -> None:
         )
     elif faults.lost_process(error):
         _await_the_launcher()
+        from . import watch
+
         code, message = FAULT, f'{watch.missing() or "another process of the group is gone"}, so this one ends{more}'
     elif cfg is not None and building and not faults.of_the_disk(error):
         # Data sets, optimiser and schedule are built when training starts.

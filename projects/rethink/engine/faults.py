@@ -7,10 +7,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
-from ..checks.init import without_values
 from ..errors import describe, last_line, some_names
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -55,6 +53,10 @@ def of_the_disk(error: BaseException) -> bool:
 
 def lost_process(error: BaseException) -> bool:
     """Whether it is what remains to the others when a process of their group ends or stands still."""
+    if not isinstance(error, RuntimeError):
+        return False
+    import torch
+
     distributed = tuple(
         getattr(torch.distributed, name)
         for name in ('DistBackendError', 'DistNetworkError', 'DistStoreError')
@@ -62,7 +64,7 @@ def lost_process(error: BaseException) -> bool:
     )
     if isinstance(error, distributed):
         return 'EADDRINUSE' not in str(error)
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST)
+    return any(words in str(error) for words in _LOST)
 
 
 def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
@@ -89,7 +91,7 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
             f'a step of several processes left parameters of the model without a gradient{names}; set '
             'find_unused_parameters=True, or freeze what the loss does not use'
         )
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+    if isinstance(error, MemoryError) or _of_the_gpu(error):
         where = 'the GPU has' if 'CUDA' in text else 'this machine has'
         return f'{where} no memory left ({describe(error).split(". ")[0]}); take a smaller batch or smaller images'
     if 'unable to mmap' in text and 'Cannot allocate memory' in text:
@@ -108,11 +110,21 @@ def sentence(error: BaseException, cfg: Config | None = None) -> str | None:
 
 def _parameters(numbers: list[int], cfg: Config | None) -> str:
     """Names of some of those parameters of a model that are trained, by which DDP counts."""
+    from ..checks.init import without_values
+
     try:
         trained = [name for name, one in without_values(cfg).named_parameters() if one.requires_grad]
         return some_names(trained[number] for number in numbers)
     except Exception:  # no config, or the model has been changed since it was built
         return f'number {", ".join(map(str, numbers[:8]))} of those that are trained'
+
+
+def _of_the_gpu(error: BaseException) -> bool:
+    if not isinstance(error, RuntimeError):
+        return False
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,8 +1,7 @@
 """From a command line to a running Runner: what ``tools/train.py`` and ``tools/test.py`` do, in parts.
 
 The config is read here; its processes are those of :mod:`rethink.engine.processes`, and how it ends is in
-:mod:`rethink.engine.endings`. Importing it registers ``CPUAmpOptimWrapper``,
-:class:`rethink.engine.loops.ResumableTrainLoop` and the hooks of :mod:`rethink.engine.hooks`.
+:mod:`rethink.engine.endings`. Importing it imports neither PyTorch nor MMDetection, which few tools need.
 """
 
 import contextlib
@@ -17,13 +16,13 @@ import traceback
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
-from ..checks import resumable, schema
+from .. import registering
+from ..checks import schema
 from ..config_tree import is_remote, items
 from ..errors import ConfigError, describe, say
 from ..files import write_atomically
@@ -31,11 +30,13 @@ from ..reuse import config_path
 from ..stopping import stopped_by_a_signal
 from ..trust.checkpoints import latest_checkpoint, may_be_folder, say_what_is_overwritten
 from ..trust.soundness import check_kind
-from . import faults, hooks, loops, resuming  # noqa: F401  (registers what configs name)
+from . import faults
 from .amp import use_amp
 from .endings import cannot_be_built, one_sentence, several_trainings, where
 from .processes import end_processes, ranks, set_local_rank, start_processes
-from .runner import SteadyRunner
+
+if TYPE_CHECKING:
+    from .runner import SteadyRunner
 
 __all__ = [
     'build_runner',
@@ -43,6 +44,7 @@ __all__ = [
     'describe',
     'dump_predictions',
     'end_processes',
+    'import_custom',
     'load_config',
     'one_sentence',
     'override',
@@ -173,11 +175,32 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
             raise ConfigError(f'{path} is {"a folder" if file.is_dir() else "no file"}; name a config.')
         raise ConfigError(f'there is no config {path}' + _nearest(file))
     _check_bases(file)
-    try:
-        with _within(_READ, file):
-            cfg = Config.fromfile(path, import_custom_modules=False)
-        if import_custom_modules and cfg.get('custom_imports'):
+    with _told(file), _within(_READ, file):
+        cfg = Config.fromfile(path, import_custom_modules=False)
+    if import_custom_modules:
+        import_custom(cfg)
+    if not len(cfg):
+        raise ConfigError(f'the config {path} is empty; name one that has a model and data.')
+    return cfg
+
+
+def import_custom(cfg: Config) -> None:
+    """Import what a config asks for in ``custom_imports``, after what this package registers.
+
+    Raises:
+        ConfigError: that fails.
+    """
+    if cfg.get('custom_imports'):
+        with _told(Path(cfg.filename)):
+            registering.now()
             import_modules_from_strings(**cfg.custom_imports)
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What goes wrong while a config runs, as a sentence with the file and line."""
+    try:
+        yield
     except ConfigError:
         raise
     except SyntaxError as error:
@@ -191,9 +214,6 @@ def read_config(path: str, import_custom_modules: bool = True) -> Config:
         if isinstance(error, KeyboardInterrupt) and stopped_by_a_signal():
             raise
         raise ConfigError(f'the config ends Python at {where(error, file)} with {describe(error)}.') from error
-    if not len(cfg):
-        raise ConfigError(f'the config {path} is empty; name one that has a model and data.')
-    return cfg
 
 
 # Seconds that the text of a config and its bases may take to run.
@@ -232,13 +252,22 @@ def override(cfg: Config, options: dict | None, path: str) -> None:
         raise ConfigError(f'--cfg-options {options} does not fit {path}: {describe(error)}.') from error
 
 
-def load_config(path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none') -> Config:
+def load_config(
+    path: str,
+    options: dict | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+    import_custom_modules: bool = True,
+) -> Config:
     """Read a config as MMDetection's tools do: overrides, launcher, and a work directory named after the file.
+
+    Args:
+        import_custom_modules: what the config needs to be built, and not to be read.
 
     Raises:
         ConfigError: as :func:`read_config`, :func:`override` and :func:`rethink.checks.schema.check`.
     """
-    cfg = read_config(path)
+    cfg = read_config(path, import_custom_modules)
     cfg.launcher = launcher
     override(cfg, options, path)
     schema.check(cfg)
@@ -331,7 +360,7 @@ def use_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def build_runner(cfg: Config, new_schedule: bool = False) -> SteadyRunner:
+def build_runner(cfg: Config, new_schedule: bool = False) -> 'SteadyRunner':
     """The Runner of ``cfg``, which resumes from a sound checkpoint alone (:mod:`rethink.checks.resumable`).
 
     Args:
@@ -340,6 +369,13 @@ def build_runner(cfg: Config, new_schedule: bool = False) -> SteadyRunner:
     Raises:
         ConfigError: a part of the config cannot be built (with the place in the code that says so).
     """
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+
+    from ..checks import resumable
+    from . import resuming
+    from .runner import SteadyRunner
+
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else SteadyRunner.from_cfg(cfg)
     except ConfigError:
@@ -355,7 +391,7 @@ def build_runner(cfg: Config, new_schedule: bool = False) -> SteadyRunner:
     return runner
 
 
-def dump_predictions(runner: SteadyRunner, path: str) -> None:
+def dump_predictions(runner: 'SteadyRunner', path: str) -> None:
     """Also write the predictions of ``runner.test()`` into a pickle file."""
     from mmdet.evaluation import DumpDetResults
     from mmengine.evaluator import DumpResults

@@ -12,14 +12,10 @@ import threading
 import time
 from datetime import timedelta
 
-import torch
-import torch.distributed
 from mmengine.config import Config, ConfigDict
-from mmengine.device import get_device
 
 from ..config_tree import find_types
 from ..errors import ConfigError, say
-from . import watch
 from .amp import use_amp
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).
@@ -141,6 +137,10 @@ def start_processes(cfg: Config) -> None:
     Raises:
         ConfigError: more processes than GPUs, SyncBN with several processes on CPU, or nowhere to meet.
     """
+    import torch
+    import torch.distributed
+    from mmengine.device import get_device
+
     rank, world, local, local_world = ranks(cfg.launcher)
     if cfg.launcher == 'none':
         _mmcv_syncbn_to_bn(cfg)
@@ -191,13 +191,26 @@ def start_processes(cfg: Config) -> None:
     cfg.model_wrapper_cfg = ConfigDict({**wrapper, 'device_ids': None})
 
 
+def is_in_a_group() -> bool:
+    """Whether this is one of several processes that talk to each other."""
+    if 'torch' not in sys.modules:
+        return False
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def end_processes() -> None:
     """Wait for the other processes and close the process group, if one is open.
 
     Its threads outlive ``main()`` otherwise, and one that lets go of a tensor while Python shuts down ends a finished
     training with SIGABRT.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if is_in_a_group():
+        import torch.distributed
+
+        from . import watch
+
         torch.distributed.barrier()
         watch.stop()
         torch.distributed.destroy_process_group()

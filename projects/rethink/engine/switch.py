@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from ..checks.resumable import check_content
 from ..errors import ConfigError, say
 from ..files import write_atomically
-from ..trust import checkpoints
 from ..trust.checkpoints import read_checkpoint
-from ..trust.soundness import check_tensors
+from ..trust.tensors import check_tensors, compare, read_state_dict, shapes
 from . import launch
 
 _HEAD = 'roi_head.bbox_head.'
@@ -139,15 +138,15 @@ def _trained_before(cfg: Config, first: Config, path: str) -> dict:
         ConfigError: it is of another model or of another iteration, or has no optimiser to go on with.
     """
     spec = cfg.switch_from
-    weights = checkpoints.read_state_dict(path, 'switch_from')
+    weights = read_state_dict(path, 'switch_from')
     content = read_checkpoint(path)
     check_content(content, path, first)
     model = MODELS.build(ConfigDict(first.model))
-    match, lacking, differing, total = checkpoints.compare(model, weights)
+    match, lacking, differing, total = compare(model, weights)
     extra = [key for key in weights if key not in model.state_dict()]
     if lacking or differing or extra:
         example = (
-            checkpoints.shapes(model, weights, differing[0])
+            shapes(model, weights, differing[0])
             if differing
             else f'{lacking[0]} is not in the file'
             if lacking
@@ -241,9 +240,9 @@ def _check_fit(cfg: Config, first: Config) -> None:
         )
     before, after = MODELS.build(ConfigDict(first.model)), MODELS.build(ConfigDict(cfg.model))
     weights = seeded(before.state_dict(), first.model.roi_head.bbox_head, heads)
-    _, lacking, differing, _ = checkpoints.compare(after, weights)
+    _, lacking, differing, _ = compare(after, weights)
     if lacking or differing:
-        what = checkpoints.shapes(after, weights, differing[0]) if differing else f'it has no {lacking[0]}'
+        what = shapes(after, weights, differing[0]) if differing else f'it has no {lacking[0]}'
         raise ConfigError(f'{cfg.filename} cannot go on from the model of {cfg.switch_from.config}: {what}.')
 
 

@@ -19,8 +19,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ..errors import ConfigError, some_names
-from ..trust.checkpoints import compare, read_state_dict
-from ..trust.soundness import check_tensors
+from ..trust.tensors import check_tensors, compare, read_state_dict
 
 
 class Weights(NamedTuple):

@@ -14,18 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median
 
-import mmdet
-import mmengine
-import torch
 from mmengine.config import Config
 
 from ..analysis.logs import read_run
 from ..checks import stop_on_errors
 from ..config_tree import config_content, first_difference, type_name
 from ..configs.overrides import parse_options
-from ..costs import of_config
 from ..engine import launch, schedules
-from ..engine.hooks.hierarchy import ExportBackboneHook
+from ..engine.exported import BACKBONE
 from ..errors import ConfigError, some_names
 from ..evaluation.names import names_of
 from ..files import write_atomically
@@ -94,6 +90,8 @@ class Task:
         folder = Path('work_dirs/training_cost')
         if not any(folder.glob(f'{Path(self.cfg.filename).stem}-*.json')):
             return None
+        from ..costs import of_config
+
         for device in ('cpu', 'meta'):
             file = of_config.cached(self.cfg, of_config.Setting(device=device), folder)
             if file.is_file():
@@ -104,6 +102,10 @@ class Task:
 
 def versions() -> str:
     """Of the packages that training depends on, here and now."""
+    import mmdet
+    import mmengine
+    import torch
+
     return f'torch {torch.__version__}, mmengine {mmengine.__version__}, mmdet {mmdet.__version__}'
 
 
@@ -215,7 +217,7 @@ class Plan:
         if what == 'work_dir':
             return job.work_dir
         if what == 'backbone':
-            return job.work_dir / ExportBackboneHook.filename
+            return job.work_dir / BACKBONE
         if not isinstance(job, Training):
             raise ConfigError(f'{self.study.path}: {task.run.name} is a command, and leaves no checkpoint.')
         return job.work_dir / f'{"epoch" if job.by_epoch else "iter"}_{job.iterations}.pth'
@@ -240,7 +242,7 @@ class Plan:
     def _config(self, path: str, options: Iterable[str]) -> Config:
         key = path, tuple(sorted(os.environ.items()))
         if key not in self._read:
-            self._read[key] = launch.load_config(path)
+            self._read[key] = launch.load_config(path, import_custom_modules=False)
         cfg = copy.deepcopy(self._read[key])
         launch.override(cfg, parse_options(options), path)
         return cfg
@@ -263,6 +265,7 @@ class Plan:
             if all(job.finished for job in task.job.after):
                 content = config_content(task.cfg) | dict(randomness=None)
                 if content not in checked:
+                    launch.import_custom(task.cfg)
                     if not self.quick:
                         schedules.check_length(task.cfg)
                     stop_on_errors(task.cfg)

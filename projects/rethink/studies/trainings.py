@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from ..analysis.logs import read_run
 from ..config_tree import type_name
-from ..engine.hooks.hierarchy import ExportBackboneHook, exported
+from ..engine.exported import BACKBONE, exported
 from ..errors import ConfigError
 from .jobs import Job
 
@@ -22,13 +22,13 @@ class Training(Job):
     @property
     def finished(self) -> bool:
         if self.pretraining:
-            return exported(self.work_dir / ExportBackboneHook.filename, self.iterations)
+            return exported(self.work_dir / BACKBONE, self.iterations)
         return self.iterations in read_run(self.work_dir).val
 
     @property
     def result(self) -> str:
         if self.pretraining:
-            return f'a whole {ExportBackboneHook.filename}'
+            return f'a whole {BACKBONE}'
         return f'an evaluation at {"epoch" if self.by_epoch else "iteration"} {self.iterations}'
 
     @property
@@ -90,5 +90,5 @@ def training(
         after or [],
         parallel=True,
         by_epoch=by_epoch,
-        pretraining=ExportBackboneHook.__name__ in hooks and not cfg.get('val_dataloader'),
+        pretraining='ExportBackboneHook' in hooks and not cfg.get('val_dataloader'),
     )

@@ -5,9 +5,6 @@ import pickle
 import zipfile
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from ..errors import ConfigError, NotOnlyWeights, say
 from . import soundness
 
@@ -24,6 +21,8 @@ def read_checkpoint(path: str | os.PathLike):
         RuntimeError, EOFError, OSError: it cannot be read, for instance because it is half-written.
     """
     soundness.check_file(path, checksums=False)
+    import torch
+
     try:
         return torch.load(path, map_location='cpu', mmap=True, weights_only=True)
     except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
@@ -179,60 +178,3 @@ def read_content(path: str, what: str):
         raise ConfigError(f'{path} ({what}) is not a PyTorch checkpoint.') from error
     except Exception as error:  # the unpickler lets any exception through that arbitrary bytes lead to
         raise ConfigError(f'{path} ({what}) cannot be read as a checkpoint; it may be half-written.') from error
-
-
-# Names that a layer has for its tensors and nobody has for anything else.
-_WEIGHTS = ('.weight', '.bias', '.running_mean', '.running_var', '.num_batches_tracked')
-
-
-def read_state_dict(path: str, what: str) -> dict[str, torch.Tensor]:
-    """The weights in a local checkpoint, mapped and not yet read; the ``module.`` of a wrapper is left away.
-
-    Args:
-        what: its use, for the sentence of an error.
-
-    Raises:
-        ConfigError: as :func:`read_content`, or it has no weights of a model.
-    """
-    content = read_content(path, what)
-    for key in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    weights = tensors(content, path, what)
-    return {key.removeprefix('module.'): value for key, value in weights.items()}
-
-
-def tensors(content, path: str, what: str) -> dict[str, torch.Tensor]:
-    """The tensors of a state dict under the names that it has for them.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not isinstance(content, dict):
-        raise ConfigError(f'{path} ({what}) holds a {type(content).__name__}, not the weights of a model.')
-    for key, value in content.items():
-        if not isinstance(key, str):
-            raise ConfigError(f'{path} ({what}) has {key!r} as the name of a tensor; name another file.')
-        if key.endswith(_WEIGHTS) and not isinstance(value, torch.Tensor):
-            raise ConfigError(
-                f'{path} ({what}) has a {type(value).__name__} for {key} and not a tensor; name another.'
-            )
-    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
-
-
-def compare(model: nn.Module, weights: dict[str, torch.Tensor]) -> tuple[int, list[str], list[str], int]:
-    """How many tensors match in name and shape; names the file lacks; names whose shape differs; tensors in all."""
-    own = {
-        key: value
-        for key, value in model.state_dict().items()
-        if isinstance(value, torch.Tensor) and not key.endswith('num_batches_tracked')
-    }
-    lacking = [key for key in own if key not in weights]
-    differing = [key for key in own if key in weights and own[key].shape != weights[key].shape]
-    return len(own) - len(lacking) - len(differing), lacking, differing, len(own)
-
-
-def shapes(model: nn.Module, weights: dict[str, torch.Tensor], key: str) -> str:
-    theirs, ours = tuple(weights[key].shape), tuple(model.state_dict()[key].shape)
-    return f'{key} is {theirs} in the file and {ours} in the model'

@@ -1,6 +1,6 @@
 """Images that would stop a run, or be another one than they were: no files, a few bytes that become gigabytes, half.
 
-:func:`install`, which importing rethink calls, puts a look at them before mmcv's decoder and before the steps of a
+Importing rethink (:func:`rethink.trust.install`) puts a look at them before mmcv's decoder and before the steps of a
 pipeline that read images and segmentation maps, and gives their errors the name of the file.
 """
 
@@ -12,10 +12,6 @@ import zlib
 from collections.abc import Iterator
 from io import BytesIO
 
-import cv2
-import mmcv
-from mmcv.transforms import LoadImageFromFile
-from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
 from PIL import Image
 
 from ..errors import ConfigError, say
@@ -140,8 +136,11 @@ def odd_images(folder: str | os.PathLike) -> Iterator[str]:
 _reading: list[tuple[str, str]] = []
 
 
-def install() -> None:
-    """Put the guards in place, once."""
+def guard_mmcv() -> None:
+    """Put the guards before mmcv's decoder and its reader of images, once."""
+    import mmcv
+    from mmcv.transforms import LoadImageFromFile
+
     if hasattr(mmcv.imfrombytes, 'guarded'):
         return
     decode, load = mmcv.imfrombytes, LoadImageFromFile.transform
@@ -170,11 +169,17 @@ def install() -> None:
     imfrombytes.guarded = decode
     mmcv.imfrombytes = imfrombytes
     LoadImageFromFile.transform = transform
-    _guard_maps(LoadAnnotations, '_load_seg_map')
-    _guard_maps(LoadPanopticAnnotations, '_load_masks_and_semantic_segs')
 
 
-def _guard_maps(loader: type, method: str) -> None:
+def guard_maps() -> None:
+    """Put the guards before MMDetection's readers of segmentation maps, once."""
+    from mmdet.datasets.transforms import LoadAnnotations, LoadPanopticAnnotations
+
+    _guard_reader(LoadAnnotations, '_load_seg_map')
+    _guard_reader(LoadPanopticAnnotations, '_load_masks_and_semantic_segs')
+
+
+def _guard_reader(loader: type, method: str) -> None:
     load = getattr(loader, method)
 
     @functools.wraps(load)
@@ -197,6 +202,8 @@ def _other(self, path) -> str | None:
 
 def _named(path, what: str, load, self, results):
     """What a loader gives; its errors have the name of the file."""
+    import cv2
+
     _reading.append((what, str(path)))
     try:
         return load(self, results)

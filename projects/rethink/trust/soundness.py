@@ -1,8 +1,7 @@
 """Whether a file of weights is what it says: a file that runs nothing may still be wrong.
 
 :func:`check_file` looks at the file itself: that it is one, that its index and the sizes in it are possible, that its
-bytes are those that were written. :func:`check_tensors` looks at the weights in it: that they are numbers a model can
-have.
+bytes are those that were written. What is in it is looked at by :mod:`rethink.trust.tensors`.
 """
 
 import contextlib
@@ -11,14 +10,8 @@ import pickle
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
 
-import torch
-from torch import Tensor
-
-from ..errors import ConfigError, some_names
-
-# --- the file --------------------------------------------------------------------------------------------------------
+from ..errors import ConfigError
 
 _KINDS = (
     (stat.S_ISDIR, 'a folder'),
@@ -216,12 +209,16 @@ class _Sizes(pickle.Unpickler):
         self.claimed: dict[str, int] = {}
 
     def find_class(self, module: str, name: str):
+        import torch
+
         # Of all that a file names, the numbers that a storage is of.
         with contextlib.suppress(KeyError):
             return torch.serialization.StorageType(name)
         return _Nothing
 
     def persistent_load(self, saved):
+        import torch
+
         kind, storage, name, _, number = saved[:5]
         if kind == 'storage':
             dtype = getattr(storage, 'dtype', torch.uint8)  # an untyped one counts bytes
@@ -238,104 +235,3 @@ def _storages(file) -> list[tuple[str, int]]:
     except Exception:  # PyTorch says what is wrong with it
         return []
     return list(sizes.claimed.items())
-
-
-# --- the weights -----------------------------------------------------------------------------------------------------
-
-
-def _unlike_weights(value: Tensor) -> str | None:
-    """Why a tensor cannot be a weight of a model, whatever its values; None where it can."""
-    for wrong, name in (
-        (value.is_meta, 'has no values (a meta tensor)'),
-        (value.layout != torch.strided, 'is sparse'),
-        (value.is_quantized, 'is quantised'),
-        (value.is_complex(), 'is complex'),
-    ):
-        if wrong:
-            return name
-    own = _written(value)
-    if own.numel() * own.element_size() > own.untyped_storage().nbytes():
-        return f'has {value.numel()} values over {own.untyped_storage().nbytes()} bytes'
-    return None
-
-
-def _kind(value: Tensor) -> str:
-    return 'float' if value.is_floating_point() else 'bool' if value.dtype == torch.bool else 'integer'
-
-
-def _written(value: Tensor) -> Tensor:
-    """A strided tensor without the dimensions along which it repeats itself, as those of an expanded one do."""
-    for dim in range(value.dim()):
-        if value.stride(dim) == 0 and value.shape[dim] > 1:
-            value = value.narrow(dim, 0, 1)
-    return value
-
-
-def finite(value: Tensor) -> bool:
-    """Whether all numbers of a strided tensor are finite, in one pass and without other memory."""
-    if not value.is_floating_point() or value.numel() == 0:
-        return True
-    if value.element_size() == 1:  # float8, for which PyTorch has no minimum
-        value = value.to(torch.float32)
-    return all(bool(torch.isfinite(one)) for one in torch.aminmax(value))
-
-
-def _wrong_values(name: str, value: Tensor) -> str | None:
-    value = _written(value)
-    if not finite(value):
-        number = int((~torch.isfinite(value.float())).sum())
-        return f'has {number} of {value.numel()} values that are not finite'
-    if name.endswith('running_var') and value.numel() and value.is_floating_point() and bool((value < 0).any()):
-        return f'has {int((value < 0).sum())} of {value.numel()} variances that are negative'
-    return None
-
-
-def wrong_tensors(weights: Mapping[str, object], own: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, str]]:
-    """Names of weights that no model can have, each with what is wrong with it.
-
-    Args:
-        weights: of a file, by name.
-        own: the tensors of the model that takes them: others are not looked at, and a number that the model has as a
-            float may not be an integer, nor the other way round. All floats are one kind, half precision included.
-            Where a shape differs it is the caller's to say.
-    """
-    for name, value in weights.items():
-        mine = None if own is None else own.get(name)
-        if own is not None and not isinstance(mine, Tensor):
-            continue
-        if not isinstance(value, Tensor):
-            if own is not None:
-                yield name, f'is a {type(value).__name__} and not a tensor'
-            continue
-        wrong = _unlike_weights(value)
-        if wrong is None and mine is not None and _kind(value) != _kind(mine):
-            wrong = f'is of {value.dtype} in the file and of {mine.dtype} in the model'
-        if wrong is None and name.endswith('num_batches_tracked') and mine is not None and mine.shape != value.shape:
-            wrong = f'is {tuple(value.shape)} and not one number'
-        # A tensor of another shape is not loaded. It may be of any size, also one that its storage does not have.
-        if wrong is None and (mine is None or mine.shape == value.shape):
-            wrong = _wrong_values(name, value)
-        if wrong:
-            yield name, wrong
-
-
-def check_tensors(weights: Mapping[str, object], what: str, own: Mapping[str, Tensor] | None = None) -> None:
-    """Weights are numbers that a model can have: dense, real, finite, of the model's kind, no negative variance.
-
-    One pass over those that the model takes.
-
-    Args:
-        what: the file and its use, for the sentence of an error.
-        own: as in :func:`wrong_tensors`.
-
-    Raises:
-        ConfigError: some are not; with the name of the first, and how many there are.
-    """
-    wrong = list(wrong_tensors(weights, own))
-    if wrong:
-        name, how = wrong[0]
-        more = (
-            f'; so it is, or otherwise wrong, with {len(wrong)} of {len(weights)} tensors ' if len(wrong) > 1 else ''
-        )
-        more += f'({some_names(name for name, _ in wrong)})' if len(wrong) > 1 else ''
-        raise ConfigError(f'{what} cannot be used: {name} {how}{more}; name another file.')

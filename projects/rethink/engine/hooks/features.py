@@ -19,7 +19,7 @@ from ...errors import ConfigError
 from ...files import exclusively, write_atomically
 from ...models.feature_classifier import FeatureClassifier
 from ...trust.checkpoints import read_content
-from ...trust.soundness import check_tensors
+from ...trust.tensors import check_tensors
 from .norm import bn_layers, unwrapped
 
 # Transforms that make the same of an image each time.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, say
 from ...files import write_atomically
-from ...trust.checkpoints import read_checkpoint
+from ..exported import BACKBONE
 from ..weights import check_fit, load, read_weights
 from .norm import batches_beside_training, unwrapped
 
@@ -159,14 +159,6 @@ def write_backbone(path: str | os.PathLike, model: nn.Module, parts: Sequence[st
     write_atomically(path, buffer.getvalue())
 
 
-def exported(path: str | os.PathLike, iterations: int) -> bool:
-    """Whether a file of :func:`write_backbone` is whole and of that iteration."""
-    try:
-        return read_checkpoint(path)['meta']['iterations'] == iterations
-    except Exception:  # not there, cut off, or another file: all are to be written (again)
-        return False
-
-
 @HOOKS.register_module()
 class ExportBackboneHook(Hook):
     """At the end of training write the backbone, and a MoCo's projector, into ``<work_dir>/backbone.pth``.
@@ -182,7 +174,7 @@ class ExportBackboneHook(Hook):
             shorter training gives only under a schedule that does not depend on the length (a cosine does).
     """
 
-    filename = 'backbone.pth'
+    filename = BACKBONE
 
     def __init__(self, at: Sequence[int] = ()) -> None:
         self.at = frozenset(at)

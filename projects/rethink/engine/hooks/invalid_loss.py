@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from torch import Tensor
 
 from ...errors import Diverged
-from ...trust.soundness import finite
+from ...trust.tensors import finite
 
 _WHAT_TO_DO = (
     'lower the learning rate, make the warm-up longer or clip the gradients (optim_wrapper.clip_grad), and look at '

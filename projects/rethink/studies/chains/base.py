@@ -11,9 +11,7 @@ from ...engine import launch
 from ...engine.hooks.hierarchy import InitFromBaseHook, write_backbone
 from ...engine.hooks.norm import batches_beside_training, reestimate_bn, unwrapped
 from ...errors import ConfigError
-
-# Ours: the paper does not say from how many images the statistics are. 200 batches, as in detectron2's precise BN.
-BN_IMAGES = 200 * 256
+from .defaults import BN_IMAGES
 
 
 def reestimate_base(cfg: Config, base: str | os.PathLike, path: str | os.PathLike, num_images: int = BN_IMAGES) -> int:

@@ -13,12 +13,13 @@ from ...analysis.markdown import markdown_table
 from ...checks import stop_on_errors
 from ...config_tree import config_content, first_difference
 from ...engine import launch
-from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue, exported
+from ...engine.exported import exported
+from ...engine.hooks.hierarchy import InitFromBaseHook, check_queue
 from ...errors import ConfigError, say
 from ...files import sha256, write_atomically
 from ...trust.checkpoints import read_checkpoint
 from ..jobs import Job
-from .base import BN_IMAGES
+from .defaults import BN_IMAGES
 from .images import images_in, images_of
 from .lengths import same_until, set_length
 from .names import check_name, kind_of, steps_of
@@ -144,7 +145,7 @@ class Chains:
         """The steps of some chains, each once, and after those that it needs.
 
         Args:
-            lengths: as :data:`.lengths.LENGTHS`; a chain has those of its last step.
+            lengths: as :data:`.defaults.LENGTHS`; a chain has those of its last step.
             source_lengths: of the source in a chain that goes on to the target; where there are none, as long as the
                 step after it.
 

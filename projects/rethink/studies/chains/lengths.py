@@ -8,9 +8,6 @@ from mmengine.config import Config
 from ...engine.schedules import ENDS, schedulers, without_end
 from ...errors import ConfigError
 
-# Iterations in the paper: of steps with a base, of those from random initialisation, of those that train BN alone.
-LENGTHS = dict(base=(50, 500, 5_000, 50_000), scratch=(5_000, 50_000, 100_000, 200_000), bn=(5_000,))
-
 
 def set_length(cfg: Config, iterations: int) -> None:
     """Train so many iterations; a schedule that ends with the training ends there, all else stays where it is.

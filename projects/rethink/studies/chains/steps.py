@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...engine.hooks.hierarchy import ExportBackboneHook, exported
+from ...engine.exported import BACKBONE, exported
 from ..jobs import Job
 from .names import data_of
 
@@ -42,7 +42,7 @@ class Step:
         """Iterations → file."""
         *earlier, last = self.lengths
         found = {length: self.work_dir / f'backbone_{length}.pth' for length in earlier}
-        return found | {last: self.work_dir / ExportBackboneHook.filename}
+        return found | {last: self.work_dir / BACKBONE}
 
     @property
     def finished(self) -> bool:

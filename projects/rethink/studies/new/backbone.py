@@ -25,7 +25,8 @@ from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
 from ...errors import ConfigError, describe, some_names
 from ...models.torchvision_backbone import nodes
-from ...trust.checkpoints import compare, read_content
+from ...trust.checkpoints import read_content
+from ...trust.tensors import compare
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
