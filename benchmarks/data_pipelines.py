@@ -70,16 +70,19 @@ THEIRS = {
 }
 
 
-def write_data(folder: Path, photographs: str | None, number: int) -> None:
-    """Images in ``folder/images``, objects in ``folder/objects.json``."""
-    if photographs:
-        paths = [path for path in sorted(Path(photographs).rglob('*')) if path.suffix.lower() in ('.jpg', '.png')]
-        pictures = [cv2.imread(str(path)) for path in paths[:number]]
-    else:
-        from skimage import data
+def photographs(folder: str | None, number: int) -> list[np.ndarray]:
+    """Images below a folder, or scikit-image's."""
+    if folder:
+        paths = [path for path in sorted(Path(folder).rglob('*')) if path.suffix.lower() in ('.jpg', '.png')]
+        return [cv2.imread(str(path)) for path in paths[:number]]
+    from skimage import data
 
-        names = ('astronaut', 'cat', 'coffee', 'rocket', 'chelsea')
-        pictures = [np.ascontiguousarray(getattr(data, name)()[..., ::-1]) for name in names]
+    names = ('astronaut', 'cat', 'coffee', 'rocket', 'chelsea')
+    return [np.ascontiguousarray(getattr(data, name)()[..., ::-1]) for name in names]
+
+
+def write_data(folder: Path, pictures: list[np.ndarray], number: int) -> None:
+    """Images in ``folder/images``, objects in ``folder/objects.json``."""
     draw = np.random.default_rng(0)
     (folder / 'images').mkdir()
     images, objects = [], []
@@ -288,7 +291,7 @@ def main() -> None:
     register_all_modules(init_default_scope=False)
     register_pretrain_modules(init_default_scope=False)
     with tempfile.TemporaryDirectory() as folder:
-        write_data(Path(folder), args.photographs, args.images)
+        write_data(Path(folder), photographs(args.photographs, args.images), args.images)
         print(f'torch {torch.__version__}, OpenCV {cv2.__version__}, {args.images} images')
         for case in args.cases:
             measure(case, Path(folder), args.images, args.repeats)

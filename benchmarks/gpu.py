@@ -6,7 +6,8 @@ For each model a training step (preprocessing, losses, backward, update) in each
 or not, with its images per second, its peak of memory, and its share of the roofline: the operations counted, over
 what a product of two matrices reaches in the same precision. Beside them stock MMDetection's and torchvision's Mask
 R-CNN. Then ops of mmcv's names in float32, beside the same on the CPU in float64; where mmcv is compiled they are its
-own, and torchvision's stand beside them. OUT.json has all of it, OUT.md the tables.
+own, and torchvision's stand beside them. Then the data loaders alone, with one worker and with one for each core, by
+the clock, on generated JPEGs of COCO's size. OUT.json has all of it, OUT.md the tables.
 
 Weights and images are generated. What fails is a row with the reason. When the minutes are over, no other case begins,
 and what was left out is said. Without a GPU the same runs on the CPU with small images, few RoIs
@@ -19,18 +20,26 @@ import copy
 import gc
 import json
 import logging
+import os
 import statistics
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import rethink  # first: gives mmcv its ops, which what follows imports
 import torch
 import torchvision
+from data_pipelines import build, write_data
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
+from mmpretrain.utils import register_all_modules as register_pretrain_modules
 from rethink import ops
 from rethink.costs import of_config
 from rethink.costs.batch import generate_batch
@@ -65,6 +74,8 @@ WAYS = {
 }
 ON_CPU = ('float32', 'bfloat16', 'bfloat16, fused SGD', 'bfloat16, channels_last')
 COMPILED = ('R50 GN', 'MoCo')
+# Training pipelines, of data_pipelines.py.
+LOADERS = ('800', '640-800', 'lsj', 'copy-paste', 'moco')
 
 
 class Machine:
@@ -330,6 +341,76 @@ def distance(found: Tensor, exact: Tensor) -> float:
     return ((found.double() - exact).abs().max() / exact.abs().max()).item()
 
 
+# --- the loaders -----------------------------------------------------------------------------------------------------
+
+
+class Samples(torch.utils.data.Dataset):
+    def __init__(self, get: Callable[[int], object], images: int, number: int) -> None:
+        self.get, self.images, self.number = get, images, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> object:
+        return self.get(index % self.images)
+
+
+def pictures() -> list[np.ndarray]:
+    """Noise of all scales, whose JPEGs are as large as those of photographs."""
+    draw, found = np.random.default_rng(0), []
+    for _ in range(5):
+        layers = [
+            cv2.resize(draw.normal(0, 24, (side * 3 // 4, side, 3)), (640, 480), interpolation=cv2.INTER_CUBIC)
+            for side in (8, 32, 128)
+        ]
+        found.append((128 + sum(layers)).clip(0, 255).astype(np.uint8))
+    return found
+
+
+def measure_loaders(machine: Machine) -> list[dict]:
+    """A row for each training pipeline and number of workers: images a second that the training process is handed."""
+    register_all_modules(init_default_scope=False)
+    register_pretrain_modules(init_default_scope=False)
+    cv2.setNumThreads(0)  # as MMEngine does for a training; a forked worker would wait for threads that it has not
+    cores = len(os.sched_getaffinity(0))
+    images, batch, seconds = (200, 2, 4.0) if machine.cuda else (4, 2, 0.1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_data(Path(folder), pictures(), images)
+        for case in LOADERS:
+            for workers in sorted({1, cores}):
+                row = dict(pipeline=case, workers=workers)
+                rows.append(row)
+                if machine.late:
+                    row['failed'] = 'left out: the minutes are over'
+                    continue
+                try:
+                    get, _ = build(case, Path(folder), False)
+                    row['images_per_second'] = rate(get, images, batch, workers, seconds)
+                except Exception as error:
+                    row['failed'] = describe(error)
+    return rows
+
+
+def rate(get: Callable[[int], object], images: int, batch: int, workers: int, seconds: float) -> float:
+    """Images a second, from when each worker has handed two batches over, as then none is ahead."""
+    loader = torch.utils.data.DataLoader(
+        Samples(get, images, 1_000_000),
+        batch,
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        multiprocessing_context='fork',
+    )
+    batches = iter(loader)
+    for _ in range(2 * workers):
+        next(batches)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        next(batches)
+        count += batch
+    return count / (time.perf_counter() - start)
+
+
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +439,10 @@ def markdown(found: dict) -> str:
     for row in found['ops']:
         values = row.get('failed') or f'{1e3 * row["seconds"]:.2f} | {row["error"]:.1e}'
         lines.append(f'| {row["op"]} | {row["kernels"]} | {values} |' + (' |' if 'failed' in row else ''))
+    lines += ['', '| pipeline | workers | images/s |', '| --- | ---: | ---: |']
+    for row in found['loaders']:
+        value = row.get('failed') or f'{row["images_per_second"]:.0f}'
+        lines.append(f'| {row["pipeline"]} | {row["workers"]} | {value} |')
     return '\n'.join(lines) + '\n'
 
 
@@ -380,9 +465,11 @@ def main() -> None:
     def say(text: str) -> None:
         print(f'{time.monotonic() - start:4.0f} s  {text}', file=sys.stderr, flush=True)
 
-    found: dict = dict(machine=machine.describe(), matmul=matmul_rates(machine))
-    found['ops'] = measure_ops(machine)
-    found['steps'] = steps(machine, args.only, found['matmul'], say)
+    with contextlib.redirect_stdout(sys.stderr):  # OneDL's packages and pycocotools print
+        found: dict = dict(machine=machine.describe(), matmul=matmul_rates(machine))
+        found['ops'] = measure_ops(machine)
+        found['loaders'] = measure_loaders(machine)
+        found['steps'] = steps(machine, args.only, found['matmul'], say)
     write_atomically(args.out.with_suffix('.json'), (json.dumps(found, indent=1) + '\n').encode())
     table = markdown(found)
     write_atomically(args.out.with_suffix('.md'), table.encode())

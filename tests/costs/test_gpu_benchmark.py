@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,12 @@ def measured(monkeypatch, tmp_path, capsys):
 
 def check(found: dict, models: int) -> None:
     assert len(found['steps']) == 4 * models
-    assert [row for row in found['steps'] + found['ops'] if 'failed' in row] == []
+    assert [row for row in [*found['steps'], *found['ops'], *found['loaders']] if 'failed' in row] == []
     for row in found['steps']:
         assert row['seconds'] > 0 and row['flops'] > 0
         assert row['images_per_second'] == pytest.approx(row['images'] / row['seconds'])
+    assert [row for row in found['loaders'] if not row['images_per_second'] > 0] == []
+    assert {row['workers'] for row in found['loaders']} == {1, len(os.sched_getaffinity(0))}
     errors = {row['op']: row['error'] for row in found['ops']}
     assert errors.pop('NMS') == 0
     assert min(errors.values()) > 0 and max(errors.values()) < 1e-4, errors
@@ -53,8 +56,8 @@ def test_steps_and_ops_are_measured(measured):
 
 def test_what_there_is_no_time_for_is_said(measured):
     found, table = measured('--only', 'MoCo', '--minutes', '0')
-    assert {row['failed'] for row in found['steps'] + found['ops']} == {'left out: the minutes are over'}
-    assert table.count('left out') == 9
+    assert {row['failed'] for rows in list(found.values())[2:] for row in rows} == {'left out: the minutes are over'}
+    assert table.count('left out') == 9 + len(found['loaders'])
 
 
 @pytest.mark.long
