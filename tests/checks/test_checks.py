@@ -1,5 +1,6 @@
 """All rules together: the tools that ask them, and the configs of this project and of MMDetection."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from checked import MASK_RCNN, MMDET, OURS, found
 from conftest import write_detector
 from mmengine.config import Config
 from rethink import checks, config_path
-from rethink.checks import datasets
+from rethink.checks import datasets, rules
 
 SCRATCH = str(MMDET / 'scratch/mask-rcnn_r50-scratch_fpn_gn-all_6x_coco.py')
 
@@ -19,6 +20,17 @@ def test_every_rule_has_a_test():
         subject = find.__module__.rsplit('.', 1)[-1]
         text = (Path(__file__).parent / f'test_checks_{subject}.py').read_text()
         assert 'fails(cfg' in text if ends else f"'{name}'" in text
+
+
+def test_the_order_of_the_rules_is_not_that_of_their_imports():
+    stock = list(checks.RULES)
+    for name in reversed(stock):
+        checks.RULES[name] = checks.RULES.pop(name)
+    importlib.reload(rules)
+    subjects = [find.__module__ for find, _ in checks.RULES.values()]
+    assert list(dict.fromkeys(subjects)) == list(dict.fromkeys(checks.RULES[name][0].__module__ for name in stock))
+    for name in stock:
+        checks.RULES[name] = checks.RULES.pop(name)
 
 
 @pytest.fixture

@@ -1,12 +1,20 @@
-"""All rules: they register themselves, and are asked in this order."""
+"""All rules, in the order in which they are asked."""
 
-# isort: off
-from . import packages, files, voc, classes, order, keypoints, masks, contents, images  # noqa: F401
-from . import evaluation, validation, init, levels, schedule, pretraining  # noqa: F401
-from . import unused, ignored, loaders, intervals, recipe  # noqa: F401
+import importlib
 
-# isort: on
 from .facts import Facts
 from .findings import RULES
 
 __all__ = ['RULES', 'Facts']
+
+# fmt: off
+_ORDER = [
+    'packages', 'files', 'voc', 'classes', 'order', 'keypoints', 'masks', 'contents', 'images',
+    'evaluation', 'validation', 'init', 'levels', 'schedule', 'pretraining',
+    'unused', 'ignored', 'loaders', 'intervals', 'recipe',
+]
+# fmt: on
+_PLACES = {importlib.import_module(f'{__package__}.{name}').__name__: place for place, name in enumerate(_ORDER)}
+# A module registers its rules when it is imported, which may have been earlier, for what else it has.
+for _name in sorted(RULES, key=lambda name: _PLACES.get(RULES[name][0].__module__, len(_ORDER))):
+    RULES[_name] = RULES.pop(_name)
