@@ -17,6 +17,7 @@ from ..analysis.curves import COLOURS
 from ..analysis.published import read_published
 from ..files import write_atomically
 from .of_config import Cost, Setting
+from .table import table
 
 GIGA, MIB, GIB = 10**9, 2**20, 2**30
 ADAPTERS = 'freeze + adapters'
@@ -76,15 +77,7 @@ def report(costs: list[Cost], setting: Setting, form: str) -> str:
     if form == 'json':
         content = dict(setting=asdict(setting), multiply_add=2, costs=[asdict(cost) for cost in costs])
         return json.dumps(content, indent=1)
-    columns = [_columns(cost) for cost in costs]
-    rows = [[name for name, _ in columns[0]], *([cell for _, cell in row] for row in columns)]
-    if form == 'markdown':
-        rows.insert(1, ['---'] + ['---:'] * (len(rows[0]) - 1))
-        lines = [f'| {" | ".join(row)} |' for row in rows]
-    else:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ['  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    return '\n'.join([*lines, '', *_notes(costs, setting)])
+    return '\n'.join([table([_columns(cost) for cost in costs], form), '', *_notes(costs, setting)])
 
 
 def _notes(costs: list[Cost], setting: Setting) -> list[str]:
