@@ -194,6 +194,7 @@ TOOLS = (
     'misc/print_config.py',
     'misc/export_config.py',
     'analysis_tools/training_cost.py',
+    'analysis_tools/scaling.py',
     'model_converters/reestimate_bn.py',
     'grid_search.py',
     'hpt_chain.py',
