@@ -79,7 +79,8 @@ def main():
         counted, rows, content = [], [], []
         for name, *values in zip(args.configs, *given, strict=True):
             context.cfg = of_config.load(name, args.cfg_options)
-            traffic = scaling.count(context.cfg)
+            with of_config.quiet():
+                traffic = scaling.count(context.cfg)
             counted.append(scaling.counted(traffic))
             for gpus in args.gpus:
                 sent, found = scaling.messages(traffic, cluster, gpus), None

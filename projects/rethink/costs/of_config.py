@@ -300,7 +300,7 @@ def measure(cfg: Config, setting: Setting) -> Cost:
         ConfigError: the model cannot be built, a step of it fails, or there is not enough memory.
     """
     name = Path(cfg.filename).stem
-    with _quiet():
+    with quiet():
         model = build(cfg)
         parts = {child: _numbers(module) for child, module in model.named_children() if _numbers(module)[0]}
         numbers = _numbers(model)
@@ -330,7 +330,8 @@ def _on_gpu(step: Step) -> tuple[int, float]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """What libraries print while a model is built goes to stderr, and no initialisation is logged."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the initialisation of each tensor
     try:
