@@ -1,7 +1,7 @@
 """Hold the model of docs/scaling.md against two processes that train.
 
     python benchmarks/scaling.py [CONFIG …] [--images 8 4] [--turns 15]           forks two processes of this machine
-    srun -N2 -n2 python benchmarks/scaling.py --launcher slurm                    a process on each of two nodes
+    srun -N2 -n2 python benchmarks/scaling.py --launcher slurm …                  a process on each of two nodes
 
 Each process has the config's model, a generated batch (rethink.costs.batch) and the config's optimiser. In turns, on
 both sides of a barrier, and by the clock:
@@ -14,7 +14,11 @@ both sides of a barrier, and by the clock:
 "alone" and "link" of a turn go into the model, "together" is what it is held against, within the turn. Both processes
 share this machine with whatever else runs on it, in each of the four. Printed are medians over the turns of the slower
 process. gloo on one machine sends through the loopback device and adds on the CPU that computes: what is sent behind
-the backward pass is not hidden unless a core is free.
+the backward pass is not hidden unless a core is free. A link that takes time and not the CPU, of 1 Gbit/s for both
+directions, is one in a network of its own, which nothing else on this machine sees (root, iproute2):
+
+    unshare -n sh -c 'ip link set lo up; tc qdisc add dev lo root tbf rate 1gbit burst 512kb latency 400ms;
+        python benchmarks/scaling.py --images 2 --bucket 2'
 """
 
 import argparse
