@@ -3,7 +3,8 @@
 #                   STUDY=hpt: one self-supervised pre-training after another, from unlabelled images to box AP;
 #                   STUDY=frozen: a classifier's backbone frozen, fine-tuned or not used, in two detectors
 #   make test       the tests (about 20 minutes on two cores); `make test-long` runs the ones that take longer or need
-#                   TensorFlow, which it installs, `make test-classic` all with the original OpenMMLab packages, in an environment of their own
+#                   TensorFlow, which it installs; `make test-classic` runs all of `make test` with the original
+#                   OpenMMLab packages, in an environment of their own
 #   make lint       ruff, as CI runs it
 # PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
 
