@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rethink  # noqa: F401  (first: gives mmcv its ops, which mmdet imports)
 from PIL import Image
+from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('square', 'bar')
@@ -115,10 +116,16 @@ def write_detector(file: Path, data: Path, more: str = '', **values) -> Path:
     return file
 
 
-def run_tool(name: str, *arguments, cwd: Path = ROOT, **environment) -> subprocess.CompletedProcess:
-    """Run ``tools/<name>`` as a user does, from the repository or ``cwd``; stdout, stderr and exit code."""
-    command = [sys.executable] if name.endswith('.py') else ['bash']
-    env = os.environ | dict(PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='') | environment
+def run_tool(
+    name: str, *arguments, cwd: Path = ROOT, cold: bool = False, **environment
+) -> subprocess.CompletedProcess:
+    """Run ``tools/<name>`` as a user does, from the repository or ``cwd``; stdout, stderr and exit code.
+
+    In a Python that has imported everything (:mod:`warm_python`), and in one that begins where ``cold``.
+    """
+    python = str(sys.executable if cold else warm_python())
+    command = [python] if name.endswith('.py') else ['bash']
+    env = os.environ | dict(PYTHON=python, CUDA_VISIBLE_DEVICES='') | environment
     return subprocess.run(
         [*command, ROOT / 'tools' / name, *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
     )
@@ -167,6 +174,8 @@ def run_in_process(monkeypatch, capsys):
 
     def run(script: str, *arguments):
         monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        # What a tool starts is warm.
+        monkeypatch.setattr(sys, 'executable', str(warm_python()))
         # A tool that ends itself does not end the tests; the workers of its data loaders, forked from here, do end.
         monkeypatch.setattr(os, '_exit', lambda code: sys.exit(code) if os.getpid() == own else leave(code))
         code = None

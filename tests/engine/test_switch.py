@@ -22,6 +22,7 @@ from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from rethink.analysis.logs import read_run
 from rethink.engine import scaling, switch
 from rethink.errors import ConfigError
+from warm_python import warm_python
 
 CONFIG = 'configs/shapes/scratch_r18_gn_cascade_6x.py'
 
@@ -122,7 +123,7 @@ def options(shapes) -> list[str]:
 
 
 def command(shapes, work_dir, *more) -> list[str]:
-    return [sys.executable, 'tools/train.py', CONFIG, '--work-dir', work_dir, *more, '--cfg-options', *options(shapes)]
+    return [warm_python(), 'tools/train.py', CONFIG, '--work-dir', work_dir, *more, '--cfg-options', *options(shapes)]
 
 
 @pytest.fixture(scope='module')

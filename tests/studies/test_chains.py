@@ -3,15 +3,13 @@
 import copy
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_tool
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
@@ -537,24 +535,12 @@ def test_images_of_a_training(folder):
 def tool(folder):
     """Runs tools/hpt_chain.py in processes of its own: exit code, and what it printed."""
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get('PYTHONPATH')])])
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / 'tests' / 'forked_chain.py')],
-        env=os.environ | dict(PYTHONPATH=path, CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1'),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    while server.stdout.readline() not in ('ready\n', ''):
-        pass
 
     def run(*arguments, kill_at=''):
-        output = folder / 'printed.txt'
-        print(json.dumps([[*map(str, arguments)], dict(KILL_AT=kill_at), str(output)]), file=server.stdin, flush=True)
-        return int(server.stdout.readline()), output.read_text()
+        done = run_tool('hpt_chain.py', *arguments, PYTHONPATH=path, OMP_NUM_THREADS='1', KILL_AT=kill_at)
+        return done.returncode, done.stdout + done.stderr
 
-    yield run
-    server.stdin.close()
-    server.wait(30)
+    return run
 
 
 def wait_for(out: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from rethink.analysis.logs import read_run
 from rethink.datasets import shapes
 from rethink.datasets.subsets import restrict
+from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ROOT / 'configs' / 'shapes'
@@ -29,7 +29,7 @@ def run(*command, cwd: Path = ROOT, **environment) -> str:
     """The output of a command, which must succeed."""
     done = subprocess.run(
         [str(part) for part in command],
-        env={**os.environ, 'PYTHON': sys.executable, **environment},
+        env={**os.environ, 'PYTHON': str(warm_python()), **environment},
         cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
@@ -102,7 +102,7 @@ def demo(tmp_path_factory):
     data = folder / 'data' / 'shapes'
     shapes.write_detection(data / 'detection', shapes.DetectionSpec(train=64, val=16))
     shapes.write_classification(data / 'classification', shapes.ClassificationSpec(train=128, val=64))
-    command = [sys.executable, ROOT / 'tools/study.py', 'run', SHAPES / 'study_rethink.yml', '--quick', '--seeds', '3']
+    command = [warm_python(), ROOT / 'tools/study.py', 'run', SHAPES / 'study_rethink.yml', '--quick', '--seeds', '3']
     command += ['--out', folder / 'out']
     output = run(*command, cwd=folder)
     return folder / 'out' / 'seed3', data, command, output
@@ -163,7 +163,7 @@ def test_a_kill_between_checkpoint_and_evaluation_loses_no_result(demo, tmp_path
     assert not read_run(tmp_path / 'run').finished
     (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_10.pth'))
     options = [*where(demo[1])[:-1], 'train_cfg.max_iters=10', 'train_cfg.val_interval=10']
-    script = [sys.executable, 'tools/train.py', SHAPES / 'scratch_r18_gn_1x.py', '--resume', '--work-dir']
+    script = [warm_python(), 'tools/train.py', SHAPES / 'scratch_r18_gn_1x.py', '--resume', '--work-dir']
     run(*script, tmp_path / 'run', '--cfg-options', *options)
     after = read_run(tmp_path / 'run')
     assert after.finished and set(after.train) == set(read_run(before).train)
@@ -191,7 +191,7 @@ def test_two_processes_train_on_cpu_and_end_with_the_metrics(demo, tmp_path):
 @pytest.mark.parametrize('config', ['scratch_r18_gn_aug_6x', 'scratch_r18_syncbn_1x'])
 def test_the_other_miniatures_train_in_one_process(demo, tmp_path, config):
     options = [*where(demo[1]), 'train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=1']
-    script = [sys.executable, 'tools/train.py', SHAPES / f'{config}.py', '--work-dir', tmp_path]
+    script = [warm_python(), 'tools/train.py', SHAPES / f'{config}.py', '--work-dir', tmp_path]
     run(*script, '--cfg-options', *options)
     log = read_run(tmp_path)
     assert set(log.train) == set(range(1, 9)) and 'coco/segm_mAP' in log.val[8]
@@ -206,17 +206,17 @@ def test_the_other_miniatures_train_in_one_process(demo, tmp_path, config):
 def test_less_data_both_arms_and_a_grid_search(demo, tmp_path):
     """Of the scenes, a part is drawn; the fine-tuned arm is trained at two points of a grid, and then from scratch."""
     annotations = demo[1] / 'detection' / 'annotations' / 'instances_train2017.json'
-    run(sys.executable, 'tools/dataset_converters/coco_subset.py', annotations, '--sizes', 24, '--out', tmp_path)
+    run(warm_python(), 'tools/dataset_converters/coco_subset.py', annotations, '--sizes', 24, '--out', tmp_path)
     options = [*where(demo[1]), f'train_dataloader.dataset.ann_file={tmp_path}/instances_train2017_24.json']
     options += ['train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=1']
     weights = f'model.backbone.init_cfg.checkpoint={demo[0]}/classifier_r18_gn/iter_20.pth'
-    search = [sys.executable, 'tools/grid_search.py', SHAPES / 'pretrain_r18_gn_100_6x.py', '--out', tmp_path / 'grid']
+    search = [warm_python(), 'tools/grid_search.py', SHAPES / 'pretrain_r18_gn_100_6x.py', '--out', tmp_path / 'grid']
     search += ['--lr', '0.02', '0.04', '--side-by-side', '2']
     output = run(*search, '--cfg-options', *options, weights)
     work_dirs = {rate: tmp_path / 'grid' / f'lr={rate}' for rate in ('0.02', '0.04')} | {
         'scratch': tmp_path / 'scratch'
     }
-    train = [sys.executable, 'tools/train.py', SHAPES / 'scratch_r18_gn_100_6x.py', '--work-dir', tmp_path / 'scratch']
+    train = [warm_python(), 'tools/train.py', SHAPES / 'scratch_r18_gn_100_6x.py', '--work-dir', tmp_path / 'scratch']
     run(*train, '--cfg-options', *options)
     # Eight iterations are within the warm-up, whose last step of 50 has the whole rate.
     rates = {name: read_run(folder).train[8]['lr'] for name, folder in work_dirs.items()}
@@ -248,7 +248,7 @@ def test_the_real_r50_model_takes_steps_on_shapes_and_is_tested(demo, tmp_path):
         'default_hooks.logger.interval=1',
     ]
     config = ROOT / 'configs' / 'rethink' / 'scratch_r50_gn_6x.py'
-    run(sys.executable, 'tools/train.py', config, '--work-dir', tmp_path, '--cfg-options', *options)
+    run(warm_python(), 'tools/train.py', config, '--work-dir', tmp_path, '--cfg-options', *options)
     log = read_run(tmp_path)
     assert set(log.train) == {1, 2} and 'coco/segm_mAP' in log.val[2]
     assert all(0 < entry['loss'] < 100 for entry in log.train.values())
