@@ -1,6 +1,8 @@
 """Study A's configs against the published settings and results in metafile.yml; pairs: test_comparisons.py."""
 
+import copy
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,13 @@ PIXELS = dict(
 )
 
 
-def load(name: str) -> Config:
+@cache
+def read(name: str) -> Config:
     return Config.fromfile(FOLDER / f'{name}.py')
+
+
+def load(name: str) -> Config:
+    return copy.deepcopy(read(name))
 
 
 def subset(name: str) -> int | None:
@@ -200,7 +207,7 @@ def changed_keys(one: str, other: str) -> set[str]:
 def test_the_weights_of_x152_are_a_variable(monkeypatch):
     monkeypatch.setenv('X152_GN_WEIGHTS', '/weights/x152.pth')
     for name in ('pretrain_x152_gn_aug_6x', 'pretrain_x152_gn_aug_cascade_6x'):
-        assert load(name).model.backbone.init_cfg.checkpoint == '/weights/x152.pth'
+        assert Config.fromfile(FOLDER / f'{name}.py').model.backbone.init_cfg.checkpoint == '/weights/x152.pth'
 
 
 @pytest.mark.parametrize('name', TABLE_1)
