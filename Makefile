@@ -37,7 +37,7 @@ $(VENV)/.ready: pyproject.toml requirements/$(PACKAGES).txt requirements/test.tx
 	touch $@
 
 demo: setup
-	$(BIN)/python tools/study.py run configs/shapes/study_$(STUDY).yml --seeds $(SEED) --out $(OUT)/$(STUDY)
+	$(BIN)/python tools/study.py run configs/shapes/study_$(STUDY).yml --seeds $(SEED) --out-dir $(OUT)/$(STUDY)
 
 # A process for each core, each computing in one thread; a file's tests stay in one process.
 test: setup

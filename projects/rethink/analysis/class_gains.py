@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from ..errors import ConfigError, say, some_names
-from ..files import write_atomically
+from . import pictures
 from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_annotations, read_results
 from .markdown import markdown_table
 
@@ -517,11 +516,11 @@ def running_mean(counts: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.
     )
 
 
-def draw(gains: Gains, path: str | Path) -> None:
+def draw(gains: Gains, path: str | Path) -> list[Path]:
     """Δ of each class against its training annotations, and mean Δ of each group by object size.
 
     Args:
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.4), layout='constrained', width_ratios=(3, 2))
     draw_classes(left, gains)
@@ -535,9 +534,9 @@ def draw(gains: Gains, path: str | Path) -> None:
     figure.suptitle(f'{gains.metric}: {other} less {base}', fontsize=11)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=len(labels))
-    for suffix in ('.png', '.svg'):
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def draw_classes(axes: Axes, gains: Gains) -> None:

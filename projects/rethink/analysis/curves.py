@@ -1,7 +1,6 @@
 """Learning curves of any runs: a metric and the training loss against iterations."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +9,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
+from . import pictures
 from .logs import Run
 
 # As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
@@ -39,7 +38,7 @@ def check_metric(runs: list[Run], metric: str) -> None:
         print(f'{run.work_dir} has logged no {metric}, but {some_names(run.metrics)}', file=sys.stderr)
 
 
-def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> None:
+def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> list[Path]:
     """Draw the metric above and the training loss below, one line for each run.
 
     The colour is that of the initialisation, the first part of a config's name; runs of one initialisation differ in
@@ -47,7 +46,7 @@ def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window
 
     Args:
         runs: finished or not.
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
         metric: as MMEngine logs it; fractions are shown in points of 100.
         window: log entries over which the loss is averaged.
     """
@@ -77,7 +76,6 @@ def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window
         axes.grid(alpha=0.25)
         axes.spines[['top', 'right']].set_visible(False)
     above.legend(frameon=False, loc='lower right', fontsize=8)
-    for suffix in ('.png', '.svg'):
-        # Not with_suffix, which would cut a name such as 3.5k.
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,8 +23,8 @@ from torch import Tensor
 
 from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
 from ..trust.tensors import check_tensors, read_state_dict
+from . import pictures
 from .curves import COLOURS, STYLES
 from .markdown import markdown_table
 
@@ -376,11 +375,11 @@ def words(drift: Drift) -> str:
 # --- figure ----------------------------------------------------------------------------------------------------------
 
 
-def draw(drifts: list[Drift], path: str | Path) -> None:
+def draw(drifts: list[Drift], path: str | Path) -> list[Path]:
     """Relative change of each layer by depth, a panel for each kind and a line for each checkpoint.
 
     Args:
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
     """
     kinds = [kind for kind in KINDS if any(drift.of(kind) for drift in drifts)]
     figure, panels = plt.subplots(
@@ -407,9 +406,9 @@ def draw(drifts: list[Drift], path: str | Path) -> None:
     panels[-1, 0].set_xlabel('layers of the kind, in the order of depth')
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=min(len(labels), 4))
-    for suffix in ('.png', '.svg'):
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def _mark_stages(axes: Axes, layers: list[Layer]) -> None:

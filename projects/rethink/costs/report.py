@@ -7,15 +7,14 @@ frozen.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from ..analysis import pictures
 from ..analysis.curves import COLOURS
 from ..analysis.published import read_published
-from ..files import write_atomically
 from .of_config import Cost, Setting
 from .table import table
 
@@ -143,7 +142,7 @@ def _label(costs: Iterable[Cost], axis: str) -> str:
     return 'kept for backward (GiB)' if any(cost.peak is None for cost in costs) else 'peak memory of a step (GiB)'
 
 
-def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'flops', title: str = '') -> None:
+def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'flops', title: str = '') -> list[Path]:
     """AP against what a training step costs, a line between configs that differ in their initialisation alone.
 
     Colours are those of initialisations, as in all pictures here; a published AP is hollow, one given by hand a
@@ -151,7 +150,7 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
 
     Args:
         aps: of :func:`find_ap`; configs without one are left out.
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
         axis: ``'flops'`` or ``'memory'`` (on a GPU the peak, otherwise the bytes kept for backward).
         title: of the picture.
     """
@@ -164,10 +163,9 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
         axes.set(xlabel=_label(costs, axis))
     axes.set(title=title)
     axes.spines[['top', 'right']].set_visible(False)
-    for suffix in ('.png', '.svg'):
-        # Not with_suffix, which would cut a name such as 3.5k.
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def _parts(name: str) -> tuple[str, str]:
