@@ -101,7 +101,7 @@ def main():
         files = [args.out] if args.out else []
         if args.figure:
             aps = report.find_ap(costs, given, args.metafile, args.work_dirs)
-            files += report.draw(costs, aps, args.figure, args.axis, title=setting.words)
+            files += report.draw(costs, aps, args.figure, args.axis, title=setting.title)
         if files:
             arguments.written(*files)
 

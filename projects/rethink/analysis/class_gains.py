@@ -27,7 +27,7 @@ from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_
 from .markdown import markdown_table
 
 GROUPS = ('rare', 'common', 'frequent')
-_COLOURS = dict(zip(GROUPS, ('tab:red', 'tab:orange', 'tab:blue'), strict=True))
+_LOOKS = dict(zip(GROUPS, (pictures.LOOKS[3], pictures.LOOKS[1], pictures.LOOKS[0]), strict=True))
 _RESAMPLES = 2000
 # Classes whose names the figure has room for.
 _NAMED = 20
@@ -550,7 +550,8 @@ def draw_classes(axes: Axes, gains: Gains) -> None:
                 gains.delta[members, 0],
                 s=10 if many else 26,
                 alpha=0.5 if many else 0.8,
-                color=_COLOURS[group],
+                color=_LOOKS[group].colour,
+                marker=_LOOKS[group].marker,
                 linewidths=0,
                 label=f'{group} ({members.sum()})',
             )
@@ -587,7 +588,10 @@ def _draw_sizes(axes: Axes, gains: Gains) -> None:
             [one.value for one in found],
             0.9 * width,
             yerr=half,
-            color=_COLOURS[group],
+            color=_LOOKS[group].colour,
+            hatch=_LOOKS[group].hatch,
+            edgecolor='white',
+            linewidth=0.5,
             error_kw=dict(elinewidth=1, capsize=2),
         )
     axes.set_xticks(range(len(SIZES)), SIZES)

@@ -25,7 +25,7 @@ from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
 from ..trust.tensors import check_tensors, read_state_dict
 from . import pictures
-from .curves import COLOURS, STYLES
+from .curves import STYLES
 from .markdown import markdown_table
 
 # What a layer has: weights, bias included; as a normalisation its scale and shift; as BN its running statistics.
@@ -385,16 +385,18 @@ def draw(drifts: list[Drift], path: str | Path) -> list[Path]:
     figure, panels = plt.subplots(
         len(kinds), 1, figsize=(8.5, 1.2 + 1.9 * len(kinds)), layout='constrained', squeeze=False
     )
+    places = pictures.places(drift.name.split('_')[0] for drift in drifts)
     for axes, kind in zip(panels[:, 0], kinds, strict=True):
         for number, drift in enumerate(drifts):
+            look = pictures.LOOKS[places[drift.name.split('_')[0]]]
             values = [layer.relative for layer in drift.of(kind)]
             axes.plot(
                 values,
-                marker='o',
-                markersize=2.5,
+                marker=look.marker,
+                markersize=3,
                 linewidth=1,
                 linestyle=STYLES[number % len(STYLES)],
-                color=COLOURS.get(drift.name.split('_')[0], f'C{number}'),
+                color=look.colour,
                 label=drift.name,
             )
         _mark_stages(axes, drifts[0].of(kind))

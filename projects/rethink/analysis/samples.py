@@ -127,10 +127,11 @@ def draw(samples: list[Samples], path: str | Path) -> list[Path]:
         whole = samples[0].total(part)
         names = [one.name for one in samples]
         first = [one.pretraining[part] / whole for one in samples]
-        axis.barh(names, first, color='tab:green', label='ImageNet pre-training')
-        axis.barh(
-            names, [one.detection[part] / whole for one in samples], left=first, color='tab:purple', label='detection'
-        )
+        detection = [one.detection[part] / whole for one in samples]
+        before, after = pictures.LOOKS[1], pictures.LOOKS[0]
+        look = dict(edgecolor='white', linewidth=0.5)
+        axis.barh(names, first, color=before.colour, hatch=before.hatch, label='ImageNet pre-training', **look)
+        axis.barh(names, detection, left=first, color=after.colour, hatch=after.hatch, label='detection', **look)
         axis.set(title=part, xlabel=f'of {names[0]}' if axis is axes[1] else '')
         axis.spines[['top', 'right']].set_visible(False)
     axes[0].invert_yaxis()

@@ -13,7 +13,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from ..analysis import pictures
-from ..analysis.curves import COLOURS
 from ..analysis.published import read_published
 from .of_config import Cost, Setting
 from .table import table
@@ -107,8 +106,8 @@ class AP:
     source: str
 
 
-_LOOK = COLOURS | {ADAPTERS: 'tab:red'}
-_MARKS = dict(measured=dict(marker='o'), published=dict(marker='o', markerfacecolor='white'), given=dict(marker='s'))
+# The marker is the arm's.
+_FILLS = dict(measured='full', published='none', given='left')
 
 
 def find_ap(
@@ -145,8 +144,8 @@ def _label(costs: Iterable[Cost], axis: str) -> str:
 def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'flops', title: str = '') -> list[Path]:
     """AP against what a training step costs, a line between configs that differ in their initialisation alone.
 
-    Colours are those of initialisations, as in all pictures here; a published AP is hollow, one given by hand a
-    square. Without any AP: bars of forward and backward pass, or of bytes.
+    Colours and markers are those of initialisations, as in all pictures here; a published AP is hollow, one given by
+    hand half. Without any AP: bars of forward and backward pass, or of bytes.
 
     Args:
         aps: of :func:`find_ap`; configs without one are left out.
@@ -171,7 +170,7 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
 def _parts(name: str) -> tuple[str, str]:
     """What is trained, and the detector: ``freeze_r101_adapter_fpn_72e`` is ``r101_fpn_72e``, with adapters."""
     init, _, detector = name.partition('_')
-    if init not in COLOURS:
+    if init not in pictures.ARMS:
         return '', name
     return (ADAPTERS, detector.replace('_adapter', '')) if '_adapter' in name else (init, detector)
 
@@ -187,20 +186,26 @@ def draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str = 'flop
         axes.plot(*zip(*places, strict=True), color='lightgrey', zorder=1)
         for cost, place in zip(group, places, strict=True):
             init, ap = _parts(cost.name)[0], aps[cost.name]
-            colour = _LOOK.get(init, 'black')
-            look = dict(color=colour, linestyle='', markersize=7, **_MARKS[ap.source])
+            arm = pictures.LOOKS[pictures.ARMS[init]] if init else pictures.LOOKS[-1]
+            look = dict(color=arm.colour, marker=arm.marker, linestyle='', markersize=7, fillstyle=_FILLS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
-        axes.annotate(detector, places[0], xytext=(-4, 9), textcoords='offset points', fontsize=8)
+        # Above the line and what it joins.
+        middle = (places[0][0] + places[-1][0]) / 2, max(value for _, value in places)
+        axes.annotate(
+            detector, middle, xytext=(0, 9), textcoords='offset points', fontsize=8, ha='center', annotation_clip=False
+        )
     axes.set(ylabel='box AP', xlabel=_label(costs, axis))
-    axes.margins(0.15)
+    axes.margins(0.2)
     axes.grid(alpha=0.25)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), [label.removeprefix(', ') for label in handles], frameon=False, fontsize=8)
+    labels = [label.removeprefix(', ') for label in handles]
+    axes.legend(handles.values(), labels, frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
 
 
 def _draw_bars(axes: Axes, costs: list[Cost], axis: str) -> None:
     for at, cost in enumerate(costs):
-        colour = _LOOK.get(_parts(cost.name)[0], 'tab:green')
+        init = _parts(cost.name)[0]
+        colour = pictures.LOOKS[pictures.ARMS[init]].colour if init else pictures.GREY
         total = _value(cost, axis)
         if axis == 'flops':
             axes.barh(at, cost.forward / GIGA, color=colour, label='forward')
