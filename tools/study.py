@@ -193,10 +193,11 @@ def open_backend(args):
     return Slurm(args.slurm)
 
 
-def report(plan) -> str:
+def report(plan) -> None:
     from rethink.studies import answer  # with Bokeh, for which a plan need not wait
 
-    return answer.write(plan)
+    print(answer.write(plan), flush=True)
+    arguments.written(*(plan.out / name for name in ('report.html', 'report.md', 'results.csv')))
 
 
 def run(args, plan, backend) -> bool:
@@ -214,7 +215,7 @@ def run(args, plan, backend) -> bool:
         for job, sentence in backend.run(plan.jobs, plan.out).items():
             write_atomically(job.work_dir / status.FAILED, sentence.encode())
     finally:
-        print(report(plan))
+        report(plan)
     return all(job.finished for job in plan.jobs)
 
 
@@ -232,7 +233,7 @@ def main() -> None:
         if args.what == 'status':
             print(status.table(plan))
         elif args.what == 'report':
-            print(report(plan))
+            report(plan)
         elif args.what == 'plan' or args.dry_run:
             print(listing(plan, backend.command))
         elif not run(args, plan, backend):

@@ -78,7 +78,7 @@ def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window
         axes.spines[['top', 'right']].set_visible(False)
     handles, labels = above.get_legend_handles_labels()
     # Below, where no curve is.
-    figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=2, fontsize=8)
+    figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=2, fontsize=8, handlelength=3.5)
     files = pictures.save(figure, path)
     plt.close(figure)
     return files

@@ -1,8 +1,8 @@
 """What all pictures share: how an arm looks, wherever it is drawn, and how a picture is written.
 
 Six looks, of a colour, a marker and a hatch each. Colours follow those of Okabe and Ito (2008, Color Universal
-Design), changed in lightness so that no two are alike in grey print, and no two to a reader without red or green cones;
-tests/analysis/test_pictures.py measures both. Each is read on white and on black.
+Design), changed in lightness so that no two are alike in grey print, and no two to a reader without red or green
+cones; tests/analysis/test_pictures.py measures both. Each is read on white and on black.
 """
 
 import os

@@ -192,7 +192,7 @@ def picture(found: Findings) -> bytes | None:
         for axes in grid.flat[len(shown) :]:
             axes.remove()
         entries |= bands
-        place = dict(loc='outside lower center', ncols=min(len(entries), 2 * columns))
+        place = dict(loc='outside lower center', handlelength=3.5, ncols=min(len(entries), 2 * columns))
         drawing.legend(entries.values(), entries, frameon=False, **place)
         file = io.BytesIO()
         drawing.savefig(file, format='png', dpi=150)

@@ -185,7 +185,7 @@ def _against(x: str, metric: str, lines: dict[str, Line], looks: dict[str, curve
         axes.set(xlabel=x, ylabel=metric)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         if any(spread for points in lines.values() for _, _, spread in points):
-            handles['bars: standard deviation of the reruns'] = axes.plot([], [], '|', color='black')[0]
+            handles['bars: standard deviation over seeds and reruns'] = axes.plot([], [], '|', color='black')[0]
         axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
 
     return svg(draw, 2.5 + 0.19 * len(lines))
