@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -107,7 +108,9 @@ class AP:
 
 
 # The marker is the arm's.
-_FILLS = dict(measured='full', published='none', given='left')
+_FILLS = dict(
+    measured={}, published=dict(markerfacecolor='white'), given=dict(fillstyle='left', markerfacecoloralt='white')
+)
 
 
 def find_ap(
@@ -180,6 +183,7 @@ def draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str = 'flop
     detectors: dict[str, list[Cost]] = {}
     for cost in costs:
         detectors.setdefault(_parts(cost.name)[1], []).append(cost)
+    named: dict[str, list[tuple[float, float]]] = {}
     for detector, group in detectors.items():
         group.sort(key=lambda cost: _value(cost, axis))
         places = [(_value(cost, axis), aps[cost.name].value) for cost in group]
@@ -187,19 +191,24 @@ def draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str = 'flop
         for cost, place in zip(group, places, strict=True):
             init, ap = _parts(cost.name)[0], aps[cost.name]
             arm = pictures.LOOKS[pictures.ARMS[init]] if init else pictures.LOOKS[-1]
-            look = dict(color=arm.colour, marker=arm.marker, linestyle='', markersize=7, fillstyle=_FILLS[ap.source])
+            look = dict(color=arm.colour, marker=arm.marker, linestyle='', markersize=7, **_FILLS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
-        # Above the line and what it joins.
-        middle = (places[0][0] + places[-1][0]) / 2, max(value for _, value in places)
-        axes.annotate(
-            detector, middle, xytext=(0, 9), textcoords='offset points', fontsize=8, ha='center', annotation_clip=False
-        )
+        named[detector] = places
+    # Above the line and what it joins, from its end that is nearer to the edge, so that the name stays inside.
+    middle = fmean(at for places in named.values() for at, _ in places) if named else 0
+    for detector, places in named.items():
+        right = fmean(at for at, _ in places) > middle
+        place = (max if right else min)(at for at, _ in places), max(value for _, value in places)
+        look = dict(fontsize=8, ha='right' if right else 'left')
+        axes.annotate(detector, place, xytext=(4 if right else -4, 9), textcoords='offset points', **look)
     axes.set(ylabel='box AP', xlabel=_label(costs, axis))
     axes.margins(0.2)
     axes.grid(alpha=0.25)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label.removeprefix(', ') for label in handles]
-    axes.legend(handles.values(), labels, frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
+    axes.legend(
+        handles.values(), labels, frameon=False, fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=3
+    )
 
 
 def _draw_bars(axes: Axes, costs: list[Cost], axis: str) -> None:
