@@ -177,7 +177,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         message = re.sub(r'^argument (\S+): ', r'\1 ' if ': is ' in message else r'\1: ', message).rstrip('.')
-        self.exit(2, f'error: {message}; {self.prog} --help has the arguments and an example.\n')
+        self.exit(2, f'error: {message}. {self.prog} --help has the arguments and an example.\n')
 
 
 def examples(doc: str) -> list[str]:
