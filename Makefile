@@ -1,11 +1,5 @@
-# Each target sets the environment up when it is not there yet: `make demo` and `make test` work on a fresh clone.
-#   make demo       scratch against pre-trained on generated images, from a real training run (minutes, no GPU);
-#                   STUDY=hpt: one self-supervised pre-training after another, from unlabelled images to box AP;
-#                   STUDY=frozen: a classifier's backbone frozen, fine-tuned or not used, in two detectors
-#   make test       the tests (about 20 minutes on two cores); `make test-long` runs the ones that take longer or need
-#                   TensorFlow, which it installs; `make test-classic` runs all of `make test` with the original
-#                   OpenMMLab packages, in an environment of their own
-#   make lint       ruff, as CI runs it
+# `make help` lists the targets. Each sets the environment up when it is not there yet: `make demo` and `make test` work on a
+# fresh clone.
 # PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.
 
 VENV ?= .venv
@@ -16,9 +10,13 @@ SEED ?= 0
 OUT ?= demo
 STUDY ?= rethink
 
-.PHONY: setup demo test test-long test-classic lint wheel clean
+.PHONY: setup help demo test test-long test-classic lint wheel clean
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready  ## the environment in .venv, from PyPI; what a plain `make` does
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo 'PYTHON=… chooses the interpreter (3.10 to 3.12), VENV=… the environment to make or to use.'
 
 # The packages to build on: requirements/runtime.txt, or classic.txt for the original ones.
 PACKAGES ?= runtime
@@ -36,26 +34,26 @@ $(VENV)/.ready: pyproject.toml requirements/$(PACKAGES).txt requirements/test.tx
 	$(BIN)/python -c 'import rethink'
 	touch $@
 
-demo: setup
-	$(BIN)/python tools/study.py run configs/shapes/study_$(STUDY).yml --seeds $(SEED) --out $(OUT)/$(STUDY)
+demo: setup  ## a study on generated images, minutes, no GPU; STUDY=rethink, hpt or frozen, SEED="0 1", OUT=folder
+	$(BIN)/python tools/study.py run configs/shapes/study_$(STUDY).yml --seeds $(SEED) --out-dir $(OUT)/$(STUDY)
 
 # A process for each core, each computing in one thread; a file's tests stay in one process.
-test: setup
+test: setup  ## the tests, about 20 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long' -n auto --maxprocesses 8 --dist loadfile
 
-test-long: setup
+test-long: setup  ## the tests that take longer or need TensorFlow, which it installs
 	$(BIN)/python -m pip install -q -r requirements/long.txt
 	$(BIN)/python -m pytest -m long
 
-test-classic:
+test-classic:  ## the tests with the original OpenMMLab packages, in .venv-classic
 	$(MAKE) test VENV=.venv-classic PACKAGES=classic
 
-lint: setup
+lint: setup  ## ruff, as before each commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-wheel: setup
+wheel: setup  ## the wheel, in dist
 	$(BIN)/python -m build --wheel
 
-clean:
+clean:  ## remove what was built and cached, not .venv
 	rm -rf build dist .pytest_cache .ruff_cache

@@ -11,8 +11,8 @@ ROOT = Path(rethink.__file__).parent
 # What stands later may import what stands earlier.
 ROOMS = (
     'version', 'on_import', 'registering', 'errors', 'stopping', 'files', 'config_tree', 'config_keys', 'config_lines',
-    'reuse', 'trust', 'ops', 'datasets', 'models', 'evaluation', 'checks', 'engine', 'configs', 'analysis', 'costs',
-    'studies', 'registrations',
+    'reuse', 'trust', 'ops', 'datasets', 'models', 'evaluation', 'checks', 'engine', 'configs', 'arguments',
+    'analysis', 'costs', 'studies', 'registrations',
 )  # fmt: skip
 
 

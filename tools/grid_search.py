@@ -1,19 +1,18 @@
 """Search a grid of hyper-parameters: train a config once for every combination of values, and tabulate the results.
 
-    python tools/grid_search.py configs/rethink/pretrain_r50_gn_35k_6x.py --gpus 8 \
+    python tools/grid_search.py configs/rethink/pretrain_r50_gn_35k_6x.py --gpus 8 \\
         --lr 0.01 0.02 0.04 --decay 0.1 0.02 --shorter-side 800 640,800 512,800
 
 is the search of Rethinking ImageNet Pre-training, section 5.2. Every point is a run of tools/train.py in a folder of
-its own below --out. Stopped and started again, the search goes on where it was; finished points are not run again;
+its own below --out-dir. Stopped and started again, the search goes on where it was; finished points are not run again;
 with more values, the points that are new are run. A point that fails is reported, and the others go on.
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
 
-from rethink import trust
+from rethink import arguments
 from rethink.configs.overrides import parse_options
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
@@ -22,7 +21,7 @@ TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='path of the config that all points share')
     parser.add_argument('--lr', nargs='+', metavar='LR', help='learning rates')
     parser.add_argument(
@@ -42,7 +41,8 @@ def parse_args():
         metavar=('KEY', 'VALUE'),
         help='any other entry of the config, as in --axis optim_wrapper.optimizer.weight_decay 0.0001 0.0005',
     )
-    parser.add_argument('--out', type=Path, help='folder of the grid (default: work_dirs/grid_<name of the config>)')
+    arguments.add(parser, '--out-dir', note=' (default: work_dirs/grid_<name of the config>)')
+    arguments.formerly(parser, '--out', '--out-dir', 'out_dir', type=arguments.out_dir)
     parser.add_argument(
         '--metric',
         nargs='+',
@@ -52,17 +52,14 @@ def parse_args():
     parser.add_argument(
         '--median', metavar='KEY', help='also tabulate medians over an axis, as in --median randomness.seed'
     )
-    parser.add_argument('--gpus', type=int, help='train each point with dist_train.sh on so many GPUs (or processes)')
-    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='points to train at a time')
+    arguments.add(parser, '--gpus')
+    arguments.add(parser, '--side-by-side', default=1)
     parser.add_argument(
         '--auto-scale', action='store_true', help='as with train.py: fit the schedule to the batch size'
     )
-    trust.add_argument(parser)
-    parser.add_argument('--dry-run', action='store_true', help='print the commands of the points and start nothing')
+    arguments.add(parser, '--trust', '--dry-run')
     parser.add_argument('--table', action='store_true', help='tabulate the grid as it is and start nothing')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all points share'
-    )
+    arguments.add_raw_options(parser)
     return parser.parse_args()
 
 
@@ -85,13 +82,10 @@ def open_grid(args):
     from rethink.engine import launch
     from rethink.studies.grid import Grid
 
-    for name in ('gpus', 'side_by_side'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
     cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     # What MMEngine takes where a config says nothing, so that the seed can be an axis.
     cfg.setdefault('randomness', dict(seed=None))
-    out = args.out or Path('work_dirs') / f'grid_{Path(args.config).stem}'
+    out = args.out_dir or Path('work_dirs') / f'grid_{Path(args.config).stem}'
     return Grid(out, cfg, (args.gpus or 1) if args.auto_scale else None)
 
 
@@ -131,7 +125,7 @@ def search(args, grid) -> bool:
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:
         write_tables(args, grid)
-    print(f'{grid.folder / "table.md"}, {grid.folder / "table.csv"}')
+    arguments.written(grid.folder / 'table.md', grid.folder / 'table.csv')
     return all(job.finished for job in jobs)
 
 
@@ -150,4 +144,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -3,8 +3,8 @@
     python tools/hpt_chain.py configs/hpt/pretrain_moco_r50_5ki.py B T B+T B+T-BN B+S B+S+T --gpus 4 \\
         --base checkpoints/moco_v2_800ep_pretrain.pth.tar --source resisc45 --target ucmerced
 
-runs each step once, in a folder of its own below --out, also where several chains begin with it. Stopped or killed at
-any moment and started again, it goes on where it was; with more chains, iterations or seeds, the steps that are new
+runs each step once, in a folder of its own below --out-dir, also where several chains begin with it. Stopped or killed
+at any moment and started again, it goes on where it was; with more chains, iterations or seeds, the steps that are new
 are run. A step that fails is reported, those that need it wait, and the others go on.
 """
 
@@ -13,9 +13,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import trust
+from rethink import arguments
 from rethink.configs.overrides import parse_options
-from rethink.errors import ConfigError
 from rethink.files import write_atomically
 from rethink.studies.chains.defaults import BN_IMAGES, LENGTHS
 
@@ -30,7 +29,7 @@ def iterations(text: str) -> int:
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='path of the config of a self-supervised training, which all steps share')
     parser.add_argument('chains', nargs='+', metavar='CHAIN', help='B, T, B+T, B+S, B+S+T; -BN behind an S or T')
     parser.add_argument('--base', metavar='FILE', help="local checkpoint of the base (default: the config's)")
@@ -61,19 +60,15 @@ def parse_args():
         help='iterations of S in B+S+T (default: as many as of T)',
     )
     parser.add_argument(
-        '--bn-images', type=int, default=BN_IMAGES, metavar='N', help='images for the statistics of B (%(default)s)'
+        '--bn-images', type=arguments.number, default=BN_IMAGES, metavar='N', help='images for the statistics of B'
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], metavar='N', help='(default: 0)')
-    parser.add_argument(
-        '--out', type=Path, help='folder of the chains (default: work_dirs/chain_<name of the config>)'
-    )
-    parser.add_argument('--gpus', type=int, help='train each step with dist_train.sh on so many GPUs (or processes)')
-    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='steps to run at a time')
-    trust.add_argument(parser)
-    parser.add_argument('--dry-run', action='store_true', help='print the steps and their commands and start nothing')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all steps share'
-    )
+    arguments.add(parser, '--seeds')
+    arguments.add(parser, '--out-dir', note=' (default: work_dirs/chain_<name of the config>)')
+    arguments.formerly(parser, '--out', '--out-dir', 'out_dir', type=arguments.out_dir)
+    arguments.add(parser, '--gpus')
+    arguments.add(parser, '--side-by-side', default=1)
+    arguments.add(parser, '--trust', '--dry-run')
+    arguments.add_raw_options(parser)
     return parser.parse_args()
 
 
@@ -81,11 +76,8 @@ def open_chains(args):
     from rethink.engine import launch
     from rethink.studies.chains.folder import Chains
 
-    for name in ('gpus', 'side_by_side', 'bn_images'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
     cfg = launch.load_config(args.config, parse_options(args.cfg_options))
-    out = args.out or Path('work_dirs') / f'chain_{Path(args.config).stem}'
+    out = args.out_dir or Path('work_dirs') / f'chain_{Path(args.config).stem}'
     return Chains(out, cfg, args.base, args.source, args.target, args.gpus or 1, args.bn_images)
 
 
@@ -122,7 +114,7 @@ def run(args, chains) -> bool:
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:
         print(chains.table())
-    print(chains.folder / 'table.md')
+    arguments.written(chains.folder / 'table.md')
     return all(step.finished for step in steps)
 
 
@@ -139,4 +131,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

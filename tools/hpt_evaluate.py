@@ -4,18 +4,17 @@
 
 runs linear separability and semi-supervised fine-tuning of HPT (docs/hpt.md): 3 learning rates, and 2 learning rates
 with 2 schedules, 3 reruns of each. Validation chooses, the test is reported. Every training is a run of tools/train.py
-in a folder of its own below --out. Stopped and started again, it goes on where it was. The file may be of any format
-that InitFromBaseHook reads. Among several files, such as the recipes of BN alone, validation chooses as well.
+in a folder of its own below --out-dir. Stopped and started again, it goes on where it was. The file may be of any
+format that InitFromBaseHook reads. Among several files, such as the recipes of BN alone, validation chooses as well.
 """
 
-import argparse
 import os
 import shlex
 import sys
 from pathlib import Path
 
 import rethink
-from rethink import trust
+from rethink import arguments
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
@@ -23,7 +22,7 @@ TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument(
         'backbone', nargs='+', help='checkpoint whose backbone is evaluated; of several the best on validation'
     )
@@ -33,27 +32,28 @@ def parse_args():
         '--configs', nargs='+', metavar='CONFIG', help='that say protocol and learning_rates, in place of configs/hpt'
     )
     parser.add_argument('--labels', choices=['1000', 'all'], default='1000', help='of the semi-supervised protocol')
-    parser.add_argument('--reruns', type=int, default=3, help='trainings of each combination, seeds 0, 1, …')
-    parser.add_argument('--out', type=Path, help='folder (default: work_dirs/evaluate/<of the backbone>/<data set>)')
-    parser.add_argument('--gpus', type=int, help='GPUs (or processes) of each training, which share 512 images')
-    parser.add_argument('--side-by-side', type=int, default=1, metavar='N', help='trainings at a time')
+    parser.add_argument(
+        '--reruns',
+        type=arguments.number,
+        default=3,
+        metavar='N',
+        help='trainings of each combination, seeds 0, 1, …',
+    )
+    arguments.add(parser, '--out-dir', note=' (default: work_dirs/evaluate/<of the backbone>/<data set>)')
+    arguments.formerly(parser, '--out', '--out-dir', 'out_dir', type=arguments.out_dir)
+    arguments.add(parser, '--gpus', note='; they share 512 images')
+    arguments.add(parser, '--side-by-side', default=1)
     parser.add_argument('--chain', default='', help='name of the backbone in results.csv, as in B+T')
     parser.add_argument('--steps', default='', help='its length in results.csv, in iterations')
-    trust.add_argument(parser)
-    parser.add_argument('--dry-run', action='store_true', help='print the commands of the trainings and start nothing')
+    arguments.add(parser, '--trust', '--dry-run')
     parser.add_argument('--table', action='store_true', help='write the tables as they are and start nothing')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all trainings share'
-    )
+    arguments.add_raw_options(parser)
     return parser.parse_args()
 
 
 def open_trainings(args) -> list:
     from rethink.studies import protocols
 
-    for name in ('gpus', 'side_by_side', 'reruns'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
     found = []
     known = []
     for backbone, label in args.labels_of.items():
@@ -63,7 +63,7 @@ def open_trainings(args) -> list:
             if cfg.protocol not in args.protocol and not args.configs:
                 continue
             more = protocols.with_all_labels(cfg) if args.labels == 'all' else []
-            folder = args.out / label / (Path(path).stem + ('_all' if more else ''))
+            folder = args.out_dir / label / (Path(path).stem + ('_all' if more else ''))
             options = [*args.cfg_options, *more]
             found.append(
                 protocols.Trainings(folder, path, backbone, args.dataset, options, args.reruns, args.gpus or 1, label)
@@ -79,7 +79,7 @@ def tables(args, trainings) -> str:
 
     dataset = args.dataset or trainings[0].cfg.data_root.rstrip('/').rsplit('/', 1)[-1]
     arms = [arm for one in trainings for arm in protocols.arms(one)]
-    return protocols.write(args.out, arms, dataset, args.chain, args.steps)
+    return protocols.write(args.out_dir, arms, dataset, args.chain, args.steps)
 
 
 def evaluate(args, trainings) -> bool:
@@ -97,7 +97,7 @@ def evaluate(args, trainings) -> bool:
             print(f'{job.name}{" (finished)" if job.finished else ""}\n  {shlex.join(backend.command(job))}')
         return True
     for backbone, label in args.labels_of.items():
-        protocols.refuse_other_weights(args.out / label, backbone)
+        protocols.refuse_other_weights(args.out_dir / label, backbone)
     left = [job for job in jobs if not job.finished]
     if left:
         for one in trainings:
@@ -105,14 +105,14 @@ def evaluate(args, trainings) -> bool:
             one.check()
     for one in trainings:
         one.grid.save()
-    print(f'{len(jobs)} trainings, {len(jobs) - len(left)} of them finished, in {args.out}.', flush=True)
+    print(f'{len(jobs)} trainings, {len(jobs) - len(left)} of them finished, in {args.out_dir}.', flush=True)
     try:
-        failed = backend.run(jobs, args.out)
+        failed = backend.run(jobs, args.out_dir)
         for job, sentence in failed.items():
             write_atomically(job.work_dir / 'failed.txt', sentence.encode())
     finally:
         print(tables(args, trainings))
-    print(f'{args.out / "table.md"}, table.csv, and for docs/hpt.md results.csv')
+    arguments.written(*(args.out_dir / name for name in ('table.md', 'table.csv', 'results.csv')))
     return all(job.finished for job in jobs)
 
 
@@ -122,11 +122,11 @@ def main():
     from rethink.engine import launch
     from rethink.studies import protocols
 
-    if args.out is None:
+    if args.out_dir is None:
         several = len(args.backbone) > 1
         whole = os.path.commonpath(map(os.path.abspath, args.backbone)) if several else args.backbone[0]
         parts = (Path(whole) if several else Path(whole).with_suffix('')).parts[-3:]
-        args.out = Path('work_dirs') / 'evaluate' / '_'.join(parts).strip('/') / (args.dataset or 'default')
+        args.out_dir = Path('work_dirs') / 'evaluate' / '_'.join(parts).strip('/') / (args.dataset or 'default')
     with launch.several_trainings() as context:
         args.labels_of = protocols.labels_of(list(map(os.path.abspath, args.backbone)))
         trainings = open_trainings(args)
@@ -138,4 +138,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

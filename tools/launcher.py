@@ -11,8 +11,9 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main
 
-# Wrong input and faults (rethink.engine.endings), which a process told in one sentence.
-TOLD = (2, 3)
+# Wrong input and faults (rethink.engine.endings), which a process told in one sentence, and a reader of its output
+# that has gone (rethink.arguments), of which there is nothing to tell.
+TOLD = (2, 3, 141)
 
 
 def end(message: str, code: int) -> None:

@@ -16,7 +16,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from rethink import trust
+from rethink import arguments
 from rethink.configs.overrides import Overrides
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
@@ -31,37 +31,47 @@ COMMANDS = dict(
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     commands = parser.add_subparsers(dest='what', required=True)
     for name, text in COMMANDS.items():
-        add_arguments(commands.add_parser(name, help=text, description=text))
+        add_arguments(commands.add_parser(name, help=text, doc=documented(text, name)))
     text = "write the folder of a study of one's own images (docs/your_data.md)"
-    add_arguments_of_new(commands.add_parser('new', help=text, description=text))
+    add_arguments_of_new(commands.add_parser('new', help=text, doc=documented(text, 'new')))
     return parser.parse_args()
+
+
+def documented(text: str, command: str) -> str:
+    """The docstring of a command: its example is the tool's."""
+    (example,) = [one for one in arguments.examples(__doc__) if one.split()[2] == command]
+    return f'{text[0].upper()}{text[1:]}.\n\n    {example}\n'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('study', help='a study file, or a folder that has one')
-    parser.add_argument('--out', type=Path, help='folder of the runs (default: work_dirs/<name of the study>)')
+    arguments.add(parser, '--out-dir', note=' (default: work_dirs/<name of the study>)')
+    arguments.formerly(parser, '--out', '--out-dir', 'out_dir', type=arguments.out_dir)
     parser.add_argument('--only', nargs='+', default=[], metavar='RUN', help='names, also as in "scratch_*"')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[], metavar='N', help="(default: the study's)")
+    arguments.add(parser, '--seeds', default=[], note=" (default: the study's)")
     parser.add_argument('--lengths', nargs='+', default=[], metavar='LENGTH', help='values of the factor "length"')
     parser.add_argument(
         '--quick', action='store_true', help='a thirtieth of each training, to try that all of it runs'
     )
-    parser.add_argument('--gpus', metavar='N,N,…', help='of this machine, shared by the runs that go side by side')
-    parser.add_argument('--processes', type=int, default=1, metavar='N', help='of each training, without --gpus')
-    parser.add_argument('--side-by-side', type=int, metavar='N', help='runs at a time (default: 1 on GPUs, else 2)')
+    arguments.add(parser, '--gpus', type=gpus)
+    arguments.formerly(parser, '--processes', '--gpus', 'gpus', type=arguments.number)
+    parser.add_argument(
+        '--gpu-ids', metavar='ID,ID,…', help='the GPUs of this machine to use, shared by the trainings at a time'
+    )
+    arguments.add(parser, '--side-by-side', note=' (default: 1 on GPUs, else 2)')
     parser.add_argument(
         '--slurm', nargs='+', metavar='KEY=VALUE', help='run on Slurm: partition=gpu gpus=8 nodes=2 time=24:00:00 …'
     )
-    parser.add_argument('--dry-run', action='store_true', help='of run: what plan prints')
-    trust.add_argument(parser)
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='overrides that all trainings share'
-    )
+    arguments.add(parser, '--dry-run', '--trust')
+    arguments.add_raw_options(parser)
+
+
+def gpus(text: str) -> int | list[str]:
+    """A number of GPUs; with commas, as it was documented, which ones."""
+    return text.split(',') if ',' in text else arguments.number(text)
 
 
 def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +103,7 @@ def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
         default=['small', 'larger'],
         help='FPN; NAS-FPN and a cascade (default: both)',
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], metavar='N', help='(default: 0 1 2)')
+    arguments.add(parser, '--seeds', default=[0, 1, 2])
     parser.add_argument('--image-size', nargs='+', type=int, metavar='PIXELS', help='longer side, or both')
     parser.add_argument('--batch', type=int, default=8, metavar='N', help='images in a step (default: %(default)s)')
     parser.add_argument('--iterations', type=int, metavar='N', help='of 1x (default: as many epochs as on COCO)')
@@ -107,8 +117,7 @@ def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help='images for it (default: those of --train, without their labels)',
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision (on a CPU: bfloat16)')
-    trust.add_argument(parser)
+    arguments.add(parser, '--amp', '--trust')
 
 
 def new(args) -> None:
@@ -148,6 +157,7 @@ def new(args) -> None:
     )
     for sentence in new.create(asked, TOOLS):
         print(sentence, flush=True)
+    arguments.written(args.name)
 
 
 def open_plan(args):
@@ -155,7 +165,7 @@ def open_plan(args):
     from rethink.studies.plan import Plan
 
     declared = study.read(args.study)
-    out = args.out or Path('work_dirs') / (declared.name + '_quick' * args.quick)
+    out = args.out_dir or Path('work_dirs') / (declared.name + '_quick' * args.quick)
     return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
 
 
@@ -163,20 +173,31 @@ def open_backend(args):
     from rethink.studies.backends.local import Local
     from rethink.studies.backends.slurm import Slurm
 
-    for name in ('processes', 'side_by_side'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ConfigError(f'--{name.replace("_", "-")} is {getattr(args, name)}, and is to be 1 or more.')
+    ids, each = args.gpu_ids, args.gpus
+    if isinstance(each, list):
+        print('note: --gpus is the number of GPUs of a training now, and --gpu-ids says which.', file=sys.stderr)
+        ids, each = ','.join(each), None
     if not args.slurm:
-        return Local(args.side_by_side, args.processes, args.gpus.split(',') if args.gpus else ())
-    if args.gpus or args.side_by_side or args.processes > 1:
-        raise ConfigError('--gpus, --processes and --side-by-side are of this machine; say gpus=N behind --slurm.')
+        ids = ids.split(',') if ids else []
+        side_by_side = args.side_by_side
+        if ids and each:
+            side_by_side = side_by_side or len(ids) // each
+            if side_by_side * each != len(ids):
+                raise ConfigError(
+                    f'--gpu-ids has {len(ids)} GPUs, and {max(1, side_by_side)} trainings at a time on {each} each '
+                    f'need {max(1, side_by_side) * each}; name so many, or change --gpus or --side-by-side.'
+                )
+        return Local(side_by_side, each or 1, ids)
+    if ids or args.side_by_side or each:
+        raise ConfigError('--gpus, --gpu-ids and --side-by-side are of this machine; say gpus=N behind --slurm.')
     return Slurm(args.slurm)
 
 
-def report(plan) -> str:
+def report(plan) -> None:
     from rethink.studies import answer  # with Bokeh, for which a plan need not wait
 
-    return answer.write(plan)
+    print(answer.write(plan), flush=True)
+    arguments.written(*(plan.out / name for name in ('report.html', 'report.md', 'results.csv')))
 
 
 def run(args, plan, backend) -> bool:
@@ -194,7 +215,7 @@ def run(args, plan, backend) -> bool:
         for job, sentence in backend.run(plan.jobs, plan.out).items():
             write_atomically(job.work_dir / status.FAILED, sentence.encode())
     finally:
-        print(report(plan))
+        report(plan)
     return all(job.finished for job in plan.jobs)
 
 
@@ -212,7 +233,7 @@ def main() -> None:
         if args.what == 'status':
             print(status.table(plan))
         elif args.what == 'report':
-            print(report(plan))
+            report(plan)
         elif args.what == 'plan' or args.dry_run:
             print(listing(plan, backend.command))
         elif not run(args, plan, backend):
@@ -220,4 +241,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

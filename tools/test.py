@@ -1,32 +1,29 @@
-"""Evaluate a checkpoint with the metrics of its config: MMDetection's arguments (docs/tools.md)."""
+"""Evaluate a checkpoint with the metrics of its config: MMDetection's arguments (docs/tools.md).
+
+    python tools/test.py configs/shapes/scratch_r18_gn_1x.py work_dirs/mine/iter_1000.pth --out predictions.pkl
+
+prints the metrics, and writes them and the log below the work directory.
+"""
 
 import argparse
 
-from rethink import trust
-from rethink.configs.overrides import Overrides
+from rethink import arguments
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
-    parser.add_argument('--work-dir', help='folder for logs and metrics (default: work_dirs/<name of the config>)')
-    parser.add_argument('--out', help='also write the predictions into this .pkl file')
+    arguments.add(parser, '--work-dir')
+    # A text, as MMDetection has it.
+    arguments.add(parser, '--out', type=str, note=', .pkl: the predictions')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', help='paint the predictions into <work dir>/<time>/SHOW_DIR')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for which --show keeps an image')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override the config, as in test_dataloader.batch_size=4',
-    )
-    trust.add_argument(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    arguments.add(parser, '--cfg-options', '--trust', '--launcher')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out writes a pickle file; {args.out} does not end in .pkl or .pickle')
@@ -65,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -1,18 +1,21 @@
-"""Train a detector or a classifier from a config: MMDetection's arguments, and --auto-scale (docs/tools.md)."""
+"""Train a detector or a classifier from a config: MMDetection's arguments, and --auto-scale (docs/tools.md).
+
+    python tools/train.py configs/shapes/scratch_r18_gn_1x.py --work-dir work_dirs/mine --cfg-options randomness.seed=1
+
+trains in one process; dist_train.sh and slurm_train.sh start several.
+"""
 
 import argparse
 import contextlib
 
-from rethink import trust
-from rethink.configs.overrides import Overrides
+from rethink import arguments
 from rethink.files import exclusively
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
-    parser.add_argument('--amp', action='store_true', help='mixed precision (on CPU: bfloat16, docs/speed.md)')
+    arguments.add(parser, '--work-dir', '--amp')
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate, and only that, to the total batch size'
@@ -35,20 +38,13 @@ def parse_args() -> argparse.Namespace:
         help='where the config has another learning rate, schedule or length than the checkpoint of --resume: go on '
         "with the config's (new) or the checkpoint's (old)",
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='override the config, as in train_dataloader.batch_size=4 or model.backbone.out_indices="[2,3]"',
-    )
+    arguments.add(parser, '--cfg-options')
     parser.add_argument(
         '--no-check', action='store_true', help='train also what the checker calls an error (docs/check_config.md)'
     )
-    trust.add_argument(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    arguments.add(parser, '--trust', '--launcher')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.resume_with and args.resume is None:
         parser.error('--resume-with says how to go on from a checkpoint; add --resume')
@@ -98,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

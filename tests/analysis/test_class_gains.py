@@ -237,7 +237,7 @@ def test_tool(folder, tmp_path, run_in_process):
     code, printed = run_in_process(
         'analysis_tools/class_gains.py',
         *('--train-ann', given['train_ann'], '--val-ann', given['val_ann'], '--base', *given['base']),
-        *('--other', *given['other'], '--iou-type', 'segm', '--out', tmp_path / 'out', *['--lvis'] * lvis),
+        *('--other', *given['other'], '--iou-type', 'segm', '--out-dir', tmp_path / 'out', *['--lvis'] * lvis),
     )
     assert code in (None, 0), printed
     found = class_gains.read(**given)
@@ -321,7 +321,7 @@ def test_wrong_input_to_the_tool_is_one_sentence_before_anything_is_evaluated(fo
     code, printed = run_in_process(
         'analysis_tools/class_gains.py',
         *('--train-ann', given['train_ann'], '--val-ann', given['val_ann'], '--base', *given['base']),
-        *('--other', tmp_path / 'wrong.json', '--iou-type', 'segm', '--out', tmp_path / 'out', *['--lvis'] * lvis),
+        *('--other', tmp_path / 'wrong.json', '--iou-type', 'segm', '--out-dir', tmp_path / 'out', *['--lvis'] * lvis),
     )
     assert code == 2 and not (tmp_path / 'out').exists()
     errors = [line for line in printed.splitlines() if line.startswith('error: ')]

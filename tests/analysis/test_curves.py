@@ -11,6 +11,7 @@ import pytest
 import yaml
 from rethink.analysis import curves, published
 from rethink.analysis.logs import read_run
+from rethink.analysis.pictures import ARMS, LOOKS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,11 +110,13 @@ def test_every_number_of_the_real_metafile_is_there_and_has_a_logged_name(tmp_pa
 def test_the_picture_has_a_line_for_each_run_and_names_what_is_missing(work_dirs, tool, tmp_path):
     arguments = [work_dirs / name for name in ('scratch_r50_gn_6x', 'pretrain_r50_gn_6x', 'scratch_r50_gn_3.5k_5x')]
     code, printed = tool(*arguments, '--out', tmp_path / 'r50_3.5k')
-    assert code is None and 'r50_3.5k.png' in printed
+    assert code is None and sorted(tmp_path.glob('r50*')) == [tmp_path / f'r50_3.5k.{one}' for one in ('png', 'svg')]
     image = cv2.imread(str(tmp_path / 'r50_3.5k.png'))
     upper, lower = np.array_split(image.astype(int), [image.shape[0] * 3 // 5])
-    purple, grey = (189, 103, 148), (127, 127, 127)  # in BGR
-    for part, colour in ((upper, purple), (upper, grey), (lower, purple)):
+    scratch, pretrain = (
+        [int(LOOKS[ARMS[arm]].colour[at : at + 2], 16) for at in (5, 3, 1)] for arm in ('scratch', 'pretrain')
+    )  # in BGR
+    for part, colour in ((upper, scratch), (lower, scratch), (image.astype(int), pretrain)):
         assert (np.abs(part - colour).sum(2) < 12).sum() > 100
     # Text is drawn as outlines; matplotlib names it in comments of the SVG.
     svg = (tmp_path / 'r50_3.5k.svg').read_text()

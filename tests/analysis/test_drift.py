@@ -162,7 +162,11 @@ def test_a_fine_tuned_run_moves_and_a_frozen_one_does_not(tmp_path, data, run_in
     assert [vars(layer) for layer in same.layers] == [vars(layer) for layer in half.layers]
 
     code, printed = run_in_process(
-        'analysis_tools/drift.py', start, *(tmp_path / name / 'iter_2.pth' for name in runs), '--out', tmp_path / 'out'
+        'analysis_tools/drift.py',
+        start,
+        *(tmp_path / name / 'iter_2.pth' for name in runs),
+        '--out-dir',
+        tmp_path / 'out',
     )
     assert code in (None, 0) and drift.table(half) in printed and drift.words(frozen) in printed
     with open(tmp_path / 'out/drift.csv') as file:
@@ -269,7 +273,9 @@ def test_wrong_files(tmp_path, run_in_process):
         with pytest.raises(ConfigError, match=message):
             drift.read(given[0], given[1:])
     (tmp_path / 'text.pth').write_text('no checkpoint')
-    code, printed = run_in_process('analysis_tools/drift.py', good, tmp_path / 'text.pth', '--out', tmp_path / 'out')
+    code, printed = run_in_process(
+        'analysis_tools/drift.py', good, tmp_path / 'text.pth', '--out-dir', tmp_path / 'out'
+    )
     assert code == 2 and printed.count('error: ') == 1 and not (tmp_path / 'out').exists()
 
 

@@ -45,7 +45,7 @@ def wrong(data, tmp_path) -> str:
 
 
 def test_all_of_it_is_said_at_once(wrong, run_in_process, tmp_path):
-    code, printed = run_tool(run_in_process, wrong, '--json')
+    code, printed = run_tool(run_in_process, wrong, '--format', 'json')
     said = [(one['level'], one['rule'], one['where'], one['ends']) for one in json.loads(printed)[wrong]]
     assert code == 1 and said[:3] == [
         ('error', 'classes', 'model.bbox_head.num_classes', True),
@@ -93,7 +93,7 @@ def test_levels_and_exit_codes(run_in_process):
     assert code == 1 and 'frozen-random' in printed and '2 errors' in printed
     short = config_path('rethink/scratch_r50_gn_2x.py')
     assert run_tool(run_in_process, short)[0] == 0 and run_tool(run_in_process, short, '--strict')[0] == 1
-    code, printed = run_tool(run_in_process, OURS, short, '--json')
+    code, printed = run_tool(run_in_process, OURS, short, '--format', 'json')
     content = json.loads(printed)
     rules = [[one['rule'] for one in content[path] if one['level'] != 'missing'] for path in (OURS, short)]
     assert code == 0 and rules == [[], ['scratch-short']]

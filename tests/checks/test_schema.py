@@ -205,8 +205,8 @@ TOOLS = (
 def test_an_override_that_is_none(file, tool, run_in_process, tmp_path):
     more = {'test.py': ['x.pth'], 'misc/export_config.py': ['x.py'], 'model_converters/reestimate_bn.py': ['x', 'y']}
     more |= {
-        'grid_search.py': ['--lr', '1', '--out', tmp_path / 'out'],
-        'hpt_chain.py': ['B', '--out', tmp_path / 'out'],
+        'grid_search.py': ['--lr', '1', '--out-dir', tmp_path / 'out'],
+        'hpt_chain.py': ['B', '--out-dir', tmp_path / 'out'],
     }
     for option, words in {
         'model.type': "'model.type' is not of the form KEY=VALUE",

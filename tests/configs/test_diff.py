@@ -480,6 +480,9 @@ def test_the_table_has_values_files_and_lines(config, monkeypatch):
     text = write('table', between(config, other), [read(config), read(other)], SCREEN)
     assert re.search(r'model.backbone.depth +50 +101\n +one.py:13 +other_\d+.py:2\n', text)
     assert text.endswith(f'1 difference: model.\nNot counted: work_dir.\nFiles are below {text.split()[-1]}\n')
+    monkeypatch.chdir(config.rpartition('/')[0])
+    text = write('table', between(config, other), [read(config), read(other)], SCREEN)
+    assert text.endswith('Files are below this folder.\n')
 
 
 def test_json_has_every_difference_whole(config):

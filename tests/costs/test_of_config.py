@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import run_tool, write_detector
+from rethink.analysis.pictures import ARMS, LOOKS
 from rethink.costs import of_config, report
 from rethink.costs.batch import OBJECTS, generate_batch, generate_proposals
 from rethink.costs.counters import StepCost
@@ -364,7 +365,9 @@ def test_the_figure_has_ap_against_operations_with_a_line_for_each_detector(figu
     assert (list(tuned.get_xdata()), list(tuned.get_ydata())) == ([9.0], [50.0])
     assert (list(frozen.get_xdata()), list(frozen.get_ydata())) == ([4.5], [41.0])
     assert tuned.get_markerfacecolor() == 'white' != frozen.get_markerfacecolor()
-    assert frozen.get_color() == 'tab:orange' and tuned.get_color() == 'tab:blue'
+    for init, line in (('freeze', frozen), ('finetune', tuned)):
+        look = LOOKS[ARMS[init]]
+        assert (line.get_color(), line.get_marker()) == (look.colour, look.marker)
     assert [list(line.get_xdata()) for line in axes.lines if line.get_color() == 'lightgrey'] == [[4.5, 9.0]]
     assert [text.get_text() for text in axes.texts] == ['x_72e'], 'what has no AP is left out'
     assert figure(costs, aps, axis='memory').get_xlabel() == 'kept for backward (GiB)'

@@ -31,7 +31,7 @@ def test_subsets_are_nested_seeded_and_differ_between_seeds():
 
 
 def test_the_tool_writes_files_that_pycocotools_reads_with_every_annotation_of_their_images(run, whole, tmp_path):
-    code, printed = run(whole, '--sizes', 30, 10, '--out', tmp_path)
+    code, printed = run(whole, '--sizes', 30, 10, '--out-dir', tmp_path)
     assert code is None
     everything = COCO(whole)
     for size in (30, 10):
@@ -51,7 +51,7 @@ def test_the_ids_of_another_file(run, whole, tmp_path):
     older = json.loads(whole.read_text())
     older['images'] = [dict(image, file_name='COCO_val2014.jpg') for image in older['images'][5:12]]
     (tmp_path / 'older.json').write_text(json.dumps(older))
-    assert run(whole, '--ids-of', tmp_path / 'older.json', '--name', 'val', '--out', tmp_path)[0] is None
+    assert run(whole, '--ids-of', tmp_path / 'older.json', '--name', 'val', '--out-dir', tmp_path)[0] is None
     part = COCO(tmp_path / 'instances_train2017_val.json')
     assert sorted(part.imgs) == list(range(6, 13))
     # Images and annotations are those of the file that was named first.
@@ -79,6 +79,6 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(run, whole, tmp_
         ([tmp_path / 'broken.json', '--sizes', 1], 'is not JSON'),
         ([whole.parents[1] / 'shapes.json', '--sizes', 1], 'it is no COCO annotation file'),
     ):
-        code, printed = run(*arguments, '--out', out)
+        code, printed = run(*arguments, '--out-dir', out)
         assert code == 2 and printed.startswith('error: ') and sentence in printed and printed.count('\n') == 1
     assert not out.exists()

@@ -93,6 +93,14 @@ def test_a_report_of_what_has_not_begun_says_so(folder):
     assert 'curves.png' not in text and not (folder / 'out' / 'curves.png').exists()
 
 
+def test_a_quick_report_says_that_its_lengths_were_not_trained(folder):
+    answer.write(plan_of(folder, quick=True))
+    for name in ('report.md', 'report.html'):
+        assert 'of each training one part in 30 was trained' in (folder / 'out' / name).read_text()
+    answer.write(plan_of(folder))
+    assert 'one part in 30' not in (folder / 'out' / 'report.md').read_text()
+
+
 def test_results_are_means_and_spreads_over_seeds_beside_what_was_published(folder):
     metafile = 'Models:\n  - {Name: a, Results: [{Metrics: {box AP: 41.0}}]}\n'
     (folder / 'metafile.yml').write_text(metafile)

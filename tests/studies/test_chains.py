@@ -433,7 +433,7 @@ def test_wrong_input_is_one_sentence(folder, tmp_path, run_in_process, monkeypat
     out = tmp_path / 'out'
 
     def says(*arguments) -> str:
-        code, printed = run_in_process('hpt_chain.py', config, *arguments, '--out', out)
+        code, printed = run_in_process('hpt_chain.py', config, *arguments, '--out-dir', out)
         assert code == 2 and not out.exists(), printed
         (line,) = [line for line in printed.splitlines() if line.startswith('error: ')]
         return line
@@ -573,13 +573,13 @@ def killed_and_finished(tool, command: list, out: Path, kills: tuple[str, ...]) 
     """Run a chain, killed at each of these moments, and once more to its end; no finished step is run again."""
     there = {}
     for kill_at in kills:
-        code, printed = tool(*command, '--out', out, kill_at=kill_at)
+        code, printed = tool(*command, '--out-dir', out, kill_at=kill_at)
         assert code == -9, f'{kill_at}: {printed}'
         wait_for(out)
         now = files(out)
         assert there.items() <= now.items(), f'{kill_at}: a finished step was run again'
         there = now
-    code, printed = tool(*command, '--out', out)
+    code, printed = tool(*command, '--out-dir', out)
     assert code == 0, printed
 
 
@@ -597,7 +597,7 @@ def test_killed_amid_a_step_without_a_base_and_one_of_bn_alone(folder, tool, tmp
         '--base',
         folder / 'base.pth',
     ]
-    code, printed = tool(*command, '--out', tmp_path / 'whole')
+    code, printed = tool(*command, '--out-dir', tmp_path / 'whole')
     assert code == 0, printed
     (name,) = files(tmp_path / 'whole')
     assert name == f'seed0/{chain}_4/backbone.pth'
@@ -609,7 +609,7 @@ def test_killed_amid_a_step_without_a_base_and_one_of_bn_alone(folder, tool, tmp
 def test_killed_in_every_step_it_ends_as_if_it_had_not_been(folder, tool, tmp_path):
     command = [folder / 'tiny.py', 'B', 'B+S', 'B+S+T', '--iters', 4]
     command += ['--base', folder / 'base.pth', '--source', folder / 'source.py']
-    code, printed = tool(*command, '--out', tmp_path / 'whole')
+    code, printed = tool(*command, '--out-dir', tmp_path / 'whole')
     assert code == 0, printed
     whole = files(tmp_path / 'whole')
     assert whole.keys() == {f'seed0/{step}/backbone.pth' for step in ('B', 'B+S_4', 'B+S+T_4')}
@@ -621,7 +621,7 @@ def test_killed_in_every_step_it_ends_as_if_it_had_not_been(folder, tool, tmp_pa
     assert 'Continuing with batch 3' in (out / 'seed0' / 'B+S_4' / 'output.txt').read_text()
 
     there, outputs = files(out), {path: path.stat().st_size for path in out.rglob('output.txt')}
-    code, printed = tool(*command, '--out', out)
+    code, printed = tool(*command, '--out-dir', out)
     assert code == 0 and '3 steps, 3 of them finished, 0 iterations to come' in printed
     assert files(out) == there and all(path.stat().st_size == size for path, size in outputs.items())
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in printed.splitlines() if line.startswith('|')]

@@ -61,7 +61,7 @@ def run_study(folder: Path, *arguments) -> Plan:
     """Run it on few images, a thirtieth of each training."""
     scenes, crops = shapes_tail.TailScenes(train=64, val=16), shapes_tail.TailCrops(train=128, val=50)
     shapes_tail.write_tail(folder / 'data' / 'shapes', scenes, crops)
-    done = run_tool('study.py', 'run', STUDY, '--quick', '--out', folder / 'out', *arguments, cwd=folder)
+    done = run_tool('study.py', 'run', STUDY, '--quick', '--out-dir', folder / 'out', *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return Plan(study.read(STUDY), folder / 'out', ROOT / 'tools', seeds=[1], quick=True)
 

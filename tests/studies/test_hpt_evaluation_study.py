@@ -162,7 +162,7 @@ def test_one_command_gives_the_table_and_a_second_start_trains_nothing(tiny, tmp
     monkeypatch.setenv('HPT_BASE', 'restored after the test')
     config = tiny(LINEAR, 'one', iters=20)
     write_random(tmp_path / 'random.pth', config)
-    command = ['hpt_evaluate.py', tmp_path / 'random.pth', '--configs', config, '--out', tmp_path / 'out']
+    command = ['hpt_evaluate.py', tmp_path / 'random.pth', '--configs', config, '--out-dir', tmp_path / 'out']
     command += ['--reruns', '1', '--cfg-options', 'learning_rates=[0.1]']
     code, printed = run_in_process(*command)
     assert not code, printed[-3000:]

@@ -43,7 +43,7 @@ def run_study(folder: Path, *arguments) -> Plan:
     scenes = shapes_domains.TargetScenes(train=32, val=8)
     shapes_domains.write_domains(folder / 'data' / 'shapes', source, target, scenes)
     done = run_tool(
-        'study.py', 'run', STUDY, '--quick', '--seeds', '1', '--out', folder / 'out', *arguments, cwd=folder
+        'study.py', 'run', STUDY, '--quick', '--seeds', '1', '--out-dir', folder / 'out', *arguments, cwd=folder
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return Plan(study.read(STUDY), folder / 'out', ROOT / 'tools', seeds=[1], quick=True)

@@ -62,7 +62,7 @@ def test_what_is_evaluated_is_what_the_chains_make(plan, run_in_process):
         for arguments in commands(found, 'hpt_chain.py').values():
             code, printed = run_in_process('hpt_chain.py', *arguments, '--dry-run')
             assert not code, printed
-            out = Path(arguments[arguments.index('--out') + 1])
+            out = Path(arguments[arguments.index('--out-dir') + 1])
             made |= {str(out / line / 'backbone.pth') for line in printed.splitlines() if line.startswith('seed0/')}
         wanted = set()
         for arguments in commands(found, 'hpt_evaluate.py').values():
@@ -118,7 +118,7 @@ def test_shares_are_of_1_10_25_and_100_percent(plan, run_in_process, tmp_path, m
         assert found.task(name, 0).job.environment == dict(HPT_DATASET='resisc45')
         code, printed = run_in_process('grid_search.py', *arguments, '--dry-run')
         assert not code, printed
-        out = Path(arguments[arguments.index('--out') + 1])
+        out = Path(arguments[arguments.index('--out-dir') + 1])
         made |= {str(out / line / 'backbone.pth') for line in printed.splitlines() if line.startswith('share=')}
     assert len(made) == 4 * (2 + 4)
     wanted, shares = set(), set()

@@ -294,7 +294,7 @@ def test_cascade_switch(tmp_path, shapes):  # noqa: F811
 def test_chain(tmp_path, moco):
     def command(folder: Path) -> list:
         arguments = ['B+T', 'B+S+T', '--iters', 8, '--base', tmp_path / 'base.pth', '--source', tmp_path / 'source.py']
-        return ['tools/hpt_chain.py', moco, *arguments, '--out', folder]
+        return ['tools/hpt_chain.py', moco, *arguments, '--out-dir', folder]
 
     check(Case('hpt_chain.py', command, 5), tmp_path)
 
@@ -304,7 +304,7 @@ def test_grid(tmp_path, masks):
     check(
         Case(
             'grid_search.py',
-            lambda folder: ['tools/grid_search.py', config, '--lr', '0.001', '0.002', '--out', folder],
+            lambda folder: ['tools/grid_search.py', config, '--lr', '0.001', '0.002', '--out-dir', folder],
             4,
         ),
         tmp_path,
@@ -321,7 +321,7 @@ def test_study(tmp_path, masks):
     )
 
     def command(folder: Path) -> list:
-        return ['tools/study.py', 'run', tmp_path, '--out', folder, '--side-by-side', 2]
+        return ['tools/study.py', 'run', tmp_path, '--out-dir', folder, '--side-by-side', 2]
 
     def same(whole: Path, folder: Path) -> None:
         one, other = ((path / 'results.csv').read_text().splitlines() for path in (whole, folder))
@@ -341,7 +341,7 @@ def test_evaluation(tmp_path, tiny):  # noqa: F811
     write_random(tmp_path / 'random.pth', config)
 
     def command(folder: Path) -> list:
-        arguments = ['--configs', config, '--out', folder, '--reruns', 2, '--cfg-options', 'learning_rates=[0.1]']
+        arguments = ['--configs', config, '--out-dir', folder, '--reruns', 2, '--cfg-options', 'learning_rates=[0.1]']
         return ['tools/hpt_evaluate.py', tmp_path / 'random.pth', *arguments]
 
     def same(whole: Path, folder: Path) -> None:
@@ -380,7 +380,7 @@ def test_image_statistics(tmp_path):
             tmp_path / 'images',
             '--workers',
             2,
-            '--out',
+            '--out-dir',
             folder / 'statistics.json',
         ]
 
@@ -411,7 +411,7 @@ def test_coco_subset(tmp_path):
             '--sizes',
             10_000,
             30_000,
-            '--out',
+            '--out-dir',
             folder,
         ]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rethink.analysis.class_gains import Gains
+from rethink.analysis.pictures import ARMS
 from rethink.configs.report import Row, Rows
 from rethink.costs.counters import StepCost
 from rethink.costs.of_config import Cost
@@ -150,13 +151,15 @@ def test_a_curve_is_drawn_as_the_first_figure_of_its_study_says(monkeypatch):
     one, other = curves.charts(found)
     assert (one.title, other.title) == (f'{AP}, fpn', f'{AP}, cascade')
     assert one.looks['scratch_fpn_1x'] == one.looks['scratch_cascade_1x'] == (0, 0)
-    assert one.looks['freeze_fpn_6x'] == (1, 1)
+    # The look of an arm, not the next that is free.
+    assert one.looks['freeze_fpn_6x'] == (ARMS['freeze'], 1) == (2, 1)
     monkeypatch.setattr(curves.plt, 'close', lambda drawing: None)
     assert Image.open(io.BytesIO(curves.picture(found))).format == 'PNG'
     drawing = curves.plt.gcf()
     assert [axes.get_title() for axes in drawing.axes] == ['fpn', 'cascade']
     (legend,) = drawing.legends
-    assert [text.get_text() for text in legend.texts] == ['scratch, 1x', 'scratch, 6x', 'freeze, 1x', 'freeze, 6x']
+    named = ['scratch, 1x', 'scratch, 6x', 'freeze, 1x', 'freeze, 6x']
+    assert [text.get_text() for text in legend.texts] == [*named, 'band: all seeds, line: their mean']
     # The mean of both seeds, and where one has not been yet none.
     lines = {line.get_label(): line.get_xydata().tolist() for line in drawing.axes[1].lines}
     assert lines['freeze_cascade_1x'] == [[10, 1.5], [20, 5.5]] and lines['freeze_cascade_6x'] == [[10, 1.5]]

@@ -172,7 +172,7 @@ def test_one_command_pre_trains_at_a_policy_and_a_share_and_ends_with_a_backbone
     (data / 'list.txt').write_text('\n'.join(f'{index:02d}.png' for index in range(16)))
     dataset = 'train_dataloader.dataset'
     command = [
-        *('grid_search.py', 'configs/shapes/scratch_moco_r18.py', '--out', tmp_path / 'grid'),
+        *('grid_search.py', 'configs/shapes/scratch_moco_r18.py', '--out-dir', tmp_path / 'grid'),
         *('--axis', 'policy', 'crop', '--axis', 'share', '0.5', '--cfg-options'),
         *(f'{dataset}.{key}' for key in (f'data_root={data}', 'ann_file=list.txt', 'data_prefix=')),
         *('train_dataloader.batch_size=8', 'auto_scale_lr.base_batch_size=8', 'model.queue_len=8'),

@@ -103,7 +103,7 @@ def demo(tmp_path_factory):
     shapes.write_detection(data / 'detection', shapes.DetectionSpec(train=64, val=16))
     shapes.write_classification(data / 'classification', shapes.ClassificationSpec(train=128, val=64))
     command = [warm_python(), ROOT / 'tools/study.py', 'run', SHAPES / 'study_rethink.yml', '--quick', '--seeds', '3']
-    command += ['--out', folder / 'out']
+    command += ['--out-dir', folder / 'out']
     output = run(*command, cwd=folder)
     return folder / 'out' / 'seed3', data, command, output
 
@@ -206,11 +206,17 @@ def test_the_other_miniatures_train_in_one_process(demo, tmp_path, config):
 def test_less_data_both_arms_and_a_grid_search(demo, tmp_path):
     """Of the scenes, a part is drawn; the fine-tuned arm is trained at two points of a grid, and then from scratch."""
     annotations = demo[1] / 'detection' / 'annotations' / 'instances_train2017.json'
-    run(warm_python(), 'tools/dataset_converters/coco_subset.py', annotations, '--sizes', 24, '--out', tmp_path)
+    run(warm_python(), 'tools/dataset_converters/coco_subset.py', annotations, '--sizes', 24, '--out-dir', tmp_path)
     options = [*where(demo[1]), f'train_dataloader.dataset.ann_file={tmp_path}/instances_train2017_24.json']
     options += ['train_cfg.max_iters=8', 'train_cfg.val_interval=8', 'default_hooks.logger.interval=1']
     weights = f'model.backbone.init_cfg.checkpoint={demo[0]}/classifier_r18_gn/iter_20.pth'
-    search = [warm_python(), 'tools/grid_search.py', SHAPES / 'pretrain_r18_gn_100_6x.py', '--out', tmp_path / 'grid']
+    search = [
+        warm_python(),
+        'tools/grid_search.py',
+        SHAPES / 'pretrain_r18_gn_100_6x.py',
+        '--out-dir',
+        tmp_path / 'grid',
+    ]
     search += ['--lr', '0.02', '0.04', '--side-by-side', '2']
     output = run(*search, '--cfg-options', *options, weights)
     work_dirs = {rate: tmp_path / 'grid' / f'lr={rate}' for rate in ('0.02', '0.04')} | {

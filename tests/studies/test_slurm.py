@@ -381,7 +381,7 @@ def test_a_study_gives_the_same_on_the_cluster(slurm, tmp_path, data):
     )
     options = ['--slurm', *OPTIONS]
     for out, more in (('here', ['--side-by-side', '2']), ('there', options)):
-        done = run_tool('study.py', 'run', tmp_path, '--out', tmp_path / out, *more)
+        done = run_tool('study.py', 'run', tmp_path, '--out-dir', tmp_path / out, *more)
         assert done.returncode == 0, done.stdout + done.stderr
     names = sorted(path.relative_to(tmp_path / 'here') for path in (tmp_path / 'here').rglob('iter_8.pth'))
     assert len(names) == 3
@@ -389,5 +389,5 @@ def test_a_study_gives_the_same_on_the_cluster(slurm, tmp_path, data):
         one, other = (torch.load(tmp_path / out / name, weights_only=True)['state_dict'] for out in ('here', 'there'))
         assert all(torch.equal(one[key], value) for key, value in other.items())
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'there').rglob('*.pth')}
-    again = run_tool('study.py', 'run', tmp_path, '--out', tmp_path / 'there', *options)
+    again = run_tool('study.py', 'run', tmp_path, '--out-dir', tmp_path / 'there', *options)
     assert again.returncode == 0 and before == {path: path.stat().st_mtime_ns for path in before}

@@ -24,7 +24,7 @@ def test_two_configs_are_compared_by_a_file_without_python(data, tmp_path):
     for name, rate in (('small', 0.001), ('large', 0.01), ('broken', 0.01)):
         write_detector(tmp_path / f'{name}.py', data, f'optim_wrapper["optimizer"]["lr"] = {rate}\n')
     (tmp_path / 'study.yml').write_text(STUDY)
-    call = (tmp_path, '--out', tmp_path / 'out')
+    call = (tmp_path, '--out-dir', tmp_path / 'out')
     planned = run_tool('study.py', 'plan', *call)
     assert planned.returncode == 0, planned.stderr
     assert '3 runs, 3 to do' in planned.stdout and 'train.py' in planned.stdout

@@ -1,24 +1,22 @@
 """Count the images, instances and pixels that whole trainings see, and draw them (figure 2 of study A).
 
-    python tools/analysis_tools/samples_seen.py configs/rethink/{pretrain_r50_gn_2x,scratch_r50_gn_6x}.py \
-        --out figures/samples
+    python tools/analysis_tools/samples_seen.py configs/rethink/{pretrain_r50_gn_2x,scratch_r50_gn_6x}.py \\
+        --out figures/samples.png
 
 reads each config's training annotations; nothing is trained. Pre-trained arms get ImageNet's part (100 epochs, 224²).
 """
 
-import argparse
 from pathlib import Path
 
+from rethink import arguments
 from rethink.errors import ConfigError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('configs', nargs='+', help='configs to compare; bars are relative to the first')
     parser.add_argument('--annotations', type=Path, help="COCO file to count in place of the configs' own")
-    parser.add_argument('--out', type=Path, default=Path('samples'), help='file of the picture, without suffix')
+    arguments.add(parser, '--out', type=arguments.picture, default=Path('samples'), note=arguments.PICTURE)
     return parser.parse_args()
 
 
@@ -43,9 +41,8 @@ def main():
                 read[path] = subsets.read(path)
             counted.append(samples.count(config, read[path], Path(name).stem))
         print(samples.table(counted))
-        samples.draw(counted, args.out)
-        print(f'{args.out}.png, {args.out}.svg')
+        arguments.written(*samples.draw(counted, args.out))
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -10,27 +10,24 @@ is trained or downloaded.
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
-from rethink.configs.overrides import Overrides
+from rethink import arguments
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     add = parser.add_argument
     add('configs', nargs='+', help='paths, or names in a package such as mmdet::retinanet/….py')
-    add('--gpus', type=int, nargs='+', default=[1, 8, 16, 64])
-    add('--per-node', type=int, default=8, help='GPUs of a node')
+    arguments.add(parser, '--gpus', nargs='+', default=[1, 8, 16, 64], note='; a row for each number')
+    add('--per-node', type=arguments.number, default=8, metavar='N', help='GPUs of a node')
     link = 'name, or GB/S:MICROSECONDS as measured, such as 11.5:20'
     add('--within', default='nvlink3', metavar='LINK', help=f'between the GPUs of a node: {link}')
     add('--between', default='ib100', metavar='LINK', help=f'all that leaves a node: {link}')
-    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
-    add('--format', choices=['table', 'markdown', 'json'], default='table', help='of what is printed')
-    add('--out', type=Path, help='file to write it to as well')
+    arguments.add(parser, '--cfg-options')
+    arguments.add(parser, '--format', choices=['table', 'markdown', 'json'])
+    arguments.add(parser, '--out', note=': what is printed')
     add = parser.add_argument_group('measured; without --step-seconds only what is sent is printed').add_argument
     add('--step-seconds', type=float, nargs='+', metavar='S', help='on one GPU, one for each config or one for all')
     add('--backward', type=float, nargs='+', default=[2 / 3], metavar='SHARE', help='of a step, likewise')
@@ -68,10 +65,6 @@ def main():
     from rethink.engine import launch
 
     with launch.one_sentence() as context:
-        for name in ('gpus', 'per_node'):
-            values = getattr(args, name)
-            if min(values if isinstance(values, list) else [values]) < 1:
-                raise ConfigError(f'--{name.replace("_", "-")} {values} is to be a number of GPUs.')
         if not args.disk > 0:
             raise ConfigError(f'--disk {args.disk:g} is to be a number above 0.')
         cluster = scaling.Cluster(args.per_node, scaling.read_link(args.within), scaling.read_link(args.between))
@@ -97,7 +90,8 @@ def main():
         print(text)
         if args.out:
             write_atomically(args.out, f'{text}\n'.encode())
+            arguments.written(args.out)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -1,7 +1,7 @@
 """Report what a training step of configs costs, and draw figure 1 of study C (docs/frozen.md, "What it saves").
 
-    python tools/analysis_tools/training_cost.py configs/frozen/{finetune,freeze}_rs101_nasfpn_cascade_72e.py \
-        --shape 1280 1280 --device meta --figure figures/frozen_cost
+    python tools/analysis_tools/training_cost.py configs/frozen/{finetune,freeze}_rs101_nasfpn_cascade_72e.py \\
+        --shape 1280 1280 --device meta --figure figures/frozen_cost.png
 
 prints for each config its parameters and what of them is trained, the operations of a forward and of a backward pass
 as autograd runs them, the bytes kept for the backward pass, and on a GPU the peak of memory and the images per second.
@@ -9,23 +9,19 @@ Weights are random, images are generated, nothing is trained or downloaded. What
 again when the command is started again.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from rethink.configs.overrides import Overrides
+from rethink import arguments
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     add = parser.add_argument
     add('configs', nargs='+', help='paths, or names in a package such as mmdet::retinanet/….py')
     add('--shape', type=int, nargs=2, default=(640, 640), metavar=('HEIGHT', 'WIDTH'), help='in pixels')
-    add('--batch', type=int, default=1, help='images in the step')
+    add('--batch', type=arguments.number, default=1, metavar='N', help='images in the step')
     add(
         '--device',
         choices=['auto', 'cuda', 'cpu', 'meta'],
@@ -33,18 +29,29 @@ def parse_args():
         help='auto: a GPU, if there is one; meta: backbone and neck by their shapes alone, for detectors that are '
         'too large for this machine',
     )
-    add('--amp', action='store_true', help='mixed precision (on CPU: bfloat16)')
-    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
-    add('--format', choices=['table', 'markdown', 'json'], default='table', help='of what is printed')
-    add('--out', type=Path, help='file to write it to as well')
-    add('--cache', type=Path, default=Path('work_dirs/training_cost'), help='folder of what has been measured')
+    arguments.add(parser, '--amp', '--cfg-options')
+    arguments.add(parser, '--format', choices=['table', 'markdown', 'json'])
+    arguments.add(parser, '--out', note=': what is printed')
+    add(
+        '--cache',
+        metavar='DIR',
+        type=arguments.out_dir,
+        default=Path('work_dirs/training_cost'),
+        help='folder of what has been measured',
+    )
     add('--fresh', action='store_true', help='measure again what is there, such as after a change of code')
-    add = parser.add_argument_group('figure').add_argument
-    add('--figure', type=Path, help='file of the picture, without suffix; bars where no AP is known')
+    group = parser.add_argument_group('figure')
+    add = group.add_argument
+    add(
+        '--figure',
+        type=arguments.picture,
+        metavar='FILE',
+        help=f'picture to write{arguments.PICTURE}; bars where no AP is known',
+    )
     add('--axis', choices=['flops', 'memory'], default='flops', help='what AP is drawn against')
     add('--ap', nargs='+', default=[], metavar='NAME=VALUE', help='box AP of a config, in points of 100')
     add('--metafile', type=Path, help='take AP from its published results, and from runs of its configs')
-    add('--work-dirs', type=Path, default=Path('work_dirs'), help='folder of these runs')
+    arguments.add(group, '--work-dirs', note=', for --metafile')
     return parser.parse_args()
 
 
@@ -91,12 +98,13 @@ def main():
         print(text)
         if args.out:
             write_atomically(args.out, f'{text}\n'.encode())
+        files = [args.out] if args.out else []
         if args.figure:
-            args.figure.parent.mkdir(parents=True, exist_ok=True)
             aps = report.find_ap(costs, given, args.metafile, args.work_dirs)
-            report.draw(costs, aps, args.figure, args.axis, title=setting.words)
-            print(f'{args.figure}.png, {args.figure}.svg', file=sys.stderr)
+            files += report.draw(costs, aps, args.figure, args.axis, title=setting.title)
+        if files:
+            arguments.written(*files)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

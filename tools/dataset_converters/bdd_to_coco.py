@@ -7,17 +7,16 @@ reads, from labels of 2018, of 2020 or older ones (projects/rethink/datasets/bdd
 leaves nothing half-written.
 """
 
-import argparse
 from pathlib import Path
+
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('root', type=Path, help='folder with images/100k and labels')
     parser.add_argument('--val', type=int, default=10_000, metavar='N', help='training images that are held out')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    arguments.add(parser, '--seed')
     parser.add_argument('--skip-missing', action='store_true', help='leave out labelled images without a file')
     return parser.parse_args()
 
@@ -38,8 +37,9 @@ def main():
             print(f'  left out: {number:,} boxes of {category!r}, which is none of the 10 classes')
         if found.empty:
             print(f'  left out: {found.empty:,} boxes without an area in their image')
-    print(f'{args.root / "annotations"}/detection_{{train,val,test}}.json, {args.val:,} images held out in val')
+    print(f'{args.val:,} images held out in val')
+    arguments.written(*(args.root / 'annotations' / f'detection_{one}.json' for one in ('train', 'val', 'test')))
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -2,25 +2,21 @@
 
     python tools/dataset_converters/check_dataset.py configs/_base_/datasets/hpt_resisc45.py --decode
 
-prints what is in each split and, a line each, everything that is wrong; the exit code is 2 if anything is. With
+prints what is in each split and, a line each, everything that is wrong; the exit code is 1 if anything is. With
 ``--decode`` every image is decoded as well.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
-from rethink.datasets.cores import cores
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='config of the data set, or one that inherits from it')
-    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
+    arguments.add(parser, '--data-root')
     parser.add_argument('--decode', action='store_true', help='also decode every image')
-    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
+    arguments.add(parser, '--workers')
     return parser.parse_args()
 
 
@@ -39,9 +35,9 @@ def main():
     for sentence in wrong:
         print(f'wrong: {sentence}')
     if wrong:
-        sys.exit(2)
+        sys.exit(1)
     print(f'{data.root} is what {args.config} expects.')
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

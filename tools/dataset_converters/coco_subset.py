@@ -1,28 +1,28 @@
 """Write smaller training sets from a COCO annotation file: seeded and nested, or the images of another file.
 
-    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \
+    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \\
         --sizes 10000 3500 1000
-    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \
+    python tools/dataset_converters/coco_subset.py data/coco/annotations/instances_train2017.json \\
         --ids-of data/coco/annotations/instances_valminusminival2014.json --name 35k
 
 write ``instances_train2017_10k.json`` and so on beside the file, which is where the less-data configs of study A look.
 The second is the paper's val35k: the older split's images, with the annotations of 2017. Nothing is downloaded.
 """
 
-import argparse
 from pathlib import Path
+
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('annotations', type=Path, help='annotation file of the whole set')
     parser.add_argument('--sizes', type=int, nargs='+', default=[], help='numbers of images to draw')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    arguments.add(parser, '--seed')
     parser.add_argument('--ids-of', type=Path, help='take the images whose ids are in this annotation file')
     parser.add_argument('--name', help='suffix of the file for --ids-of (default: its number of images)')
-    parser.add_argument('--out', type=Path, help='folder to write to (default: beside the annotation file)')
+    arguments.add(parser, '--out-dir', note=' (default: that of the annotation file)')
+    arguments.formerly(parser, '--out', '--out-dir', 'out_dir', type=arguments.out_dir)
     args = parser.parse_args()
     if not args.sizes and not args.ids_of:
         parser.error('name --sizes, or --ids-of another annotation file')
@@ -44,12 +44,13 @@ def main():
             chosen[args.name or subsets.size_name(len(ids))] = ids
         # All of them before the first is written.
         parts = {name: subsets.restrict(whole, ids) for name, ids in chosen.items()}
-        folder = args.out or args.annotations.parent
+        folder = args.out_dir or args.annotations.parent
         files = {folder / f'{args.annotations.stem}_{name}.json': part for name, part in parts.items()}
         subsets.write(files)
     for path, part in files.items():
         print(f'{path}: ' + ', '.join(f'{number} {what}' for what, number in subsets.count(part).items()))
+    arguments.written(*files)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -8,23 +8,20 @@ printed beside. Over all pixels, at the images' own size, and exact whatever the
 that was stopped goes on where it was.
 """
 
-import argparse
 from pathlib import Path
 
-from rethink.datasets.cores import cores
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('source', type=Path, help='folder of images, or config of a data set')
-    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
+    arguments.add(parser, '--data-root')
     parser.add_argument(
         '--corrupt', choices=('refuse', 'skip'), default='refuse', help='end at a corrupt image, or leave them out'
     )
-    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
-    parser.add_argument('--out', type=Path, help='JSON file to write the numbers to')
+    arguments.add(parser, '--workers')
+    arguments.add(parser, '--out', note=': the numbers as JSON')
     return parser.parse_args()
 
 
@@ -64,7 +61,9 @@ def main():
         if data:
             line += f'; the config has {", ".join(f"{value / 255:.4f}" for value in getattr(data, name))}'
         print(line)
+    if args.out:
+        arguments.written(args.out)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

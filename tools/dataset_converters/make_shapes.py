@@ -10,22 +10,20 @@ in COCO's layout; with ``--voc`` ``data/shapes/voc``, the scenes of ``detection`
 give the same bytes; a data set that is there is left alone.
 """
 
-import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from rethink import arguments
 from rethink.datasets.shapes import ClassificationSpec, DetectionSpec, write_classification, write_detection
 from rethink.datasets.stick_figures import FigureSpec, write_figures
 from rethink.errors import ConfigError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     detection, crops = DetectionSpec(), ClassificationSpec()
     parser.add_argument('root', type=Path, help='folder to write to, usually data/shapes')
-    parser.add_argument('--seed', type=int, default=detection.seed, help='of both data sets')
+    arguments.add(parser, '--seed', default=detection.seed)
     parser.add_argument('--difficulty', type=float, default=detection.difficulty, help='0 (plain) to 1, of both')
     parser.add_argument('--train', type=int, default=detection.train, help='training images for detection')
     parser.add_argument('--val', type=int, default=detection.val, help='validation images for detection')
@@ -73,6 +71,7 @@ def main():
     with launch.one_sentence('the same command writes the set that was not whole anew'):
         if args.domains or args.tail:
             (write_domains if args.domains else write_tail)(args.root)
+            arguments.written(args.root)
             return
         for folder, kind, values, write in sets:
             try:
@@ -83,7 +82,8 @@ def main():
             print(
                 f'{args.root / folder}: {spec.train} + {spec.val} images, {"written" if written else "already there"}'
             )
+    arguments.written(args.root)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -7,19 +7,13 @@ describes the files). Official splits are kept, what there is none for is drawn 
 written or none; splits that were made with the same arguments are left alone. ``--corrupt`` decodes every image first.
 """
 
-import argparse
-from pathlib import Path
-
-from rethink.datasets.cores import cores
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = arguments.Parser(__doc__)
     parser.add_argument('config', help='config of the data set, or one that inherits from it')
-    parser.add_argument('--data-root', type=Path, help='folder of the data set (default: that of the config)')
-    parser.add_argument('--seed', type=int, default=0, help='of all draws')
+    arguments.add(parser, '--data-root', '--seed')
     parser.add_argument(
         '--labels',
         type=int,
@@ -31,7 +25,7 @@ def parse_args():
     parser.add_argument(
         '--corrupt', choices=('refuse', 'skip'), help='decode all images; end at a corrupt one, or leave them out'
     )
-    parser.add_argument('--workers', type=int, default=cores(), help='processes that decode')
+    arguments.add(parser, '--workers')
     return parser.parse_args()
 
 
@@ -57,8 +51,9 @@ def main():
         print(f'{name:12}{number:9,} images')
     for path in receipt['skipped']:
         print(f'left out, cannot be decoded: {path}')
-    print(f'{data.root / "splits"}, drawn with seed {args.seed} where there is no official split')
+    print(f'drawn with seed {args.seed} where there is no official split')
+    arguments.written(data.root / 'splits')
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -5,15 +5,16 @@
 MMDetection takes classes in the order of the file, so all files of a config must have one order (docs/data.md).
 """
 
-import argparse
 from pathlib import Path
+
+from rethink import arguments
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument('annotations', type=Path, help='annotation file')
     parser.add_argument('--like', type=Path, required=True, metavar='FILE', help='one whose order is right')
-    parser.add_argument('--out', type=Path, help='file to write (default: in the place of the old one)')
+    arguments.add(parser, '--out', note=' (default: in the place of the old one)')
     return parser.parse_args()
 
 
@@ -27,8 +28,9 @@ def main():
         names = [category['name'] for category in subsets.read(args.like)['categories']]
         out = args.out or args.annotations
         subsets.write({out: subsets.reordered(subsets.read(args.annotations), names)})
-    print(f'{out}: categories in the order of {args.like}')
+    print(f'categories in the order of {args.like}')
+    arguments.written(out)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

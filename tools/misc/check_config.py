@@ -10,17 +10,22 @@ import argparse
 import contextlib
 import sys
 
-from rethink.configs.overrides import Overrides
+from rethink import arguments
+
+
+def parse_args() -> argparse.Namespace:
+    parser = arguments.Parser(__doc__)
+    parser.add_argument('configs', nargs='+', metavar='CFG', help='paths of configs')
+    arguments.add(parser, '--gpus', note='; without it, the batch is taken as right')
+    parser.add_argument('--strict', action='store_true', help='exit with 1 also for a warning')
+    arguments.add(parser, '--format', choices=['table', 'json'], note='; json: config → findings')
+    arguments.formerly(parser, '--json', '--format json', 'format', nargs=0, const='json')
+    arguments.add(parser, '--cfg-options')
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('configs', nargs='+', metavar='CFG', help='paths of configs')
-    parser.add_argument('--gpus', type=int, help='processes that will train; without it, the batch is taken as right')
-    parser.add_argument('--strict', action='store_true', help='exit with 1 also for a warning')
-    parser.add_argument('--json', action='store_true', help='print JSON: config → findings')
-    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the configs')
-    args = parser.parse_args()
+    args = parse_args()
 
     from rethink import checks
     from rethink.checks import schema
@@ -33,7 +38,7 @@ def main() -> None:
             launch.override(cfg, args.cfg_options, path)
             schema.check(cfg, 'train' if 'train_dataloader' in cfg else None)
             found[path] = checks.check(cfg, args.gpus)
-    if args.json:
+    if args.format == 'json':
         print(checks.as_json(found))
     else:
         for path, findings in found.items():
@@ -43,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

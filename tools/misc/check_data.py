@@ -9,20 +9,19 @@ set. Exits with 1 where it finds an error, or files that are not there.
 
 import argparse
 import sys
-from pathlib import Path
 
-from rethink.datasets.cores import cores
+from rethink import arguments
 from rethink.files import write_atomically
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument('data', nargs='+', metavar='DATA', help='annotation files, image sets, or folders')
     parser.add_argument('--images', metavar='DIR', help='folder of the images, where it is not one of the usual')
     parser.add_argument('--check-images', action='store_true', help='decode every image')
-    parser.add_argument('--format', choices=['table', 'json', 'html'], default='table')
-    parser.add_argument('--out', type=Path, help='file to write (default: to stdout)')
-    parser.add_argument('--workers', type=int, default=cores(), help='processes that read and decode')
+    arguments.add(parser, '--format', choices=['table', 'json', 'html'])
+    arguments.add(parser, '--out', note=', in place of printing')
+    arguments.add(parser, '--workers')
     return parser.parse_args()
 
 
@@ -39,10 +38,11 @@ def main() -> None:
         content = forms[args.format](found)
         if args.out:
             write_atomically(args.out, content.encode())
+            arguments.written(args.out)
         else:
             print(content)
     sys.exit(found.bad)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

@@ -9,9 +9,8 @@ import argparse
 import contextlib
 import sys
 
-from rethink import trust
+from rethink import arguments
 from rethink.configs.groups import GROUPS
-from rethink.configs.overrides import Overrides
 from rethink.errors import ConfigError
 
 # Differences that the sentence of --expect names.
@@ -19,7 +18,7 @@ NAMED = 10
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument(
         'configs',
         nargs='+',
@@ -27,12 +26,7 @@ def parse_args() -> argparse.Namespace:
         help='two or more of: a config, package::path of an installed package, a work directory, a checkpoint; one '
         'alone is compared with itself under --cfg-options',
     )
-    parser.add_argument(
-        '--format',
-        choices=['table', 'json', 'markdown', 'html'],
-        default='table',
-        help='what is written to stdout; a table is of one screen, the others have every difference',
-    )
+    arguments.add(parser, '--format', note='; a table is of one screen, the others have every difference')
     parser.add_argument(
         '--only',
         nargs='+',
@@ -49,10 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--all', action='store_true', help='a table of any length: each difference, its files and lines'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='override the last config'
-    )
-    trust.add_argument(parser)
+    arguments.add(parser, '--cfg-options', note='; of several configs the last')
+    arguments.add(parser, '--trust')
     return parser.parse_args()
 
 
@@ -92,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

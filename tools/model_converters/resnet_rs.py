@@ -6,17 +6,20 @@
 Where to find the checkpoint: docs/frozen.md. The file is for `type='ResNetRS', tf_vision=True, act_layer='silu'`.
 """
 
-import argparse
-
+from rethink import arguments
 from rethink.files import write_atomically
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+def parse_args():
+    parser = arguments.Parser(__doc__)
     parser.add_argument('checkpoint', help='of TensorFlow 2: its folder, or its files without .index')
-    parser.add_argument('out', help='file for the weights')
+    parser.add_argument('out', type=arguments.out_file, metavar='FILE', help='file to write, of weights')
     parser.add_argument('--model', default='resnetrs101', help="timm's name of the network (default: resnetrs101)")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
 
     import torch
     from rethink.engine import launch
@@ -27,10 +30,11 @@ def main():
         weights = to_timm(variables, args.model)
         meta = dict(architecture=args.model, converted_from=args.checkpoint)
         write_atomically(args.out, lambda file: torch.save(dict(state_dict=weights, meta=meta), file))
-        print(f'{args.out}: {len(weights)} tensors of {args.model}.')
+        print(f'{len(weights)} tensors of {args.model}')
         if any('/.OPTIMIZER_SLOT/' in name and '/average' in name for name in variables):
             print('The checkpoint also has running averages of the weights, which are not converted (docs/frozen.md).')
+        arguments.written(args.out)
 
 
 if __name__ == '__main__':
-    main()
+    arguments.run(main)

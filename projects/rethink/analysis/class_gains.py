@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,12 +22,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy import stats
 
 from ..errors import ConfigError, say, some_names
-from ..files import write_atomically
+from . import pictures
 from .class_ap import SIZES, Annotations, check_kind, class_ap, evaluator, read_annotations, read_results
 from .markdown import markdown_table
 
 GROUPS = ('rare', 'common', 'frequent')
-_COLOURS = dict(zip(GROUPS, ('tab:red', 'tab:orange', 'tab:blue'), strict=True))
+_LOOKS = dict(zip(GROUPS, (pictures.LOOKS[3], pictures.LOOKS[1], pictures.LOOKS[0]), strict=True))
 _RESAMPLES = 2000
 # Classes whose names the figure has room for.
 _NAMED = 20
@@ -517,11 +516,11 @@ def running_mean(counts: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.
     )
 
 
-def draw(gains: Gains, path: str | Path) -> None:
+def draw(gains: Gains, path: str | Path) -> list[Path]:
     """Δ of each class against its training annotations, and mean Δ of each group by object size.
 
     Args:
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.4), layout='constrained', width_ratios=(3, 2))
     draw_classes(left, gains)
@@ -535,9 +534,9 @@ def draw(gains: Gains, path: str | Path) -> None:
     figure.suptitle(f'{gains.metric}: {other} less {base}', fontsize=11)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=len(labels))
-    for suffix in ('.png', '.svg'):
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def draw_classes(axes: Axes, gains: Gains) -> None:
@@ -551,7 +550,8 @@ def draw_classes(axes: Axes, gains: Gains) -> None:
                 gains.delta[members, 0],
                 s=10 if many else 26,
                 alpha=0.5 if many else 0.8,
-                color=_COLOURS[group],
+                color=_LOOKS[group].colour,
+                marker=_LOOKS[group].marker,
                 linewidths=0,
                 label=f'{group} ({members.sum()})',
             )
@@ -588,7 +588,10 @@ def _draw_sizes(axes: Axes, gains: Gains) -> None:
             [one.value for one in found],
             0.9 * width,
             yerr=half,
-            color=_COLOURS[group],
+            color=_LOOKS[group].colour,
+            hatch=_LOOKS[group].hatch,
+            edgecolor='white',
+            linewidth=0.5,
             error_kw=dict(elinewidth=1, capsize=2),
         )
     axes.set_xticks(range(len(SIZES)), SIZES)

@@ -1,7 +1,6 @@
 """Learning curves of any runs: a metric and the training loss against iterations."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -10,13 +9,11 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
+from . import pictures
 from .logs import Run
 
-# As in the paper's figures; a name that begins otherwise takes the next of matplotlib's colours.
-COLOURS = dict(pretrain='tab:grey', scratch='tab:purple', finetune='tab:blue', freeze='tab:orange')
 # Five schedules in one picture, as in figure 1.
-STYLES = ('-', '--', ':', '-.', (0, (1, 3)))
+STYLES = tuple(style for style, _ in pictures.DASHES)
 
 
 def smoothed(values: list[float], window: int) -> list[float]:
@@ -39,32 +36,35 @@ def check_metric(runs: list[Run], metric: str) -> None:
         print(f'{run.work_dir} has logged no {metric}, but {some_names(run.metrics)}', file=sys.stderr)
 
 
-def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> None:
+def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window: int = 5) -> list[Path]:
     """Draw the metric above and the training loss below, one line for each run.
 
-    The colour is that of the initialisation, the first part of a config's name; runs of one initialisation differ in
-    their style, the longest first. A run without a log is in the legend as missing.
+    Colour and marker are those of the initialisation, the first part of a config's name (:mod:`pictures`); runs of one
+    initialisation differ in their style, the longest first. A run without a log is in the legend as missing.
 
     Args:
         runs: finished or not.
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
         metric: as MMEngine logs it; fractions are shown in points of 100.
         window: log entries over which the loss is averaged.
     """
     figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 6.4), layout='constrained', height_ratios=(3, 2))
     styles: dict[str, int] = {}
-    for run in sorted(runs, key=lambda run: (-(run.max_iters or 0), run.work_dir.name)):
+    ordered = sorted(runs, key=lambda run: (-(run.max_iters or 0), run.work_dir.name))
+    places = pictures.places(run.work_dir.name.split('_')[0] for run in ordered)
+    for run in ordered:
         name = run.work_dir.name
         init = name.split('_')[0]
         styles[init] = styles.get(init, -1) + 1
-        look = dict(color=COLOURS.get(init, f'C{len(styles)}'), linestyle=STYLES[styles[init] % len(STYLES)])
+        arm = pictures.LOOKS[places[init]]
+        look = dict(color=arm.colour, linestyle=STYLES[styles[init] % len(STYLES)])
         state = '' if run.finished else ' (not finished)' if run.iteration else ' (missing)'
         curve = run.curve(metric)
         above.plot(
             [at for at, _ in curve],
             [100 * value for _, value in curve],
-            marker='o',
-            markersize=3,
+            marker=arm.marker,
+            markersize=4,
             label=name + state,
             **look,
         )
@@ -76,8 +76,9 @@ def draw(runs: list[Run], path: str | Path, metric: str, title: str = '', window
     for axes in (above, below):
         axes.grid(alpha=0.25)
         axes.spines[['top', 'right']].set_visible(False)
-    above.legend(frameon=False, loc='lower right', fontsize=8)
-    for suffix in ('.png', '.svg'):
-        # Not with_suffix, which would cut a name such as 3.5k.
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    handles, labels = above.get_legend_handles_labels()
+    # Below, where no curve is.
+    figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=2, fontsize=8, handlelength=3.5)
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,9 +23,9 @@ from torch import Tensor
 
 from ..engine.weights import read_weights
 from ..errors import ConfigError, some_names
-from ..files import write_atomically
 from ..trust.tensors import check_tensors, read_state_dict
-from .curves import COLOURS, STYLES
+from . import pictures
+from .curves import STYLES
 from .markdown import markdown_table
 
 # What a layer has: weights, bias included; as a normalisation its scale and shift; as BN its running statistics.
@@ -376,26 +375,28 @@ def words(drift: Drift) -> str:
 # --- figure ----------------------------------------------------------------------------------------------------------
 
 
-def draw(drifts: list[Drift], path: str | Path) -> None:
+def draw(drifts: list[Drift], path: str | Path) -> list[Path]:
     """Relative change of each layer by depth, a panel for each kind and a line for each checkpoint.
 
     Args:
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
     """
     kinds = [kind for kind in KINDS if any(drift.of(kind) for drift in drifts)]
     figure, panels = plt.subplots(
         len(kinds), 1, figsize=(8.5, 1.2 + 1.9 * len(kinds)), layout='constrained', squeeze=False
     )
+    places = pictures.places(drift.name.split('_')[0] for drift in drifts)
     for axes, kind in zip(panels[:, 0], kinds, strict=True):
         for number, drift in enumerate(drifts):
+            look = pictures.LOOKS[places[drift.name.split('_')[0]]]
             values = [layer.relative for layer in drift.of(kind)]
             axes.plot(
                 values,
-                marker='o',
-                markersize=2.5,
+                marker=look.marker,
+                markersize=3,
                 linewidth=1,
                 linestyle=STYLES[number % len(STYLES)],
-                color=COLOURS.get(drift.name.split('_')[0], f'C{number}'),
+                color=look.colour,
                 label=drift.name,
             )
         _mark_stages(axes, drifts[0].of(kind))
@@ -407,9 +408,9 @@ def draw(drifts: list[Drift], path: str | Path) -> None:
     panels[-1, 0].set_xlabel('layers of the kind, in the order of depth')
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc='outside lower center', ncols=min(len(labels), 4))
-    for suffix in ('.png', '.svg'):
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def _mark_stages(axes: Axes, layers: list[Layer]) -> None:

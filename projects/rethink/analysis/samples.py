@@ -5,14 +5,13 @@ that is pre-trained on ImageNet and fine-tuned, and about as many pixels.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import matplotlib.pyplot as plt
 from mmengine.config import Config
 
-from ..files import write_atomically
+from . import pictures
 from .markdown import markdown_table
 
 # Of the paper's figure 2: 1.28 M images, 100 epochs, 224 x 224 pixels, one labelled object in each.
@@ -121,21 +120,22 @@ def table(samples: list[Samples]) -> str:
     return markdown_table(('config', 'images, M', 'instances, M', 'pixels, 10^9'), lines)
 
 
-def draw(samples: list[Samples], path: str | Path) -> None:
-    """Bars as in the paper's figure 2, relative to the first config; PNG and SVG at ``path`` without suffix."""
+def draw(samples: list[Samples], path: str | Path) -> list[Path]:
+    """Bars as in the paper's figure 2, relative to the first config; the files that :func:`pictures.save` writes."""
     figure, axes = plt.subplots(1, 3, figsize=(8, 1.5 + 0.5 * len(samples)), layout='constrained', sharey=True)
     for axis, part in zip(axes, _PARTS, strict=True):
         whole = samples[0].total(part)
         names = [one.name for one in samples]
         first = [one.pretraining[part] / whole for one in samples]
-        axis.barh(names, first, color='tab:green', label='ImageNet pre-training')
-        axis.barh(
-            names, [one.detection[part] / whole for one in samples], left=first, color='tab:purple', label='detection'
-        )
+        detection = [one.detection[part] / whole for one in samples]
+        before, after = pictures.LOOKS[1], pictures.LOOKS[0]
+        look = dict(edgecolor='white', linewidth=0.5)
+        axis.barh(names, first, color=before.colour, hatch=before.hatch, label='ImageNet pre-training', **look)
+        axis.barh(names, detection, left=first, color=after.colour, hatch=after.hatch, label='detection', **look)
         axis.set(title=part, xlabel=f'of {names[0]}' if axis is axes[1] else '')
         axis.spines[['top', 'right']].set_visible(False)
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=2)
-    for suffix in ('.png', '.svg'):
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files

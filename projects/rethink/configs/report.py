@@ -191,7 +191,9 @@ def _ending(found: Sequence[Change], listed: Rows) -> list[str]:
         lines.append('--all lists each with its file and line, --only PATH those of a part.')
     elif counted:
         folder = os.path.relpath(listed.below)
-        lines.append(f'Files are below {listed.below if folder.startswith("..") else folder}.')
+        # '.' and a full stop would read as the folder above.
+        named = 'this folder' if folder == '.' else listed.below if folder.startswith('..') else folder
+        lines.append(f'Files are below {named}.')
     return lines
 
 

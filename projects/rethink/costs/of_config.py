@@ -70,6 +70,12 @@ class Setting:
         precision = ('float16' if self.device == 'cuda' else 'bfloat16') if self.amp else 'float32'
         return f'{self.shape[0]}×{self.shape[1]}, batch {self.batch}, {self.device}, {precision}'
 
+    @property
+    def title(self) -> str:
+        """For a picture, whose reader need not know how it was counted."""
+        images = 'one image' if self.batch == 1 else f'{self.batch} images'
+        return f'{images} of {self.shape[0]} × {self.shape[1]} pixels'
+
 
 @dataclass
 class Cost:

@@ -7,15 +7,14 @@ frozen.
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ..analysis.curves import COLOURS
+from ..analysis import pictures
 from ..analysis.published import read_published
-from ..files import write_atomically
 from .of_config import Cost, Setting
 from .table import table
 
@@ -108,8 +107,10 @@ class AP:
     source: str
 
 
-_LOOK = COLOURS | {ADAPTERS: 'tab:red'}
-_MARKS = dict(measured=dict(marker='o'), published=dict(marker='o', markerfacecolor='white'), given=dict(marker='s'))
+# The marker is the arm's.
+_FILLS = dict(
+    measured={}, published=dict(markerfacecolor='white'), given=dict(fillstyle='left', markerfacecoloralt='white')
+)
 
 
 def find_ap(
@@ -143,15 +144,15 @@ def _label(costs: Iterable[Cost], axis: str) -> str:
     return 'kept for backward (GiB)' if any(cost.peak is None for cost in costs) else 'peak memory of a step (GiB)'
 
 
-def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'flops', title: str = '') -> None:
+def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'flops', title: str = '') -> list[Path]:
     """AP against what a training step costs, a line between configs that differ in their initialisation alone.
 
-    Colours are those of initialisations, as in all pictures here; a published AP is hollow, one given by hand a
-    square. Without any AP: bars of forward and backward pass, or of bytes.
+    Colours and markers are those of initialisations, as in all pictures here; a published AP is hollow, one given by
+    hand half. Without any AP: bars of forward and backward pass, or of bytes.
 
     Args:
         aps: of :func:`find_ap`; configs without one are left out.
-        path: file to write, without suffix; becomes a PNG and an SVG.
+        path: file to write, see :func:`rethink.analysis.pictures.save`.
         axis: ``'flops'`` or ``'memory'`` (on a GPU the peak, otherwise the bytes kept for backward).
         title: of the picture.
     """
@@ -164,16 +165,15 @@ def draw(costs: list[Cost], aps: dict[str, AP], path: str | Path, axis: str = 'f
         axes.set(xlabel=_label(costs, axis))
     axes.set(title=title)
     axes.spines[['top', 'right']].set_visible(False)
-    for suffix in ('.png', '.svg'):
-        # Not with_suffix, which would cut a name such as 3.5k.
-        write_atomically(f'{path}{suffix}', partial(figure.savefig, format=suffix[1:], dpi=150))
+    files = pictures.save(figure, path)
     plt.close(figure)
+    return files
 
 
 def _parts(name: str) -> tuple[str, str]:
     """What is trained, and the detector: ``freeze_r101_adapter_fpn_72e`` is ``r101_fpn_72e``, with adapters."""
     init, _, detector = name.partition('_')
-    if init not in COLOURS:
+    if init not in pictures.ARMS:
         return '', name
     return (ADAPTERS, detector.replace('_adapter', '')) if '_adapter' in name else (init, detector)
 
@@ -183,26 +183,38 @@ def draw_ap(axes: Axes, costs: list[Cost], aps: dict[str, AP], axis: str = 'flop
     detectors: dict[str, list[Cost]] = {}
     for cost in costs:
         detectors.setdefault(_parts(cost.name)[1], []).append(cost)
+    named: dict[str, list[tuple[float, float]]] = {}
     for detector, group in detectors.items():
         group.sort(key=lambda cost: _value(cost, axis))
         places = [(_value(cost, axis), aps[cost.name].value) for cost in group]
         axes.plot(*zip(*places, strict=True), color='lightgrey', zorder=1)
         for cost, place in zip(group, places, strict=True):
             init, ap = _parts(cost.name)[0], aps[cost.name]
-            colour = _LOOK.get(init, 'black')
-            look = dict(color=colour, linestyle='', markersize=7, **_MARKS[ap.source])
+            arm = pictures.LOOKS[pictures.ARMS[init]] if init else pictures.LOOKS[-1]
+            look = dict(color=arm.colour, marker=arm.marker, linestyle='', markersize=7, **_FILLS[ap.source])
             axes.plot(*place, label=f'{init}, {ap.source}', **look)
-        axes.annotate(detector, places[0], xytext=(-4, 9), textcoords='offset points', fontsize=8)
+        named[detector] = places
+    # Above the line and what it joins, from its end that is nearer to the edge, so that the name stays inside.
+    middle = fmean(at for places in named.values() for at, _ in places) if named else 0
+    for detector, places in named.items():
+        right = fmean(at for at, _ in places) > middle
+        place = (max if right else min)(at for at, _ in places), max(value for _, value in places)
+        look = dict(fontsize=8, ha='right' if right else 'left')
+        axes.annotate(detector, place, xytext=(4 if right else -4, 9), textcoords='offset points', **look)
     axes.set(ylabel='box AP', xlabel=_label(costs, axis))
-    axes.margins(0.15)
+    axes.margins(0.2)
     axes.grid(alpha=0.25)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), [label.removeprefix(', ') for label in handles], frameon=False, fontsize=8)
+    labels = [label.removeprefix(', ') for label in handles]
+    axes.legend(
+        handles.values(), labels, frameon=False, fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.14), ncols=3
+    )
 
 
 def _draw_bars(axes: Axes, costs: list[Cost], axis: str) -> None:
     for at, cost in enumerate(costs):
-        colour = _LOOK.get(_parts(cost.name)[0], 'tab:green')
+        init = _parts(cost.name)[0]
+        colour = pictures.LOOKS[pictures.ARMS[init]].colour if init else pictures.GREY
         total = _value(cost, axis)
         if axis == 'flops':
             axes.barh(at, cost.forward / GIGA, color=colour, label='forward')

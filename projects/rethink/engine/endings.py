@@ -1,6 +1,7 @@
 """How a tool ends: with one sentence on stderr where something is wrong or stops it, and with its processes.
 
-Exit codes: 0 done, 2 wrong input, 3 a fault amid a run, 128 + N stopped by signal N (130 is Ctrl-C).
+Exit codes: 0 done, 2 wrong input, 3 a fault amid a run, 128 + N stopped by signal N (130 is Ctrl-C). 1 is of the
+tools: done, and what was looked at is not as it should be (docs/tools.md).
 """
 
 import contextlib

@@ -63,8 +63,10 @@ __all__ = [
 
 def _nearest(path: Path) -> str:
     """', did you mean …' for a config that does not exist, from the configs around it and those of this project."""
-    roots = [folder for folder in path.parents if folder.name == 'configs'] or [Path('configs'), path.parent]
+    roots = [folder for folder in path.parents if folder.name == 'configs'] or [Path('configs')]
     known = {str(file) for root in roots if root.is_dir() for file in root.rglob('*.py')}
+    # Not below it: that of /x.py is the whole disk.
+    known |= {str(file) for file in path.parent.glob('*.py')}
     # Names differ in their last part more often than in the folder, so both are compared.
     by_name = difflib.get_close_matches(path.name, {Path(file).name for file in known}, 3, 0.6)
     near = sorted((file for file in known if Path(file).name in by_name), key=lambda f: by_name.index(Path(f).name))

@@ -17,30 +17,19 @@ import numpy as np
 from bokeh.models import HoverTool, Legend, LegendItem, PlainText
 from bokeh.plotting import figure
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
+from ..analysis.pictures import DASHES, GREY, LOOKS, places
 from .findings import Curve, Findings
 
-# Of Okabe and Ito, that can be told apart with any sight; those that are read on white and on black.
-COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
-# For grey print: matplotlib's and Bokeh's names of the same.
-MARKERS = (
-    ('o', 'circle'),
-    ('s', 'square'),
-    ('^', 'triangle'),
-    ('D', 'diamond'),
-    ('v', 'inverted_triangle'),
-    ('P', 'plus'),
-)
-# The same.
-DASHES = (('-', 'solid'), ('--', 'dashed'), (':', 'dotted'), ('-.', 'dashdot'), ((0, (1, 3)), [2, 6]))
-# Between black and white, to be read on both: a canvas knows no currentColor.
-GREY = '#7a7a7a'
 # Curves in one plot.
-MOST = len(COLOURS) * len(DASHES)
+MOST = len(LOOKS) * len(DASHES)
+# What a legend says of the band.
+BAND = 'band: all seeds, line: their mean'
 
 
 class Look(NamedTuple):
-    """How a run is drawn: places in :data:`COLOURS` and :data:`DASHES`."""
+    """How a run is drawn: places in :data:`LOOKS` and :data:`DASHES`."""
 
     colour: int
     dash: int
@@ -48,21 +37,28 @@ class Look(NamedTuple):
     @property
     def on_paper(self) -> dict:
         """Of matplotlib's ``plot``."""
-        return dict(color=COLOURS[self.colour], linestyle=DASHES[self.dash][0], marker=MARKERS[self.colour][0])
+        arm = LOOKS[self.colour]
+        return dict(color=arm.colour, linestyle=DASHES[self.dash][0], marker=arm.marker)
 
 
 def in_turn(names: Iterable[str]) -> dict[str, Look]:
-    """The next colour for each; other dashes when all are used."""
-    return {name: Look(at % len(COLOURS), at // len(COLOURS) % len(DASHES)) for at, name in enumerate(names)}
+    """The look of its arm for each, or the next that is left; other dashes when all are used."""
+    names = list(names)
+    return {
+        name: Look(place, start // len(LOOKS) % len(DASHES))
+        for start in range(0, len(names), len(LOOKS))
+        for name, place in places(names[start : start + len(LOOKS)]).items()
+    }
 
 
 def looks(curves: list[Curve]) -> dict[str, Look]:
     """Run → how it is drawn: arms in colours and, of each, what a figure has along its axis in dashes."""
     arms = list(dict.fromkeys(one.arm or one.run for one in curves))
     along = list(dict.fromkeys(one.x for one in curves))
-    if len(arms) > len(COLOURS) or len(along) > len(DASHES):
+    if len(arms) > len(LOOKS) or len(along) > len(DASHES):
         return in_turn(dict.fromkeys(one.run for one in curves))
-    return {one.run: Look(arms.index(one.arm or one.run), along.index(one.x)) for one in curves}
+    of = places(arms)
+    return {one.run: Look(of[one.arm or one.run], along.index(one.x)) for one in curves}
 
 
 @dataclass(frozen=True)
@@ -97,9 +93,10 @@ class Chart:
         lines: dict[str, list] = {}
         for name in self.names:
             at, dash = self.looks[name]
-            line = plot.line('at', 'value', source=self._source(name), color=COLOURS[at], line_width=2)
+            arm = LOOKS[at]
+            line = plot.line('at', 'value', source=self._source(name), color=arm.colour, line_width=2)
             line.glyph.line_dash = DASHES[dash][1]
-            dots = dict(source=line.data_source, marker=MARKERS[at][1], color=COLOURS[at], size=6, name=name)
+            dots = dict(source=line.data_source, marker=arm.live, color=arm.colour, size=6, name=name)
             lines[name] = [line, plot.scatter('at', 'value', **dots)]
         tips = [('run', '$name'), ('seed', '@seed'), (self.unit, '@at{0}'), ('value', '@value{0.0}')]
         plot.add_tools(HoverTool(renderers=[dots for _, dots in lines.values()], tooltips=tips))
@@ -123,7 +120,7 @@ class Chart:
     def still(self, axes: Axes) -> None:
         """For paper."""
         self.draw(axes)
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) | _of_bands(axes)
         axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
 
     def draw(self, axes: Axes) -> None:
@@ -139,9 +136,16 @@ class Chart:
             axes.plot(at, [fmean(of) for of in values], label=name, markersize=3.5, **look)
             if len(seeds) > 1:
                 low, high = [min(of) for of in values], [max(of) for of in values]
-                axes.fill_between(at, low, high, color=look['color'], alpha=0.15, linewidth=0)
+                band = axes.fill_between(at, low, high, color=look['color'], alpha=0.2, linewidth=0)
+                band.set_gid(BAND)
         axes.grid(alpha=0.25)
         axes.set(xlabel=self.unit, ylabel=self.metric)
+
+
+def _of_bands(axes: Axes) -> dict[str, Rectangle]:
+    """The legend's entry of the bands, where there are any."""
+    drawn = any(one.get_gid() == BAND for one in axes.collections)
+    return {BAND: Rectangle((0, 0), 1, 1, color=GREY, alpha=0.3, linewidth=0)} if drawn else {}
 
 
 def charts(found: Findings) -> list[Chart]:
@@ -171,19 +175,24 @@ def picture(found: Findings) -> bytes | None:
     columns = min(len(shown), 3)
     rows = math.ceil(len(shown) / columns)
     size = dict(figsize=(0.8 + 4.2 * columns, 0.6 + 3.2 * rows), layout='constrained')
-    entries = {}
+    entries, bands = {}, {}
     with matplotlib.rc_context({'text.parse_math': False, 'font.size': 9}):
         drawing, grid = plt.subplots(rows, columns, squeeze=False, sharey=True, **size)
         for axes, chart in zip(grid.flat, shown, strict=False):
             chart.draw(axes)
             axes.set(title=chart.panel, xlim=(0, None), ylim=(0, None))
+            if all(value <= 100 for one in chart.curves for _, value in one.points) and axes.get_ylim()[1] > 100:
+                # Points of 100 end there.
+                axes.set_ylim(0, 100.5)
+            bands |= _of_bands(axes)
             axes.spines[['top', 'right']].set_visible(False)
             named = {one.run: f'{one.arm}, {one.x}' if one.arm and one.x else one.run for one in chart.curves}
             handles, names = axes.get_legend_handles_labels()
             entries |= {named[name]: handle for name, handle in zip(names, handles, strict=True)}
         for axes in grid.flat[len(shown) :]:
             axes.remove()
-        place = dict(loc='outside lower center', ncols=min(len(entries), 3 * columns))
+        entries |= bands
+        place = dict(loc='outside lower center', handlelength=3.5, ncols=min(len(entries), 2 * columns))
         drawing.legend(entries.values(), entries, frameon=False, **place)
         file = io.BytesIO()
         drawing.savefig(file, format='png', dpi=150)

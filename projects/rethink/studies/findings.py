@@ -25,9 +25,14 @@ from ..errors import ConfigError
 from . import gallery, results, status
 from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
 from .figures import Line, lines
-from .plan import Plan, Task
+from .plan import QUICK, Plan, Task
 from .study import Asked
 from .trainings import Training
+
+OF_QUICK = (
+    f'--quick: of each training one part in {QUICK} was trained, to see that all of it runs; lengths and steps in '
+    'names and tables are those of the whole study, and the numbers answer nothing.'
+)
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def gather(plan: Plan) -> Findings:
     return Findings(
         title=plan.study.title,
         question=plan.study.question,
-        about=plan.study.about,
+        about=' '.join(filter(None, [plan.study.about, plan.quick and OF_QUICK])),
         study=str(plan.study.path),
         out=str(plan.out),
         metric=plan.study.metric,

@@ -50,7 +50,7 @@ class Grid:
         if record.is_file():
             self._read(record)
         elif self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigError(f'{folder} is not empty and holds no grid; name another folder with --out.')
+            raise ConfigError(f'{folder} is not empty and holds no grid; name another folder with --out-dir.')
 
     def _read(self, record: Path) -> None:
         try:
@@ -58,11 +58,11 @@ class Grid:
             self.points = [Point(**point) for point in content['points']]
             where = first_difference(content['config'], self._config)
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'{record} is not the record of a grid ({error!r}); name another --out.') from error
+            raise ConfigError(f'{record} is not the record of a grid ({error!r}); name another --out-dir.') from error
         if where:
             raise ConfigError(
                 f'{self.folder} holds a grid over another config than {self.cfg.filename} is with its overrides: they '
-                f'differ in {where}; name another folder with --out.'
+                f'differ in {where}; name another folder with --out-dir.'
             )
 
     def effective(self, point: Point) -> Config:

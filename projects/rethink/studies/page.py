@@ -18,10 +18,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from ..analysis import class_gains
+from ..analysis.pictures import GREY, LOOKS
 from ..configs.report import page_tables
 from ..costs.report import AP, draw_ap
 from . import curves, tables
-from .curves import COLOURS, GREY
 from .figures import Line
 from .findings import Findings
 from .gallery import MISSED, RIGHT, WRONG
@@ -142,11 +142,13 @@ def _forest(found: Findings) -> Markup:
         return Markup()
 
     def draw(axes: Axes) -> None:
-        colours = dict(shown=COLOURS[2], contradicted=COLOURS[1])
+        colours = dict(shown=LOOKS[2].colour, contradicted=LOOKS[3].colour)
         for at, one in enumerate(found.claims, 1):
             look = dict(color=colours.get(one.verdict, GREY))
             if one.low is not None:
-                axes.plot((one.low, one.high), (at, at), linewidth=2.5, solid_capstyle='butt', **look)
+                axes.plot(
+                    (one.low, one.high), (at, at), linewidth=2.5, solid_capstyle='butt', label='95 % interval', **look
+                )
             if one.value is not None:
                 axes.plot(one.value, at, marker='o', linestyle='', label='measured', **look)
             if one.published is not None:
@@ -155,10 +157,9 @@ def _forest(found: Findings) -> Markup:
         axes.set_yticks(range(1, len(found.claims) + 1))
         axes.set_ylim(len(found.claims) + 0.6, 0.4)
         axes.grid(alpha=0.25, axis='x')
-        axes.set(xlabel='ahead by, points, and 95 % interval', ylabel='claim')
+        axes.set(xlabel='ahead by, points', ylabel='claim')
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        if 'published' in handles:
-            axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center', ncols=2)
+        axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center', ncols=3)
 
     return svg(draw, 1.1 + 0.25 * len(found.claims))
 
@@ -182,7 +183,10 @@ def _against(x: str, metric: str, lines: dict[str, Line], looks: dict[str, curve
             axes.set_xscale('log')
         axes.grid(alpha=0.25)
         axes.set(xlabel=x, ylabel=metric)
-        axes.figure.legend(frameon=False, loc='outside lower center')
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        if any(spread for points in lines.values() for _, _, spread in points):
+            handles['bars: standard deviation over seeds and reruns'] = axes.plot([], [], '|', color='black')[0]
+        axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
 
     return svg(draw, 2.5 + 0.19 * len(lines))
 

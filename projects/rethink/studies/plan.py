@@ -279,12 +279,14 @@ class Plan:
             content = json.loads(record.read_text())
             before, amp = content['config'], '--amp' in content['command']
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'{record} is not the record of a training ({error!r}); name another --out.') from None
+            raise ConfigError(
+                f'{record} is not the record of a training ({error!r}); name another --out-dir.'
+            ) from None
         where = first_difference(before, config_content(task.cfg)) or ('amp' if amp != self.study.amp else None)
         if where:
             raise ConfigError(
                 f'{task.job.work_dir} holds a training of another config than {task.run.name} is now: they differ in '
-                f'{where}; name another folder with --out, or remove this one.'
+                f'{where}; name another folder with --out-dir, or remove this one.'
             )
 
     def save(self) -> None:

@@ -177,7 +177,7 @@ def refuse_other_weights(folder: Path, backbone: str) -> None:
     digest = sha256(backbone)
     record = folder / 'backbone.sha256'
     if record.is_file() and record.read_text().split()[0] != digest:
-        raise ConfigError(f'{folder} has results of another {backbone} than there is now; name another --out.')
+        raise ConfigError(f'{folder} has results of another {backbone} than there is now; name another --out-dir.')
     write_atomically(record, f'{digest}  {backbone}\n'.encode())
 
 

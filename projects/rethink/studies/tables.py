@@ -127,5 +127,5 @@ def about_gallery(gallery: Gallery) -> list[str]:
 def command(found: Findings) -> str:
     """That runs the study with these seeds."""
     return shlex.join(
-        ['python', 'tools/study.py', 'run', found.study, '--seeds', *map(str, found.seeds), '--out', found.out]
+        ['python', 'tools/study.py', 'run', found.study, '--seeds', *map(str, found.seeds), '--out-dir', found.out]
     )

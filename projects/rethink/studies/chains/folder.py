@@ -71,7 +71,7 @@ class Chains:
         if record.is_file():
             self._read(record)
         elif self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigError(f'{folder} is not empty and holds no chains; name another folder with --out.')
+            raise ConfigError(f'{folder} is not empty and holds no chains; name another folder with --out-dir.')
 
     # --- the record ---
 
@@ -101,7 +101,7 @@ class Chains:
             content = json.loads(record.read_text())
             self._before, self._steps = dict(content['provenance']), list(content['steps'])
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'{record} is not the record of chains ({error!r}); name another --out.') from error
+            raise ConfigError(f'{record} is not the record of chains ({error!r}); name another --out-dir.') from error
 
     def save(self, steps: Sequence[Step]) -> None:
         """Write the record, with these steps beside those that are there.
@@ -115,7 +115,7 @@ class Chains:
                 now[key] = value or now.get(key)
             elif where := first_difference(value, now[key], key):
                 what = f'begin with another base than {self.base}' if key == 'base' else f'differ in {where}'
-                raise ConfigError(f'{self.folder} holds chains that {what}; name another folder with --out.')
+                raise ConfigError(f'{self.folder} holds chains that {what}; name another folder with --out-dir.')
         rows = {(row['step'], row['iterations']): row for row in self._steps}
         for step in steps:
             for length, path in step.exports.items():
