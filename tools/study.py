@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rethink import trust
 from rethink.configs.overrides import Overrides
+from rethink.engine import dashboards
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
@@ -34,9 +35,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n\n')[0], epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest='what', required=True)
+    commands, parsers = parser.add_subparsers(dest='what', required=True), {}
     for name, text in COMMANDS.items():
-        add_arguments(commands.add_parser(name, help=text, description=text))
+        parsers[name] = commands.add_parser(name, help=text, description=text)
+        add_arguments(parsers[name])
+    for name in ('plan', 'run'):
+        dashboards.add_arguments(parsers[name])
     text = "write the folder of a study of one's own images (docs/your_data.md)"
     add_arguments_of_new(commands.add_parser('new', help=text, description=text))
     return parser.parse_args()
@@ -156,7 +160,8 @@ def open_plan(args):
 
     declared = study.read(args.study)
     out = args.out or Path('work_dirs') / (declared.name + '_quick' * args.quick)
-    return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
+    flags = [f'--{name}' for name in dashboards.asked(args)] if args.what in ('plan', 'run') else []
+    return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick, flags)
 
 
 def open_backend(args):
@@ -184,6 +189,7 @@ def run(args, plan, backend) -> bool:
 
     from rethink.studies import status
 
+    dashboards.check(dashboards.asked(args))
     plan.check()
     plan.save()
     left = [job for job in plan.jobs if not job.finished]
