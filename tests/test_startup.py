@@ -68,6 +68,17 @@ def test_reading_configs_imports_neither_pytorch_nor_mmdetection(command):
     assert code == 0 and 'mmengine' in names and not names & LARGE
 
 
+def test_the_list_of_tools_imports_nothing():
+    listed = "import runpy, sys; sys.argv = ['rethink.run']; runpy.run_module('rethink.run', run_name='__main__')"
+    names = python(f"{listed}; import json; print(json.dumps([one.partition('.')[0] for one in sys.modules]))")
+    assert not set(names) & NONE_OF
+
+
+def test_wrong_pictures_are_told_before_anything_large_is_imported(tmp_path):
+    code, names = run('tools/image_demo.py', str(tmp_path), CONFIGS[0])
+    assert code == 2 and not names & LARGE
+
+
 @pytest.mark.parametrize('tool', ['tools/train.py', 'tools/misc/check_config.py'])
 def test_a_config_that_is_not_there_is_told_before_anything_large_is_imported(tool):
     code, names = run(tool, 'configs/none.py')

@@ -76,6 +76,15 @@ def test_a_signal_ends_the_script(script, how):
         time.sleep(0.02)
 
 
+def test_a_module_is_run_as_one(tmp_path):
+    (tmp_path / 'module.py').write_text('import sys\nprint(__name__, sys.argv, sys.path[0])\n')
+    both = [
+        subprocess.run([python, '-m', 'module', 'x'], cwd=tmp_path, capture_output=True, text=True)
+        for python in (sys.executable, warm_python())
+    ]
+    assert both[0].stdout == both[1].stdout and both[0].returncode == both[1].returncode == 0, both
+
+
 def test_other_ways_to_call_python_are_pythons(tmp_path):
     done = subprocess.run([warm_python(), '-c', 'import sys; print(sys.argv)', 'x'], capture_output=True, text=True)
     assert done.stdout == "['-c', 'x']\n" and done.returncode == 0

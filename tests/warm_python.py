@@ -1,10 +1,10 @@
 """A Python that has imported everything: what tests run as processes are forks of it, without 6 s of imports each.
 
-:func:`warm_python` gives a file that is called as ``python`` is: ``FILE script.py …``, ``FILE -u script.py …``;
-anything else is handed on to Python. A script is a process of its own there as well, in a session of its own, with
-the folder, the environment and the open streams of its caller; its exit code and the signals sent to it are passed
-on, SIGKILL too. For it ``os.getppid`` is who called the file, and ``sys.executable`` is the file: what it starts is
-warm as well.
+:func:`warm_python` gives a file that is called as ``python`` is: ``FILE script.py …``, ``FILE -u script.py …``,
+``FILE -m module …``; anything else is handed on to Python. A script is a process of its own there as well, in a
+session of its own, with the folder, the environment and the open streams of its caller; its exit code and the signals
+sent to it are passed on, SIGKILL too. For it ``os.getppid`` is who called the file, and ``sys.executable`` is the
+file: what it starts is warm as well.
 
 Such a process does not have the caller's niceness, cores and limits (``ulimit``), a pid that is the file's, and
 modules that are yet to be imported: tests of these start ``sys.executable``, or ``run_tool(…, cold=True)``.
@@ -31,7 +31,7 @@ from pathlib import Path
 CLIENT = """#!{python} -IS
 import json, os, signal, sys
 script = sys.argv[2:] if sys.argv[1:2] == ['-u'] else sys.argv[1:]
-if not script or script[0].startswith('-'):
+if not script or script[0].startswith('-') and (script[0] != '-m' or len(script) < 2):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 import socket
 with socket.socket(socket.AF_UNIX) as server:
@@ -152,8 +152,9 @@ def become(call: dict, python: str) -> None:
     os.environ.clear()
     os.environ.update(call['environment'])
     new = [path for path in os.environ.get('PYTHONPATH', '').split(os.pathsep) if path not in known]
-    sys.path[:1] = [str(Path(call['arguments'][0]).resolve().parent), *new]
-    sys.argv, sys.executable = call['arguments'], python
+    script, *arguments = call['arguments']
+    sys.path[:1] = [call['folder'] if script == '-m' else str(Path(script).resolve().parent), *new]
+    sys.argv, sys.executable = arguments if script == '-m' else call['arguments'], python
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS') or len(os.sched_getaffinity(0))))
     random.seed()
     np.random.seed()
@@ -161,9 +162,12 @@ def become(call: dict, python: str) -> None:
 
 
 def run(script: str) -> int:
-    """Run a script as Python does; its exit code, negative for a signal."""
+    """Run a script as Python does, or for ``-m`` the module that ``sys.argv`` begins with; negative for a signal."""
     try:
-        runpy.run_path(script, run_name='__main__')
+        if script == '-m':
+            runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+        else:
+            runpy.run_path(script, run_name='__main__')
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rethink import arguments
 from rethink.configs.overrides import Overrides
+from rethink.engine import dashboards
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
 
@@ -32,9 +33,12 @@ COMMANDS = dict(
 
 def parse_args() -> argparse.Namespace:
     parser = arguments.Parser(__doc__)
-    commands = parser.add_subparsers(dest='what', required=True)
+    commands, parsers = parser.add_subparsers(dest='what', required=True), {}
     for name, text in COMMANDS.items():
-        add_arguments(commands.add_parser(name, help=text, doc=documented(text, name)))
+        parsers[name] = commands.add_parser(name, help=text, doc=documented(text, name))
+        add_arguments(parsers[name])
+    for name in ('plan', 'run'):
+        dashboards.add_arguments(parsers[name])
     text = "write the folder of a study of one's own images (docs/your_data.md)"
     add_arguments_of_new(commands.add_parser('new', help=text, doc=documented(text, 'new')))
     return parser.parse_args()
@@ -166,7 +170,8 @@ def open_plan(args):
 
     declared = study.read(args.study)
     out = args.out_dir or Path('work_dirs') / (declared.name + '_quick' * args.quick)
-    return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick)
+    flags = [f'--{name}' for name in dashboards.asked(args)] if args.what in ('plan', 'run') else []
+    return Plan(declared, out, TOOLS, args.seeds, args.only, args.lengths, args.cfg_options, args.quick, flags)
 
 
 def open_backend(args):
@@ -205,6 +210,7 @@ def run(args, plan, backend) -> bool:
 
     from rethink.studies import status
 
+    dashboards.check(dashboards.asked(args))
     plan.check()
     plan.save()
     left = [job for job in plan.jobs if not job.finished]

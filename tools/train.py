@@ -9,6 +9,7 @@ import argparse
 import contextlib
 
 from rethink import arguments
+from rethink.engine import dashboards
 from rethink.files import exclusively
 
 
@@ -42,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-check', action='store_true', help='train also what the checker calls an error (docs/check_config.md)'
     )
+    dashboards.add_arguments(parser)
     arguments.add(parser, '--trust', '--launcher')
     # torch.distributed.launch gives the rank as an argument, torchrun in the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -59,6 +61,7 @@ def main() -> None:
     go_on = 'the same command with --resume goes on from the last checkpoint, where there is one'
     with launch.one_sentence(go_on) as context, contextlib.ExitStack() as held:
         cfg = context.cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        dashboards.use(cfg, dashboards.asked(args))
         # PyTorch and MMDetection, for which a wrong config need not wait; first what gives mmcv its ops.
         import rethink.registrations  # noqa: F401
         from mmdet.utils import setup_cache_size_limit_of_dynamo

@@ -68,7 +68,8 @@ def dotted(label: Sequence[str]) -> str:
 _RULES = [
     (
         NAMES,
-        r'work_dir|experiment_name|launcher|protocol|(.*\.)?_scope_|(visualizer|.*vis_backends)\b.*\.(name|save_dir)',
+        r'work_dir|experiment_name|launcher|protocol|(.*\.)?_scope_|(visualizer|.*vis_backends)\b.*\.(name|save_dir)|'
+        r'(visualizer\.)?vis_backends\b.*',  # where a run is watched
     ),
     ('schedule', r'(optim_wrapper|param_scheduler|train_cfg|auto_scale_lr|switch_from|optimizer|lr_config)\b.*'),
     (

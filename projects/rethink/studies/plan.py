@@ -120,6 +120,7 @@ class Plan:
         lengths: values of the factor ``length``, in place of all.
         options: overrides of all trainings, ``KEY=VALUE``.
         quick: a thirtieth of each training, to try that everything runs.
+        flags: more arguments for each training, of those that change nothing of what is trained (``--tensorboard``).
 
     Raises:
         ConfigError: a pattern or a length that is in no run, or a config that cannot be read or does not fit.
@@ -135,8 +136,9 @@ class Plan:
         lengths: Sequence[str] = (),
         options: Sequence[str] = (),
         quick: bool = False,
+        flags: Sequence[str] = (),
     ) -> None:
-        self.study, self.out, self.tools, self.quick = study, out, tools, quick
+        self.study, self.out, self.tools, self.quick, self.flags = study, out, tools, quick, tuple(flags)
         self.seeds, self.options = tuple(seeds) or study.seeds, tuple(options)
         parse_options(options)
         wanted = self._wanted(only, lengths)
@@ -236,7 +238,7 @@ class Plan:
             more += [f'default_hooks.checkpoint.interval={length}', 'default_hooks.logger.interval=1']
         launch.override(cfg, parse_options(more), run.config)
         own += more
-        command = [sys.executable, str(self.tools / 'train.py'), run.config, *['--amp'] * self.study.amp]
+        command = [sys.executable, str(self.tools / 'train.py'), run.config, *['--amp'] * self.study.amp, *self.flags]
         return Task(run, seed, training(run.name, cfg, command, own, work_dir, after), cfg)
 
     def _config(self, path: str, options: Iterable[str]) -> Config:

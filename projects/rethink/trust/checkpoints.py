@@ -95,7 +95,7 @@ def say_what_is_overwritten(work_dir: str | os.PathLike) -> None:
         )
 
 
-def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str | None:
+def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False, doing: str = 'resuming') -> str | None:
     """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
 
     After a kill amid a save (with MMEngine's own hook), when the folder was moved, or when a disk lost a part, that
@@ -105,6 +105,7 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
 
     Args:
         folders: a checkpoint may be a folder (:func:`may_be_folder`).
+        doing: what is done with it, for the lines that are printed.
     """
     folder = Path(work_dir)
     pointer = folder / 'last_checkpoint'
@@ -119,9 +120,9 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
         fault = _fault(path)
         if fault is None:
             if path.resolve().parent != folder.resolve():
-                say(f'{pointer} names {path}, of another folder, and there is none of this name here: resuming it.')
+                say(f'{pointer} names {path}, of another folder, and there is none of this name here: {doing} it.')
             else:
-                _say_what_is_further(path, folder)
+                _say_what_is_further(path, folder, doing)
             return str(path)
         faults.append(fault)
     newest = None
@@ -139,20 +140,32 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False) -> str
         what = f'{pointer} names no checkpoint' if os.path.lexists(pointer) else f'there is no {pointer}'
     if faults:
         what += f' ({"; ".join(faults)})'
-    say(
-        f'{what}; '
-        + (f'resuming from {newest}.' if newest else 'there is no other, so training starts from the beginning.')
-    )
+    resumes = doing == 'resuming'
+    begins = ', so training starts from the beginning.' if resumes else '.'
+    say(f'{what}; ' + (f'{doing} {"from " * resumes}{newest}.' if newest else 'there is no other' + begins))
     return None if newest is None else str(newest)
 
 
-def _say_what_is_further(path: Path, folder: Path) -> None:
+def best_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """The best so far by ``save_best``, if it is whole; of several metrics the one that is furthest. None without."""
+    found = []
+    for path in Path(work_dir).glob('best_*.pth'):
+        if _fault(path) is None:
+            try:
+                found.append((int(read_checkpoint(path)['meta']['iter']), path.name, path))
+            except (NotOnlyWeights, pickle.UnpicklingError, KeyError, TypeError, ValueError, RuntimeError, OSError):
+                continue
+    return str(max(found)[-1]) if found else None
+
+
+def _say_what_is_further(path: Path, folder: Path, doing: str) -> None:
     """A line about a checkpoint of more iterations than the last: of an earlier training, or its pointer was lost."""
     own, (at, other) = _iteration(path), max(_in_order(folder))
     if own is not None and own[0] >= 0 and at[0] > own[0]:
         say(
-            f'{folder / "last_checkpoint"} names {path.name}, of iteration {own[0]}: resuming it; {other.name} is of '
-            f'iteration {at[0]}, of an earlier training perhaps: to go on from there name it, --resume {other}.'
+            f'{folder / "last_checkpoint"} names {path.name}, of iteration {own[0]}: {doing} it; {other.name} is of '
+            f'iteration {at[0]}, of an earlier training perhaps'
+            + (f': to go on from there name it, --resume {other}.' if doing == 'resuming' else ', and can be named.')
         )
 
 
