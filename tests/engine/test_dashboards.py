@@ -82,7 +82,8 @@ def runs(tmp_path_factory):
     for name, flags in (('plain', []), ('watched', FLAGS)):
         done = run_tool(
             *('train.py', config, '--work-dir', folder / name, *flags, *short),
-            **dict(PYTHONPATH=path, RECORD=str(folder / 'record.jsonl')),
+            # What stands in is imported when Python begins.
+            **dict(cold=True, PYTHONPATH=path, RECORD=str(folder / 'record.jsonl')),
         )
         assert done.returncode == 0, done.stderr
     said = [json.loads(line) for line in (folder / 'record.jsonl').read_text().splitlines()]
@@ -144,7 +145,7 @@ def test_it_resumes_with_and_without(runs):
     for flags in (['--tensorboard'], []):
         environment = dict(PYTHONPATH=runs.path, RECORD=str(runs.folder / 'again.jsonl'))
         arguments = [runs.config, '--work-dir', runs.folder / 'watched', '--resume', *flags, *more]
-        done = run_tool('train.py', *arguments, **environment)
+        done = run_tool('train.py', *arguments, cold=bool(flags), **environment)
         assert done.returncode == 0, done.stderr
     assert (runs.folder / 'watched/iter_6.pth').is_file()
 

@@ -469,6 +469,7 @@ ROADS = {
     ('rethink', 'configs/trace.py', 'exec'): _NAMED,
     ('rethink', 'configs/trace.py', 'eval'): _NAMED,
     ('rethink', 'checks/unused.py', 'eval'): _NAMED,
+    ('rethink', 'run.py', 'runpy.run_path'): _NAMED,
     ('rethink', 'datasets/annotations.py', 'numpy.load'): 'columns of its own, read without objects',
     ('rethink', 'datasets/exports/yolo.py', 'yaml.load'): 'with a loader that knows text alone',
     ('rethink', 'trust/handlers.py', 'yaml.load'): 'with a loader that knows values alone',
