@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rethink  # noqa: F401  (first: gives mmcv its ops, which mmdet imports)
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.visualization import Visualizer
 from PIL import Image
 from warm_python import warm_python
 
@@ -136,6 +138,9 @@ def variables():
     """What the code sets for the processes that it starts (``WORLD_SIZE``) would be read by the next test."""
     before = dict(os.environ)
     yield
+    # MMEngine keeps one of a name for a whole process, and this one writes where a test that is over had its files.
+    for one in (Visualizer, *Visualizer.__subclasses__(), *DetLocalVisualizer.__subclasses__()):
+        one._instance_dict.clear()
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)

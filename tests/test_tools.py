@@ -181,7 +181,8 @@ def parse(monkeypatch, name, *arguments):
 def test_arguments_and_defaults_are_those_of_mmdetection(monkeypatch, capsys):
     stock = dict(config='c', work_dir=None, cfg_options=None, launcher='none', local_rank=0)
     train = stock | dict(amp=False, auto_scale_lr=False, resume=None)
-    assert parse(monkeypatch, 'train', 'c') == train | dict(auto_scale=False, no_check=False, resume_with=None)
+    ours = dict(auto_scale=False, no_check=False, resume_with=None, tensorboard=False, wandb=False, mlflow=False)
+    assert parse(monkeypatch, 'train', 'c') == train | ours
     assert parse(monkeypatch, 'train', 'c', '--resume')['resume'] == 'auto'
     assert parse(monkeypatch, 'train', 'c', '--resume', 'x.pth')['resume'] == 'x.pth'
     assert parse(monkeypatch, 'train', 'c', '--cfg-options', 'a.b=1', 'c=[x,y]')['cfg_options'] == {

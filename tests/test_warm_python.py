@@ -65,7 +65,13 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_the_script(script, how):
-    process = subprocess.Popen([warm_python(), script, 'wait'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [warm_python(), script, 'wait'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Tests in the background of a shell ignore it, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     pid = int(process.stdout.readline())
     assert alive(pid) and pid != process.pid
     process.send_signal(how)

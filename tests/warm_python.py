@@ -36,14 +36,16 @@ if not script or script[0].startswith('-') and (script[0] != '-m' or len(script)
 import socket
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    call = dict(arguments=script, folder=os.getcwd(), environment=dict(os.environ), pid=os.getpid())
+    passed = signal.SIGINT, signal.SIGHUP, signal.SIGTERM
+    ignored = [one for one in passed if signal.getsignal(one) == signal.SIG_IGN]
+    call = dict(arguments=script, folder=os.getcwd(), environment=dict(os.environ), pid=os.getpid(), ignored=ignored)
     call = json.dumps(call).encode()
     socket.send_fds(server, [len(call).to_bytes(8, 'big')], [0, 1, 2])
     server.sendall(call)
     with server.makefile('r') as answers:
         pid = int(answers.readline())
-        for passed in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(passed, lambda number, frame: os.kill(pid, number))
+        for one in (*passed, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(one, lambda number, frame: os.kill(pid, number))
         code = int(answers.readline())
 if code < 0:
     signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
@@ -138,6 +140,9 @@ def become(call: dict, python: str) -> None:
     """Make of this process what ``python`` would be if its caller had started it."""
     os.setsid()
     os.chdir(call['folder'])
+    for one in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        heeded = signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL
+        signal.signal(one, signal.SIG_IGN if one in call['ignored'] else heeded)
     own, real_parent, known = os.getpid(), os.getppid, set(os.environ.get('PYTHONPATH', '').split(os.pathsep))
 
     def parent() -> int:

@@ -327,7 +327,7 @@ def test_a_search_runs_what_is_new_and_goes_on_past_a_failure(tool, data, tmp_pa
     assert code is None
     values = [[100 * read_run(folder / f'seed={n}').val[4][key] for n in (1, 2)] for key in (METRIC, METRIC + '_50')]
     cells = ' | '.join(f'{sum(both) / 2:.1f} | {min(both):.1f} to {max(both):.1f}' for both in values)
-    assert printed.splitlines()[-2] == f'| 2 of 2 | {cells} |'
+    assert printed.splitlines()[-1] == f'| 2 of 2 | {cells} |'
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ..config_tree import type_name
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def use(cfg: 'Config', names: Sequence[str]) -> None:
         ConfigError: a package is not installed.
     """
     from mmengine.config import ConfigDict
+
+    from ..config_tree import type_name
 
     check(names)
     if not names:
