@@ -144,6 +144,13 @@ def test_amp_on_cpu_computes_in_bfloat16(file, cpu):
     assert not torch.equal(model.weight, before)
 
 
+@pytest.mark.parametrize('supported', [True, False])
+def test_a_cpu_that_emulates_bfloat16_is_told(file, cpu, monkeypatch, capsys, supported):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: supported)
+    launch.use_amp(launch.load_config(str(file)))
+    assert ('no instructions for bfloat16' in capsys.readouterr().out) == (not supported)
+
+
 def test_amp_on_gpu_is_the_stock_one(file, monkeypatch):
     monkeypatch.setattr(mmengine.device, 'get_device', lambda: 'cuda')
     cfg = launch.load_config(str(file))
