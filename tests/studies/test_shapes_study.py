@@ -249,8 +249,6 @@ def test_the_real_r50_model_takes_steps_on_shapes_and_is_tested(demo, tmp_path):
         f'val_dataloader.dataset.metainfo.classes={CLASSES}',
         *[f'model.roi_head.{head}_head.num_classes=5' for head in ('bbox', 'mask')],
         *[f'{name}.ann_file={few}' for name in ('val_dataloader.dataset', 'val_evaluator')],
-        # A quarter of the pixels: what a step of the whole size takes is no test.
-        *[f'{name}_dataloader.dataset.pipeline.{at}.scale=(667,400)' for name, at in (('train', 2), ('val', 1))],
         'train_cfg.max_iters=2',
         'train_cfg.val_interval=2',
         'default_hooks.logger.interval=1',
