@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 
+from mmcv.image import io as mmcv_io
 from mmengine.registry import TRANSFORMS
 
 from ..config_tree import items, step_name, type_name
@@ -12,6 +13,9 @@ from .ignored import class_words
 from .validation import moves
 
 _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
+_DECODERS = ('cv2', 'turbojpeg', 'pillow', 'tifffile')
+# What mmcv decodes with, and has None in place of where the package is missing or was not asked for.
+_READY = {'turbojpeg': 'jpeg', 'tifffile': 'tifffile'}
 # MMDetection's that draw, beside all that begin with Random.
 _DRAW = {
     *('PhotoMetricDistortion', 'MinIoURandomCrop', 'Expand', 'Mosaic', 'MixUp', 'CopyPaste', 'CutOut', 'Albu'),
@@ -103,6 +107,39 @@ def _pipelines(facts: Facts) -> Iterator[tuple[str, str, list[dict], bool]]:
                 inspect.isclass(kind) and kind.__module__.startswith(('mmdet.', 'mmcv.', 'rethink.')) for kind in kinds
             )
             yield part, f'{one.path}.pipeline', steps, bool(steps) and ours
+
+
+@rule('image-channels', ends=True)
+def image_channels(facts: Facts) -> Iterator[Finding]:
+    """Images are read with as many channels as are normalised, by a decoder that is there."""
+    mean = (facts.model.get('data_preprocessor') or {}).get('mean') if isinstance(facts.model, dict) else None
+    three = isinstance(mean, list | tuple) and len(mean) == 3
+    for _, place, steps, known in _pipelines(facts):
+        for step in steps if known else ():
+            if not step_name(step['type']).startswith('LoadImage'):
+                continue
+            kind, decoder = step.get('color_type', 'color'), step.get('imdecode_backend', 'cv2')
+            if kind not in mmcv_io.imread_flags:
+                what = f'{place} reads images with color_type={kind!r}, which mmcv does not know.'
+                yield Finding('error', place, what, fix=f'one of {", ".join(mmcv_io.imread_flags)}')
+            elif three and kind.startswith('grayscale'):
+                what = f'{place} reads images of one channel (color_type={kind!r}), and mean and std are of three.'
+                fix = "color_type='color', which gives grey images three channels, or mean and std of one"
+                yield Finding('error', place, what, fix=fix)
+            elif three and kind == 'unchanged':
+                what = (
+                    f'{place} reads images as they are (color_type={kind!r}): a grey one (1 channel) or one with '
+                    'transparency (4) ends the training when its turn comes, and pixels of 16 bits are normalised as '
+                    'if they had 8.'
+                )
+                yield Finding('warning', place, what, fix="color_type='color', which makes three of any")
+            if decoder not in (None, *_DECODERS):
+                what = f'{place} decodes images by {decoder!r}, which mmcv does not know.'
+                yield Finding('error', place, what, fix=f'imdecode_backend, one of {", ".join(_DECODERS)}')
+            elif decoder in _READY and getattr(mmcv_io, _READY[decoder]) is None:
+                what = f'{place} decodes images by {decoder}, which mmcv has not got ready here.'
+                how = 'install tifffile' if decoder == 'tifffile' else "mmcv.use_backend('turbojpeg') before"
+                yield Finding('error', place, what, fix=f"{how}, or imdecode_backend='cv2'")
 
 
 @rule('pipeline-parts', ends=True)

@@ -10,7 +10,7 @@ __all__ = ['RULES', 'Facts']
 # fmt: off
 _ORDER = [
     'packages', 'files', 'voc', 'classes', 'order', 'keypoints', 'masks', 'contents', 'images',
-    'evaluation', 'validation', 'init', 'levels', 'schedule', 'pretraining',
+    'evaluation', 'validation', 'init', 'levels', 'rois', 'schedule', 'pretraining',
     'unused', 'ignored', 'loaders', 'intervals', 'recipe',
 ]
 # fmt: on
