@@ -10,7 +10,7 @@ SEED ?= 0
 OUT ?= demo
 STUDY ?= rethink
 
-.PHONY: setup help demo test test-long test-classic lint wheel clean
+.PHONY: setup help demo test test-long test-classic lint docs wheel clean
 
 setup: $(VENV)/.ready  ## the environment in .venv, from PyPI; what a plain `make` does
 
@@ -52,8 +52,12 @@ lint: setup  ## ruff, as before each commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: setup  ## the docs as a site, in build/docs; a link that leads nowhere ends it
+	$(BIN)/python -m pip install -q -r requirements/docs.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
 wheel: setup  ## the wheel, in dist
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove what was built and cached, not .venv
-	rm -rf build dist .pytest_cache .ruff_cache
+	rm -rf build dist docs/reference .pytest_cache .ruff_cache

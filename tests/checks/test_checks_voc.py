@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import time
 
 import pytest
 from checked import fails
@@ -221,9 +220,10 @@ def test_ten_thousand_images_take_no_time(cfg, devkit, monkeypatch, tmp_path):
         os.link(year / 'JPEGImages' / 'train_000001.jpg', year / 'JPEGImages' / f'{name}.jpg')
         (year / 'Annotations' / f'{name}.xml').write_text(content)
     stop_on_errors(cfg)
-    start = time.perf_counter()
+    # Of the processor, with that of processes it may start: a busy machine takes no longer.
+    start = sum(os.times()[:4])
     stop_on_errors(cfg)
-    assert time.perf_counter() - start < 2
+    assert sum(os.times()[:4]) - start < 2
 
 
 # --- as tools and people leave them ----------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def weights_twice(facts: Facts) -> Iterator[Finding]:
 
 @rule('best-of-nothing')
 def best_of_nothing(facts: Facts) -> Iterator[Finding]:
-    """``save_best`` where nothing is validated; that of no metric is in :mod:`.evaluation`."""
+    """``save_best`` where nothing is validated; that of no metric is in :mod:`rethink.checks.evaluation`."""
     metrics = [one for name, one in facts.evaluators if name.startswith('val')]
     if facts.stage == 'train' and metrics and all(one.get('format_only') for one in metrics):
         yield Finding(

@@ -1,6 +1,6 @@
 """A study as it is declared: a question, what is trained to answer it, and what is claimed of the results.
 
-A study is a YAML file beside the configs it is about (docs/studies.md):
+A study is a YAML file beside the configs it is about (docs/studies.md)::
 
     question: Does pre-training help on my images?
     metric: coco/bbox_mAP
