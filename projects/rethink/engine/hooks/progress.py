@@ -178,7 +178,7 @@ class ProgressLineHook(Hook):
     def _draw(self, runner, done: int) -> None:
         if self.line is None:
             return
-        left, at, short = 'time left: not known', '', ''
+        left, at, short = '-:--:-- left', '', ''
         if done > self._start:
             seconds = (time.monotonic() - self._began) / (done - self._start) * (runner.max_iters - done)
             left = f'{timedelta(seconds=round(seconds))} left'
