@@ -1,6 +1,7 @@
 """``--tensorboard``, ``--wandb``, ``--mlflow``: what they get is what the log has, and nothing else changes."""
 
 import json
+import os
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -78,7 +79,7 @@ def runs(tmp_path_factory):
         (folder / f'{name}.py').write_text(text)
     config = write_detector(folder / 'tiny.py', write_coco(folder / 'data', images=4))
     short = ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=4']
-    path = f'{folder}:{ROOT / "projects"}'
+    path = ':'.join(filter(None, [str(folder), str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
     for name, flags in (('plain', []), ('watched', FLAGS)):
         done = run_tool(
             *('train.py', config, '--work-dir', folder / name, *flags, *short),
