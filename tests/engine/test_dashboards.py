@@ -1,6 +1,7 @@
 """``--tensorboard``, ``--wandb``, ``--mlflow``: what they get is what the log has, and nothing else changes."""
 
 import json
+import os
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -78,7 +79,7 @@ def runs(tmp_path_factory):
         (folder / f'{name}.py').write_text(text)
     config = write_detector(folder / 'tiny.py', write_coco(folder / 'data', images=4))
     short = ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=4']
-    path = f'{folder}:{ROOT / "projects"}'
+    path = ':'.join(filter(None, [str(folder), str(ROOT / 'projects'), os.environ.get('PYTHONPATH')]))
     for name, flags in (('plain', []), ('watched', FLAGS)):
         done = run_tool(
             *('train.py', config, '--work-dir', folder / name, *flags, *short),
@@ -124,6 +125,47 @@ def test_tensorboard_has_the_losses(runs):
         assert any('coco/bbox_mAP' in entry for entry in entries)
     assert [step for step, _ in found] == [1, 2, 3, 4]
     assert [value for _, value in found] == pytest.approx(expected, rel=1e-6)
+
+
+def aps_in(folder, record) -> list[tuple[int, float]]:
+    """(iteration, AP) that TensorBoard was given of a training; of the package, out of its event file."""
+    (log,) = folder.glob('*/vis_data')
+    if REAL:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        assert list(log.glob('events.out.tfevents.*'))
+        events = EventAccumulator(str(log))
+        events.Reload()
+        return [(one.step, one.value) for one in events.Scalars('coco/bbox_mAP')]
+    said = [json.loads(line) for line in record.read_text().splitlines()]
+    entries = [what[2] for what in said if what[:2] == ['tensorboard', str(log)]]
+    return [(entry['step'], entry['coco/bbox_mAP']) for entry in entries if 'coco/bbox_mAP' in entry]
+
+
+def test_a_study_hands_it_on_to_its_trainings(runs, tmp_path):
+    record = tmp_path / 'record.jsonl'
+    (tmp_path / 'tiny.py').write_text(runs.config.read_text())
+    study = ['question: Q', 'metric: coco/bbox_mAP', "factors: {momentum: ['0.9', '0.8']}"]
+    study.append(
+        "runs: {'tiny_{momentum}': {config: tiny, options: {optim_wrapper.optimizer.momentum: '{momentum}'}}}"
+    )
+    (tmp_path / 'study.yml').write_text('\n'.join(study))
+    every = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2']
+    done = run_tool(
+        *('study.py', 'run', tmp_path, '--out-dir', tmp_path / 'out', '--tensorboard', '--cfg-options', *every),
+        **dict(cold=True, PYTHONPATH=runs.path, RECORD=str(record)),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    trained = sorted((tmp_path / 'out' / 'seed0').iterdir())
+    assert [one.name for one in trained] == ['tiny_0.8', 'tiny_0.9']
+    for folder in trained:
+        (log,) = folder.glob('*/vis_data/scalars.json')
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        logged = [(entry['step'], entry['coco/bbox_mAP']) for entry in entries if 'coco/bbox_mAP' in entry]
+        assert [at for at, _ in logged] == [2, 4]
+        found = aps_in(folder, record)
+        assert [at for at, _ in found] == [2, 4]
+        assert [value for _, value in found] == pytest.approx([value for _, value in logged], rel=1e-6)
 
 
 def test_a_run_is_named_after_its_work_directory(runs):

@@ -21,6 +21,7 @@ from rethink.studies import new, study
 from rethink.studies.new import backbone, lengths
 from rethink.studies.new import data as sizes
 from rethink.studies.plan import Plan
+from rethink.trust.checkpoints import best_checkpoint, latest_checkpoint
 from rethink.trust.tensors import read_state_dict
 from torchvision.models import get_model
 
@@ -89,6 +90,8 @@ def test_the_configs_say_what_was_found(make, data):
     assert numbers == [10, 2] and '2 of 12 images are held out' in said
     assert cfg.train_cfg.max_iters == 720 and cfg.train_cfg.val_interval == 72
     assert cfg.param_scheduler[1].milestones == [720 - 36, 720 - 12]
+    hook = cfg.default_hooks.checkpoint
+    assert hook.type == 'AtomicCheckpointHook' and hook.interval == 72 and hook.save_best == study.read(folder).metric
     short = launch.load_config(str(folder / 'finetune_fpn_1x.py'))
     assert short.param_scheduler[1].milestones == [84, 108] and short.param_scheduler[0].end == 30
     # MMDetection's conventions and not study A's, as docs/your_data.md says.
@@ -374,6 +377,12 @@ def test_a_folder_becomes_a_report_with_two_commands(data, weights, tmp_path, mo
         assert {row['run'] for row in csv.DictReader(file)} == {'finetune_fpn_1x', 'freeze_fpn_1x'}
     page = (out / 'report.html').read_text()
     assert 'What pre-training is worth on mine' in page and all(name in page for name in CLASSES)
+    # What image_demo.py takes; weights alone, and no checkpoint to go on from.
+    for arm in ('finetune_fpn_1x', 'freeze_fpn_1x'):
+        best = torch.load(out / 'seed0' / arm / 'best_coco_bbox_mAP_iter_3.pth', weights_only=False)
+        assert best['meta']['iter'] == 3 and 'optimizer' not in best
+        assert best_checkpoint(out / 'seed0' / arm).endswith('best_coco_bbox_mAP_iter_3.pth')
+        assert latest_checkpoint(out / 'seed0' / arm).endswith('/iter_3.pth')
     # The weights that the folder has are what a frozen backbone ends with.
     last = torch.load(out / 'seed0' / 'freeze_fpn_1x' / 'iter_3.pth', weights_only=False)['state_dict']
     given = torch.load(weights)

@@ -15,6 +15,7 @@ from rethink.costs.counters import StepCost
 from rethink.costs.of_config import Cost
 from rethink.studies import answer, curves, page
 from rethink.studies.claims import CONTRADICTED, OPEN, SHOWN, Claim
+from rethink.studies.classes import IOUS, Arm, Classes
 from rethink.studies.findings import Costed, Curve, Findings, Gained, Pair, Result
 from rethink.studies.gallery import Gallery, Picture
 
@@ -54,6 +55,18 @@ def gains(name: str = 'x', classes: int = 6) -> Gains:
     return Gains(names, groups, counts, counts, base, base + random.normal(1, 2, base.shape), arms=('a', 'b'))
 
 
+def classes(evil: str = '', number: int = 2, seeds: int = 2, arms=('scratch', 'finetune')) -> Classes:
+    """As of detectors that are right less often the more they find; the last of several classes has no object."""
+    random = np.random.default_rng(0)
+    steep = random.uniform(0.5, 4, (len(arms), seeds, len(IOUS), number, 1))
+    precision = np.clip(1 - np.linspace(0, 1, 101) ** 2 * steep, 0, 1)
+    objects = np.array([*range(number, 1, -1), int(number == 1)])
+    precision[..., objects == 0, :] = np.nan
+    both = zip(arms, precision, strict=True)
+    of = [Arm(name + evil, f'{name}_run{evil}', 100 * one.mean((1, 3)), one) for name, one in both]
+    return Classes(f'fpn, 6x{evil}', 'box AP', tuple(f'class {at}{evil}' for at in range(number)), objects, of)
+
+
 def filled(evil: str = '', runs: int = 2, seeds: int = 1, points: int = 4, jpeg: bytes = b'jpeg') -> Findings:
     """Findings with something of everything; ``evil`` is in every text."""
     names = [f'run{at}{evil}' for at in range(runs)]
@@ -81,6 +94,7 @@ def filled(evil: str = '', runs: int = 2, seeds: int = 1, points: int = 4, jpeg:
         curves=[Curve(name, seed, AP, False, list(enumerate(values, 1))) for name in names for seed in range(seeds)],
         pairs=[Pair((names[0], names[1]), Rows([row], 'folder'))],
         costs=[Costed(names[0], 30.0, cost), Costed(names[1], None, why=f'not finished{evil}')],
+        classes=[classes(evil), Classes('gone', 'box AP', (), np.array([]), [], f'run: gone{evil}')],
         gains=[Gained((names[0], names[1]), gains(f'x{evil}')), Gained((names[0], names[1]), why=f'gone{evil}')],
         gallery=Gallery(
             (names[0], names[1]), 0, [Picture(f'1{evil}.jpg', (1.0, 2.0), jpeg, (jpeg, jpeg))], (1, 2, 3), f'why{evil}'
@@ -177,7 +191,7 @@ def test_ids_are_unique_and_the_contents_lead_somewhere():
     found = Page(page.write(filled()))
     assert len(set(found.ids)) == len(found.ids)
     links = [attributes['href'][1:] for tag, attributes in found.tags if tag == 'a' and 'href' in attributes]
-    assert len(links) == 9 and set(links) <= set(found.ids)
+    assert len(links) == 10 and set(links) <= set(found.ids)
 
 
 def test_plots_have_the_colour_of_the_text():
@@ -189,7 +203,7 @@ def test_plots_have_the_colour_of_the_text():
     assert page._forest(replace(found, claims=[Claim('c', '', OPEN)])) == ''
 
 
-@pytest.mark.parametrize('part', ['claims', 'results', 'pairs', 'costs', 'gains', 'failed', 'commands'])
+@pytest.mark.parametrize('part', ['claims', 'results', 'pairs', 'costs', 'classes', 'gains', 'failed', 'commands'])
 def test_each_part_may_be_missing(part):
     found = replace(filled(), **{part: []})
     assert Page(page.write(found)).ids and answer.markdown(found)

@@ -23,6 +23,7 @@ from ..errors import ConfigError, say, some_names
 
 # Areas up to 32², up to 96² and above, in pixels, as COCO has them.
 SIZES = ('all', 'small', 'medium', 'large')
+THRESHOLDS, RECALLS = 10, 101  # of COCO's evaluation
 _OF_IMAGE = 300  # detections of an image that LVIS counts
 
 
@@ -272,17 +273,44 @@ def class_ap(
         ConfigError: the package is missing.
     """
     table = np.full((len(truth.categories), len(SIZES)), np.nan)
+    for row, precision in _by_class(truth, found, iou_type, lvis, what):
+        _average(precision, table[row])
+    return table
+
+
+def precisions(
+    truth: Annotations, found: list[dict], iou_type: str = 'bbox', lvis: bool = False, what: str = ''
+) -> np.ndarray:
+    """Precision of each class at each recall, objects of all sizes: (C, thresholds, recalls) float64, 0 to 1.
+
+    It is ``eval['precision']`` of pycocotools, with the classes in the order of the file's categories, IoU of 0.5,
+    0.55, … 0.95, and recall of 0, 0.01, … 1; nan where there is no object to find. Its means are what
+    :func:`class_ap`, which has the same arguments, gives as AP of all sizes.
+
+    Raises:
+        ConfigError: the package is missing.
+    """
+    table = np.full((len(truth.categories), THRESHOLDS, RECALLS), np.nan)
+    for row, precision in _by_class(truth, found, iou_type, lvis, what):
+        if (precision[..., 0] > -1).any():
+            table[row] = precision[..., 0]
+    return table
+
+
+def _by_class(
+    truth: Annotations, found: list[dict], iou_type: str, lvis: bool, what: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Place of a class in the file, and its precision, (thresholds, recalls, sizes), -1 without an object."""
     rows = {category: row for row, category in enumerate(truth.categories)}
     if not lvis and (precision := _precision(truth, found, iou_type)) is not None:
         for category, of_class in zip(sorted(rows), precision.transpose(2, 0, 1, 3), strict=True):
-            _average(of_class, table[rows[category]])
-        return table
+            yield rows[category], of_class
+        return
     for category, evaluated in evaluations(truth, found, iou_type, evaluator(lvis), what):
         with contextlib.redirect_stdout(io.StringIO()):
             evaluated.accumulate()
-        # (IoU thresholds, recall thresholds, 1 class, sizes, 1 number of detections), -1 without an object.
-        _average(np.asarray(evaluated.eval['precision'])[:, :, 0, :, 0], table[rows[category]])
-    return table
+        # (IoU thresholds, recall thresholds, 1 class, sizes, 1 number of detections)
+        yield rows[category], np.asarray(evaluated.eval['precision'])[:, :, 0, :, 0]
 
 
 def _average(precision: np.ndarray, row: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from ..stopping import EndWithParent
 from ..version import with_commit
 from . import cpu, watch
 from .hooks.invalid_loss import StopAtInvalidLossHook
+from .hooks.progress import ProgressLineHook, on_terminal
 
 _STAMP = '%Y%m%d_%H%M%S'
 
@@ -38,6 +39,7 @@ class SteadyRunner(Runner):
     * A loss or a weight that is no number ends the training
       (:class:`~rethink.engine.hooks.invalid_loss.StopAtInvalidLossHook`).
     * The processes of a group watch each other (:mod:`rethink.engine.watch`).
+    * On a terminal a line says how far a training is (:class:`~rethink.engine.hooks.progress.ProgressLineHook`).
     * On a CPU a step is cheaper, with the same numbers (:mod:`rethink.models.quick`, :mod:`rethink.engine.cpu`).
 
     Args: those of ``Runner``.
@@ -71,7 +73,15 @@ class SteadyRunner(Runner):
         if get_device() == 'cpu':
             cpu.keep_memory()
             quick.quicken(self.model)
-        return super().train()
+        if not on_terminal():
+            return super().train()
+        # Not with the other hooks, which the log lists.
+        line = ProgressLineHook()
+        self.register_hook(line)
+        try:
+            return super().train()
+        finally:
+            line.close()
 
     def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
         super().save_checkpoint(*args, meta=dict(meta or {}, rethink_version=with_commit()), **kwargs)

@@ -7,11 +7,12 @@ from ..analysis import class_gains
 from ..analysis.markdown import markdown_table
 from ..configs.report import markdown_tables
 from ..files import write_together
-from . import curves, page, results, tables
+from . import curves, page, precision_recall, results, tables
 from .findings import Findings, gather
 from .plan import Plan
 
 CURVES = 'curves.png'
+PRECISION = 'precision_recall.png'
 
 
 def write(plan: Plan) -> str:
@@ -26,6 +27,8 @@ def write(plan: Plan) -> str:
     files = {name: text.encode() for name, text in texts.items()}
     if drawn := curves.picture(found):
         files[CURVES] = drawn
+    if drawn := precision_recall.picture(found.classes):
+        files[PRECISION] = drawn
     write_together({plan.out / name: content for name, content in files.items()})
     shown = [table for table in (tables.of_claims(found), tables.of_results(found)) if table.rows]
     return '\n\n'.join([found.answer, *map(_aligned, shown), str(path)])
@@ -59,6 +62,17 @@ def _parts(found: Findings) -> Iterator[str]:
     yield 'Learning curves that can be pointed at are in `report.html`, their numbers in `results.csv`.'
     if found.failed:
         yield '## Failed\n\n' + '\n'.join(f'* {_text(name)}: {_text(error)}' for name, error in found.failed)
+    if found.classes:
+        yield '## AP of each class'
+        if any(one.arms for one in found.classes):
+            yield f'{_text(tables.about_class_ap(found))}\n\n![Precision against recall of each arm]({PRECISION})'
+    for one in found.classes:
+        if one.title:
+            yield f'### {_text(one.title)}'
+        if one.missing:
+            yield _text(f'{one.missing}.')
+        if one.arms:
+            yield _folded(tables.of_class_ap(one))
     if found.pairs:
         yield '## What the arms differ in'
     for pair in found.pairs:
@@ -91,6 +105,13 @@ def _parts(found: Findings) -> Iterator[str]:
         + '\n'.join(line for _, line in found.commands)
         + '\n```\n\n</details>'
     )
+
+
+def _folded(table: tables.Table) -> str:
+    """Behind a line, where it is long."""
+    if len(table.rows) <= tables.CLASSES:
+        return _table(table)
+    return f'<details><summary>{len(table.rows) - 1} classes</summary>\n\n{_table(table)}\n\n</details>'
 
 
 def _text(text: str) -> str:

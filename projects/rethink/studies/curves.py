@@ -17,6 +17,7 @@ import numpy as np
 from bokeh.models import HoverTool, Legend, LegendItem, PlainText
 from bokeh.plotting import figure
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.patches import Rectangle
 
 from ..analysis.pictures import DASHES, GREY, LOOKS, places
@@ -120,7 +121,7 @@ class Chart:
     def still(self, axes: Axes) -> None:
         """For paper."""
         self.draw(axes)
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) | _of_bands(axes)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) | legend_of_bands(axes)
         axes.figure.legend(handles.values(), handles, frameon=False, loc='outside lower center')
 
     def draw(self, axes: Axes) -> None:
@@ -137,14 +138,19 @@ class Chart:
             if len(seeds) > 1:
                 low, high = [min(of) for of in values], [max(of) for of in values]
                 band = axes.fill_between(at, low, high, color=look['color'], alpha=0.2, linewidth=0)
-                band.set_gid(BAND)
+                mark_band(band)
         axes.grid(alpha=0.25)
         axes.set(xlabel=self.unit, ylabel=self.metric)
 
 
-def _of_bands(axes: Axes) -> dict[str, Rectangle]:
+def mark_band(band: PolyCollection) -> None:
+    """For :func:`legend_of_bands`; by a label that no legend shows, as the ids of a page are unique."""
+    band.set_label(f'_{BAND}')
+
+
+def legend_of_bands(axes: Axes) -> dict[str, Rectangle]:
     """The legend's entry of the bands, where there are any."""
-    drawn = any(one.get_gid() == BAND for one in axes.collections)
+    drawn = any(one.get_label() == f'_{BAND}' for one in axes.collections)
     return {BAND: Rectangle((0, 0), 1, 1, color=GREY, alpha=0.3, linewidth=0)} if drawn else {}
 
 
@@ -184,7 +190,7 @@ def picture(found: Findings) -> bytes | None:
             if all(value <= 100 for one in chart.curves for _, value in one.points) and axes.get_ylim()[1] > 100:
                 # Points of 100 end there.
                 axes.set_ylim(0, 100.5)
-            bands |= _of_bands(axes)
+            bands |= legend_of_bands(axes)
             axes.spines[['top', 'right']].set_visible(False)
             named = {one.run: f'{one.arm}, {one.x}' if one.arm and one.x else one.run for one in chart.curves}
             handles, names = axes.get_legend_handles_labels()

@@ -22,8 +22,9 @@ from ..configs.provenance import ResolvedConfig
 from ..configs.report import Rows, each
 from ..costs.of_config import Cost, Setting, measure_once
 from ..errors import ConfigError
-from . import gallery, results, status
+from . import classes, gallery, results, status
 from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
+from .classes import Classes
 from .figures import Line, lines
 from .plan import QUICK, Plan, Task
 from .study import Asked
@@ -118,6 +119,7 @@ class Findings:
     Args:
         finished: runs, each seed counted, of ``total``.
         curves: of runs that are evaluated while they train.
+        classes: AP of each class, arm beside arm.
         versions: of the packages, with the number of trainings that were started with them.
         failed: (run and seed, what it said last).
         figures: results against a number: (factor, metric, panel -> line -> points).
@@ -138,6 +140,7 @@ class Findings:
     curves: list[Curve]
     pairs: list[Pair]
     costs: list[Costed]
+    classes: list[Classes]
     gains: list[Gained]
     gallery: gallery.Gallery | None
     failed: list[tuple[str, str]]
@@ -186,6 +189,7 @@ def gather(plan: Plan) -> Findings:
         curves=list(_curves(plan)),
         pairs=_pairs(plan),
         costs=_costs(plan, found),
+        classes=classes.gather(plan),
         gains=[_gained(plan, pair) for pair in plan.study.gains],
         gallery=gallery.differing(plan),
         failed=[(_name(one.task), one.error.strip()) for one in standings if one.state == 'failed'],

@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 from bokeh.embed import components
 from bokeh.resources import Resources
 from bokeh.themes import Theme
@@ -21,7 +22,8 @@ from ..analysis import class_gains
 from ..analysis.pictures import GREY, LOOKS
 from ..configs.report import page_tables
 from ..costs.report import AP, draw_ap
-from . import curves, tables
+from . import curves, precision_recall, tables
+from .classes import IOUS, Classes
 from .figures import Line
 from .findings import Findings
 from .gallery import MISSED, RIGHT, WRONG
@@ -58,8 +60,10 @@ THEME = Theme(
 
 
 def write(found: Findings) -> str:
-    """The page, with fewer pictures where it would be larger than 2 MB."""
+    """The page, without the curves of each class and with fewer pictures where it would be larger than 2 MB."""
     text = _page(found)
+    if len(text.encode()) > LIMIT and any(precision_recall.rows_of(one, True) for one in found.classes):
+        text = _page(found, of_classes=False)
     left = list(found.gallery.pictures) if found.gallery else []
     over = len(text.encode()) - LIMIT
     while over > 0 and left:
@@ -67,11 +71,11 @@ def write(found: Findings) -> str:
         over -= sum(4 * len(one) // 3 for one in (last.truth, *last.detections))
     if found.gallery and len(left) < len(found.gallery.pictures):
         why = 'Pictures are left away so that this page stays below 2 MB.'
-        text = _page(replace(found, gallery=replace(found.gallery, pictures=left, why=why)))
+        text = _page(replace(found, gallery=replace(found.gallery, pictures=left, why=why)), of_classes=False)
     return text
 
 
-def _page(found: Findings) -> str:
+def _page(found: Findings, of_classes: bool = True) -> str:
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -93,6 +97,11 @@ def _page(found: Findings) -> str:
             (f'{metric} against {x}', _panels(x, metric, panels)) for x, metric, panels in found.figures if panels
         ],
         cost=_cost(found),
+        classes=[
+            (one, _recalls(one, found, False), _recalls(one, found, True) if of_classes else '')
+            for one in found.classes
+        ],
+        left_away=not of_classes and any(precision_recall.rows_of(one, True) for one in found.classes),
         gains=[
             (one, _classes(one.gains), class_gains.verdict(one.gains)) if one.gains else (one, '', one.why)
             for one in found.gains
@@ -106,16 +115,26 @@ def _page(found: Findings) -> str:
 
 
 def svg(draw: Callable[[Axes], None], height: float) -> Markup:
-    """What ``draw`` draws, as part of a page: black is the colour of its text, and ids are its own.
+    """What ``draw`` draws, as part of a page.
 
     Args:
         height: in inches; it is 4.6 wide, so that text can be read on a phone.
     """
-    names = {'svg.fonttype': 'none', 'svg.hashsalt': 'page', 'text.parse_math': False, 'font.size': 9}
-    with matplotlib.rc_context(names):
-        drawing, axes = plt.subplots(figsize=(4.6, height), layout='constrained')
+
+    def on_one(grid: np.ndarray) -> None:
+        (axes,) = grid.flat
         draw(axes)
         axes.spines[['top', 'right']].set_visible(False)
+
+    return svg_of_panels(on_one, height, 1, 1)
+
+
+def svg_of_panels(draw: Callable[[np.ndarray], None], height: float, rows: int, columns: int) -> Markup:
+    """What ``draw`` draws on (rows, columns) axes: black is the colour of the page's text, and ids are its own."""
+    names = {'svg.fonttype': 'none', 'svg.hashsalt': 'page', 'text.parse_math': False, 'font.size': 9}
+    with matplotlib.rc_context(names):
+        drawing, grid = plt.subplots(rows, columns, figsize=(4.6, height), squeeze=False, layout='constrained')
+        draw(grid)
         text = io.StringIO()
         drawing.savefig(text, format='svg', transparent=True)
         plt.close(drawing)
@@ -205,6 +224,20 @@ def _cost(found: Findings) -> Markup:
         axes.set(ylabel=found.metric, xlabel='operations of a training step (GFLOP)')
 
     return svg(draw, 3.4)
+
+
+def _recalls(one: Classes, found: Findings, of_classes: bool) -> Markup:
+    """Precision against recall: the mean over classes, or each of a few."""
+    rows = precision_recall.rows_of(one, of_classes)
+    if not rows or not one.arms:
+        return Markup()
+    look = precision_recall.looks(found.classes)
+
+    def draw(grid: np.ndarray) -> None:
+        precision_recall.draw(one, rows, grid, look)
+        precision_recall.add_legend(grid[0, 0].figure, 2)
+
+    return svg_of_panels(draw, 0.6 + 0.1 * len(one.arms) + 1.9 * len(rows), len(rows), len(IOUS))
 
 
 def _classes(gains: class_gains.Gains) -> Markup:

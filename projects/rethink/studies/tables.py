@@ -3,9 +3,12 @@
 import shlex
 from typing import NamedTuple
 
+import numpy as np
+
 from ..analysis import class_gains
 from ..costs import report as costs
 from .claims import Claim
+from .classes import Classes
 from .findings import SETTING, Findings, Pair, Result
 from .gallery import SCORE, Gallery
 
@@ -82,6 +85,36 @@ def of_costs(found: Findings) -> Table:
             ]
         rows.append([one.run, number(one.ap), *cells, one.why])
     return _filled(head, rows)
+
+
+def of_class_ap(one: Classes) -> Table:
+    """A row for each class, by falling AP of all arms, behind the mean over the classes where there are several."""
+    head = ['class', 'objects', *(arm.name for arm in one.arms)]
+    mean = np.mean([arm.ap.mean(0) for arm in one.arms], 0)
+    rows = [
+        [one.names[at], str(one.objects[at]), *(_with_spread(arm.ap[:, at]) for arm in one.arms)]
+        for at in sorted(range(len(one.names)), key=lambda at: (np.isnan(mean[at]), -mean[at]))
+    ]
+    if len(one.names) > 1:
+        whole = [f'all {len(one.names)}', str(one.objects.sum()), *(_with_spread(arm.overall) for arm in one.arms)]
+        rows.insert(0, whole)
+    return Table(head, rows)
+
+
+def _with_spread(values: np.ndarray) -> str:
+    """Mean, and standard deviation of several; '–' where nothing is to be found."""
+    if np.isnan(values).any():
+        return '–'
+    return number(values.mean()) + (f' ± {values.std(ddof=1):.1f}' if len(values) > 1 else '')
+
+
+def about_class_ap(found: Findings) -> str:
+    """What the tables and curves are."""
+    several = ', mean ± standard deviation over seeds' if len(found.seeds) > 1 else ''
+    return (
+        f"COCO's AP over IoU 0.5 to 0.95 after the last iteration, in points of 100{several}; objects are those of "
+        'the validation images. The area below a curve is the AP at its IoU.'
+    )
 
 
 def of_classes(gains: class_gains.Gains) -> Table:

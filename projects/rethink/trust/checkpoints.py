@@ -147,15 +147,29 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False, doing:
 
 
 def best_checkpoint(work_dir: str | os.PathLike) -> str | None:
-    """The best so far by ``save_best``, if it is whole; of several metrics the one that is furthest. None without."""
-    found = []
-    for path in Path(work_dir).glob('best_*.pth'):
+    """The best so far by ``save_best``, if it is whole; None without.
+
+    It is the one that the last checkpoint names as its training's, and otherwise, as of several metrics, the one that
+    is furthest.
+    """
+    folder, found = Path(work_dir), []
+    own = _best_of_the_last(folder)
+    for path in folder.glob('best_*.pth'):
         if _fault(path) is None:
             try:
-                found.append((int(read_checkpoint(path)['meta']['iter']), path.name, path))
+                found.append((path.name == own, int(read_checkpoint(path)['meta']['iter']), path.name, path))
             except (NotOnlyWeights, pickle.UnpicklingError, KeyError, TypeError, ValueError, RuntimeError, OSError):
                 continue
     return str(max(found)[-1]) if found else None
+
+
+def _best_of_the_last(folder: Path) -> str:
+    """The name of the best checkpoint, by the message hub in the last one; '' where that says nothing."""
+    try:
+        last = folder / Path(_named(folder / 'last_checkpoint')).name
+        return Path(read_checkpoint(last)['message_hub']['runtime_info']['best_ckpt']).name
+    except Exception:  # none yet, half-written, or of another program
+        return ''
 
 
 def _say_what_is_further(path: Path, folder: Path, doing: str) -> None:

@@ -1,17 +1,20 @@
 """A kill at any moment of a save leaves a work directory that resumes; PyTorch's safe loader reads the checkpoints."""
 
+import contextlib
 import itertools
 import os
+import shutil
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from rethink.errors import NotOnlyWeights
 from rethink.files import write_atomically
-from rethink.trust.checkpoints import latest_checkpoint, read_checkpoint
+from rethink.trust.checkpoints import best_checkpoint, latest_checkpoint, read_checkpoint
 from torch.utils.data import DataLoader
 
 NAMES = itertools.count()
@@ -27,11 +30,29 @@ class Line(BaseModel):
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, numbers, mode='tensor'):
+        if mode == 'predict':
+            return [self.weight.item()]
         return dict(loss=self.weight * numbers.sum())
 
 
+class Fall(BaseMetric):
+    """How far the weight has fallen, which it does in each step."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(-data_samples[0])
+
+    def compute_metrics(self, results):
+        return dict(AP=results[0])
+
+
 def runner(folder, until, hook='AtomicCheckpointHook', resume=True, **options):
+    """With ``save_best`` it is evaluated after each epoch."""
+    evaluated = {}
+    if options.get('save_best'):
+        loader = DataLoader(torch.arange(1.0), collate_fn=lambda n: dict(numbers=torch.stack(n)))
+        evaluated = dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(Fall()))
     return Runner(
+        **evaluated,
         model=Line(),
         work_dir=str(folder),
         train_dataloader=DataLoader(
@@ -85,6 +106,89 @@ def test_the_stock_hook_does_not_survive(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         runner(tmp_path, 3, 'CheckpointHook').train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+BEST = dict(save_best='AP', rule='greater')
+NAME = 'best_AP_epoch_{}.pth'
+
+
+def bests(folder):
+    return sorted(path.name for path in folder.glob('best_*.pth'))
+
+
+@pytest.mark.parametrize('step', range(10))
+def test_a_kill_amid_a_better_best_leaves_one_and_in_the_end_there_is_one(tmp_path, monkeypatch, step):
+    """Each file of an epoch is renamed, and the old ones are removed: killed before each of these."""
+    runner(tmp_path, 2, **BEST).train()
+    assert bests(tmp_path) == [NAME.format(2)]
+    calls = itertools.count()
+
+    def killed(original, *args, **kwargs):
+        if next(calls) == step:
+            raise Killed
+        return original(*args, **kwargs)
+
+    for name in ('replace', 'remove'):
+        monkeypatch.setattr(os, name, partial(killed, getattr(os, name)))
+    with contextlib.suppress(Killed):
+        runner(tmp_path, 3, **BEST).train()
+    monkeypatch.undo()
+    left = best_checkpoint(tmp_path)
+    assert left and read_checkpoint(left)['meta']['epoch'] in (2, 3)
+    runner(tmp_path, 4, **BEST).train()
+    runner(tmp_path / 'whole', 4, **BEST).train()
+    assert bests(tmp_path) == bests(tmp_path / 'whole') == [NAME.format(4)]
+    one, other = (read_checkpoint(folder / NAME.format(4))['state_dict'] for folder in (tmp_path, tmp_path / 'whole'))
+    assert torch.equal(one['weight'], other['weight'])
+    info = read_checkpoint(latest_checkpoint(tmp_path))['message_hub']['runtime_info']
+    assert info['best_ckpt'] == str(tmp_path / NAME.format(4)) and info['best_score'] == -one['weight'].item()
+
+
+def test_the_stock_hook_leaves_no_best_when_killed(tmp_path, monkeypatch):
+    runner(tmp_path, 2, 'CheckpointHook', **BEST).train()
+    save = Runner.save_checkpoint
+
+    def killed(self, folder, filename, *args, **kwargs):
+        if filename.startswith('best'):
+            raise Killed
+        save(self, folder, filename, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', killed)
+    with pytest.raises(Killed):
+        runner(tmp_path, 3, 'CheckpointHook', **BEST).train()
+    assert not bests(tmp_path)
+
+
+def test_the_best_of_several_metrics_stay_what_they_are(tmp_path):
+    """One that rises and one of which the first is the best, as with MMEngine's hook."""
+    several = dict(save_best=['AP', 'fallen'], rule=['greater', 'less'])
+
+    def both(hook, folder):
+        one = runner(folder, 3, hook, resume=False, **several)
+        one.val_evaluator.metrics[0].compute_metrics = lambda results: dict(AP=results[0], fallen=results[0])
+        one.train()
+        return bests(folder)
+
+    expected = ['best_AP_epoch_3.pth', 'best_fallen_epoch_1.pth']
+    assert both('AtomicCheckpointHook', tmp_path / 'a') == both('CheckpointHook', tmp_path / 'b') == expected
+
+
+def test_a_copied_folder_leaves_the_best_of_the_other_alone(tmp_path):
+    runner(tmp_path / 'a', 2, **BEST).train()
+    shutil.copytree(tmp_path / 'a', tmp_path / 'b')
+    (tmp_path / 'b' / 'last_checkpoint').write_text(str(tmp_path / 'b' / 'epoch_2.pth'))
+    runner(tmp_path / 'b', 3, **BEST).train()
+    assert bests(tmp_path / 'a') == [NAME.format(2)] and bests(tmp_path / 'b') == [NAME.format(3)]
+
+
+def test_the_best_is_that_of_the_last_training_in_a_folder(tmp_path):
+    """One that was started anew, and is not yet as far as the one before."""
+    runner(tmp_path, 3, **BEST).train()
+    runner(tmp_path, 2, resume=False, **BEST).train()
+    assert bests(tmp_path) == [NAME.format(2), NAME.format(3)]
+    assert best_checkpoint(tmp_path) == str(tmp_path / NAME.format(2))
+    (tmp_path / 'last_checkpoint').unlink()
+    assert best_checkpoint(tmp_path) == str(tmp_path / NAME.format(3))
 
 
 def test_same_files_as_the_stock_hook(tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill at any moment."""
 
+import os
 from collections import deque
 from pathlib import Path
 
@@ -40,10 +41,11 @@ class AtomicCheckpointHook(CheckpointHook):
     """``CheckpointHook`` whose work directory can be resumed after a kill at any moment.
 
     MMEngine's hook writes into the final file, empties ``last_checkpoint`` before it fills it, overwrites the newest
-    checkpoint when it is also the best, and under ``max_keep_ckpts`` removes the old checkpoint before the new one is
-    written. Here files are renamed into place and the old checkpoint goes last. Where gradients are accumulated
-    (``accumulative_counts``), a checkpoint that is due between two steps of the optimiser is written at the next step,
-    because gradients are in no checkpoint. Of several processes all go on with the buffers that are saved.
+    checkpoint when it is also the best, and removes the best so far, and under ``max_keep_ckpts`` the old checkpoint,
+    before the new one is written. Here files are renamed into place and the old ones go last. Where gradients are
+    accumulated (``accumulative_counts``), a checkpoint that is due between two steps of the optimiser is written at
+    the next step, because gradients are in no checkpoint. Of several processes all go on with the buffers that are
+    saved.
 
     Args: those of ``CheckpointHook``. Files that are not local (``backend_args``, an ``out_dir`` with a scheme) are
     written as by ``CheckpointHook``.
@@ -78,6 +80,40 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_run(self, runner) -> None:
         super().before_run(runner)
         self._due = False
+        self._before: dict[str, str | None] = {}
+
+    def _best(self) -> dict[str, str | None]:
+        """Metric, or '' of a single one -> path of its best checkpoint so far."""
+        if not self.save_best:
+            return {}
+        return {'': self.best_ckpt_path} if len(self.key_indicators) == 1 else dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if '' in paths:
+            self.best_ckpt_path = paths['']
+        elif paths:
+            self.best_ckpt_path_dict = paths
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        # MMEngine's removes what it knows of before it writes; it is told of nothing.
+        before = self._best()
+        self._before = dict(before)
+        self._set_best(dict.fromkeys(before))
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+            self._remove_surpassed(runner)
+        finally:
+            self._set_best({key: path or before[key] for key, path in self._best().items()})
+
+    def _remove_surpassed(self, runner) -> None:
+        """Remove the best checkpoints from before those that have just been written, in this folder alone."""
+        for key, path in self._best().items():
+            old = self._before.pop(key, None) if path else None
+            # Of a folder that was copied, the path is that of the other one.
+            old = old and self.file_backend.join_path(self.out_dir, os.path.basename(old))
+            if old and old != path and is_main_process() and self.file_backend.isfile(old):
+                self.file_backend.remove(old)
+                runner.logger.info(f'The previous best checkpoint {old} is removed')
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self.by_epoch:
@@ -89,6 +125,8 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save_checkpoint(runner)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        # Before a checkpoint is written that knows nothing of them any more.
+        self._remove_surpassed(runner)
         # MMEngine also comes here after an evaluation that is the best so far, which may fall between two steps.
         self._due = not self.by_epoch and not at_a_step(runner.optim_wrapper)
         if self._due:

@@ -310,7 +310,8 @@ _base_ = ['rethink::_base_/schedules/schedule_2x.py', 'rethink::_base_/shapes_ru
 
 max_iters = {iterations}
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // {evaluations})
-default_hooks = dict(checkpoint=dict(interval=max_iters // {evaluations}))
+# Beside the last two, the weights of the best evaluation; the study is judged by the last one all the same.
+default_hooks = dict(checkpoint=dict(interval=max_iters // {evaluations}, save_best='coco/bbox_mAP'))
 # All parameters alike, as in MMDetection's configs and the miniatures.
 optim_wrapper = dict(optimizer=dict(lr={lr:g}), paramwise_cfg=None)
 # After 70 and 90 % of 1x; as on COCO, a longer schedule only adds iterations before them.

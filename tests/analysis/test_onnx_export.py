@@ -1,0 +1,119 @@
+"""A detector in ONNX finds what it finds in PyTorch, in images that it was not exported with as well."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_coco, write_detector
+from rethink.analysis.look.inferencer import Inferencer
+from rethink.checks.classes import head_classes
+from rethink.engine import launch
+from rethink.errors import ConfigError
+
+# Of requirements/long.txt.
+pytest.importorskip('onnx', reason='onnx is not installed: pip install -r requirements/long.txt')
+onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+pytestmark = pytest.mark.long
+
+from rethink.analysis import onnx_export  # noqa: E402
+from rethink.analysis.onnx_export import Found, differences  # noqa: E402
+
+
+def random_weights(cfg, file) -> str:
+    """Those that a training would begin with, with a head that prefers some places to others."""
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmdet')
+    torch.manual_seed(1)
+    model = MODELS.build(cfg.model)
+    for name, parameter in model.named_parameters():
+        if ('fc_cls' in name or 'rpn_cls' in name or 'retina_cls' in name) and parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    ((_, number), *_) = head_classes(cfg.model)
+    names = [f'class {at}' for at in range(number)]
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=names))), file)
+    return str(file)
+
+
+def write_images(folder) -> list[str]:
+    """Of one size."""
+    data = write_coco(folder / 'data', images=8, size=128)
+    return sorted(map(str, (data / 'images').iterdir()))[1::2]
+
+
+def random_detector(name, folder) -> Inferencer:
+    if name == 'FCOS':
+        name = str(write_detector(folder / 'tiny.py', folder / 'data'))
+    cfg = launch.load_config(name)
+    cfg.model.backbone.init_cfg = None
+    launch.import_custom(cfg)
+    return Inferencer(cfg, random_weights(cfg, folder / 'w.pth'), 'cpu')
+
+
+@pytest.mark.parametrize(
+    'name', ['FCOS', 'configs/shapes/scratch_r18_gn_1x.py', 'configs/shapes/scratch_r18_gn_cascade_6x.py']
+)
+def test_onnxruntime_finds_what_mmdetection_finds_in_any_image_of_the_size(name, tmp_path):
+    """Exported with one image, compared in four; the comparison here is not that of the tool."""
+    images = write_images(tmp_path)
+    inferencer = random_detector(name, tmp_path)
+    said = onnx_export.export(inferencer, images[:1], tmp_path / 'model.onnx')
+    assert 'detections of PyTorch in 1 of them' in said
+    session = onnxruntime.InferenceSession(str(tmp_path / 'model.onnx'))
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about['classes']) == list(inferencer.model.dataset_meta['classes'])
+    for image in images:
+        pixels = inferencer.image(image)['inputs'][None].float().numpy()
+        assert pixels.shape[2:] == (int(about['height']), int(about['width']))
+        boxes, scores, labels = session.run(None, dict(image=pixels))
+        expected = inferencer.find([inferencer.image(image)])[0].pred_instances
+        scale = pixels.shape[3] / 128
+        assert len(boxes) == len(expected) > 5
+        np.testing.assert_allclose(np.sort(scores), np.sort(expected.scores.numpy()), atol=1e-4)
+        assert sorted(labels.tolist()) == sorted(expected.labels.tolist())
+        for box, score, label in zip(boxes, scores, labels, strict=True):
+            same = (expected.labels == label) & ((expected.scores - score).abs() < 1e-4)
+            assert (expected.bboxes[same].numpy() * scale - box).__abs__().max(1).min() < 0.05
+
+
+def test_what_differs_is_told_and_nothing_is_written(tmp_path, monkeypatch):
+    images = write_images(tmp_path)
+    inferencer = random_detector('FCOS', tmp_path)
+    of_pytorch = onnx_export._of_pytorch
+    monkeypatch.setattr(
+        onnx_export, '_of_pytorch', lambda *one: of_pytorch(*one)._replace(boxes=of_pytorch(*one)[0] + 1)
+    )
+    with pytest.raises(ConfigError, match='not all of them are the same to 0.1 pixels'):
+        onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
+    tall = str(tmp_path / 'data' / 'images' / '000.png')
+    with pytest.raises(ConfigError, match='another size'):
+        onnx_export.export(inferencer, [*images, tall], tmp_path / 'model.onnx')
+    assert not list(tmp_path.glob('*.onnx*'))
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path):
+    images = write_images(tmp_path)
+    inferencer = random_detector('configs/shapes/scratch_r18_gn_tail_nasfpn_cascade_2x.py', tmp_path)
+    with pytest.raises(ConfigError, match='PyTorch cannot export the model: .*NASFPN is known'):
+        onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
+    inferencer.model.test_cfg.rcnn.nms.type = 'soft_nms'
+    with pytest.raises(ConfigError, match="one with soft_nms, .* all with type='nms'"):
+        onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
+
+
+def test_differences_are_found_in_each_direction():
+    boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 20.0]])
+    one = Found(boxes, np.array([0.9, 0.5]), np.array([0, 1]))
+    assert differences(one, one) == (0, 0)
+    swapped = Found(boxes[::-1] + 0.01, one.scores[::-1] + 1e-4, one.labels[::-1])
+    assert differences(one, swapped) == pytest.approx((0.01, 1e-4))
+    for other in (
+        one._replace(boxes=boxes + 0.2),
+        one._replace(labels=np.array([1, 1])),
+        one._replace(scores=np.array([0.8, 0.5])),
+        Found(boxes[:1], one.scores[:1], one.labels[:1]),
+        Found(boxes[:0], one.scores[:0], one.labels[:0]),
+    ):
+        assert differences(one, other) == differences(other, one) == (np.inf, np.inf)
