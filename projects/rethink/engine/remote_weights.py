@@ -89,9 +89,7 @@ def address(name: str) -> str:
     except _Asked as asked:
         return asked.args[0]
     except KeyError:
-        raise ConfigError(
-            f'{name} is no name of weights that MMEngine and torchvision know here; correct it.'
-        ) from None
+        raise ConfigError(f'{name} is no name that MMEngine and torchvision have for weights; correct it.') from None
     except Exception as error:
         raise ConfigError(f'{name} is not for download by HTTP ({describe(error):.200}); fetch it by hand.') from None
     finally:
