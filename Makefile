@@ -10,7 +10,7 @@ SEED ?= 0
 OUT ?= demo
 STUDY ?= rethink
 
-.PHONY: setup help demo test test-long test-classic lint wheel clean
+.PHONY: setup help demo test test-long test-classic test-pythons lint wheel release clean
 
 setup: $(VENV)/.ready  ## the environment in .venv, from PyPI; what a plain `make` does
 
@@ -30,6 +30,8 @@ $(VENV)/.ready: pyproject.toml requirements/$(PACKAGES).txt requirements/test.tx
 	version=$$($(BIN)/python -m pip show opencv-python-headless | sed -n 's/^Version: //p') && \
 	$(BIN)/python -m pip uninstall -q -y opencv-python opencv-python-headless && \
 	$(BIN)/python -m pip install -q --no-deps opencv-python-headless==$$version
+	@# The name of before, under which PyPI has another project.
+	$(BIN)/python -m pip uninstall -q -y rethink 2>/dev/null
 	$(BIN)/python -m pip install -q --no-deps -e .
 	$(BIN)/python -c 'import rethink'
 	touch $@
@@ -54,6 +56,12 @@ lint: setup  ## ruff, as before each commit
 
 wheel: setup  ## the wheel, in dist
 	$(BIN)/python -m build --wheel
+
+release: setup  ## what can be published, checked and tried, in dist; publishes nothing; TAG=1 also tags
+	$(BIN)/python .ci/release.py $(if $(TAG),--tag)
+
+test-pythons:  ## a smoke test with each Python that is here, 3.10 to 3.14, in environments of their own
+	.ci/pythons
 
 clean:  ## remove what was built and cached, not .venv
 	rm -rf build dist .pytest_cache .ruff_cache

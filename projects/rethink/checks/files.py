@@ -78,7 +78,7 @@ def _near(path: str) -> str | None:
 def how_to_get(path) -> str:
     if 'shapes' in str(path) and 'splits' not in Path(path).parts:
         part = next((part for part in ('figures', 'voc') if part in str(path)), None)
-        more = f' data/shapes --{part}' if part else ''
+        more = f' data/shapes --{part}' if part else ' data/shapes'
         return f'make the data with `{tool("dataset_converters/make_shapes.py")}{more}`'
     if 'splits' in Path(path).parts:
         return f'write it with `{tool("dataset_converters/make_splits.py")} CONFIG` (docs/datasets.md)'
