@@ -3,11 +3,11 @@
     python .ci/release.py           (make release)
     python .ci/release.py --tag
 
-What is looked at: no file is changed or new; the version (projects/rethink/version.py) is that of the first section of
-CHANGELOG.md, which has a day, and of CITATION.cff with the same day; there is no tag of it yet. Then the source archive,
-and from it the wheel, are built from what git has, checked by twine in an environment of its own, and the wheel is
-installed into an empty folder, where its command compares two configs that it carries. That CI is green, and to upload, is
-left to a person. Needs PyPI, for hatchling and twine.
+What is looked at: no file is changed or new; the version (projects/rethink/version.py) is that of the first section
+of CHANGELOG.md, which has a day, and of CITATION.cff with that day; there is no tag of it yet. Then the source
+archive, and from it the wheel, are built of what git has and checked by twine in an environment of its own. The
+wheel is installed into an empty folder, where its command compares two configs that it carries. Whether CI is green,
+and to upload, is left to a person. Needs PyPI, for hatchling and twine.
 """
 
 import argparse
@@ -29,11 +29,11 @@ class Refused(Exception):
     """Why there is no release, in one sentence."""
 
 
-def run(*command, cwd: Path = ROOT, **environment) -> str:
+def run(*command, cwd: Path | None = None, **environment) -> str:
     """What a command prints; where it fails, its last lines are the reason."""
     done = subprocess.run(
         list(map(str, command)),
-        cwd=cwd,
+        cwd=cwd or ROOT,
         env=os.environ | environment,
         text=True,
         stdout=subprocess.PIPE,
@@ -42,7 +42,7 @@ def run(*command, cwd: Path = ROOT, **environment) -> str:
     if done.returncode:
         last = '\n'.join(done.stdout.strip().splitlines()[-15:])
         raise Refused(f'{" ".join(map(str, command[:4]))} ended with exit code {done.returncode}:\n{last}')
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def version() -> str:

@@ -35,7 +35,6 @@ def release(tmp_path, monkeypatch):
     git(tmp_path, 'add', '-A')
     git(tmp_path, 'commit', '-q', '-m', 'a')
     monkeypatch.setattr(module, 'ROOT', tmp_path)
-    monkeypatch.setattr(module.run, '__defaults__', (tmp_path,))
     return module
 
 
