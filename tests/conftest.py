@@ -5,7 +5,6 @@ import os
 import runpy
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +153,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def wheel(tmp_path_factory) -> Path:
-    """The unpacked wheel, built from the files that git knows of."""
+    """A folder into which the wheel is installed, of the files that git knows of; ``bin/rethink`` is its command."""
     folder = tmp_path_factory.mktemp('wheel')
     source = folder / 'source'
     files = subprocess.run(['git', 'ls-files'], cwd=ROOT, text=True, capture_output=True, check=True).stdout.split(
@@ -166,8 +165,9 @@ def wheel(tmp_path_factory) -> Path:
             (source / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True)
-    (built,) = folder.glob('rethink-*.whl')
-    zipfile.ZipFile(built).extractall(folder / 'site')
+    (built,) = folder.glob('rethink_detection-*.whl')
+    install = ['install', '-q', '--no-deps', '--no-compile', '--target', str(folder / 'site'), str(built)]
+    subprocess.run([sys.executable, '-m', 'pip', *install], check=True, capture_output=True)
     return folder / 'site'
 
 

@@ -68,8 +68,12 @@ def test_reading_configs_imports_neither_pytorch_nor_mmdetection(command):
     assert code == 0 and 'mmengine' in names and not names & LARGE
 
 
-def test_the_list_of_tools_imports_nothing():
-    listed = "import runpy, sys; sys.argv = ['rethink.run']; runpy.run_module('rethink.run', run_name='__main__')"
+@pytest.mark.parametrize('module', ['rethink.run', 'rethink'])
+@pytest.mark.parametrize('arguments', [[], ['--help']], ids=['alone', 'help'])
+def test_the_list_of_tools_imports_nothing(module, arguments):
+    listed = (
+        f'import runpy, sys; sys.argv = {[module, *arguments]!r}; runpy.run_module({module!r}, run_name="__main__")'
+    )
     names = python(f"{listed}; import json; print(json.dumps([one.partition('.')[0] for one in sys.modules]))")
     assert not set(names) & NONE_OF
 

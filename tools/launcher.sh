@@ -16,6 +16,16 @@ export PYTHONPATH="$ROOT/projects${PYTHONPATH:+:$PYTHONPATH}"
 # nobody asked for it: on CPU the processes then share the cores.
 [ -n "${OMP_NUM_THREADS:-}" ] || export RETHINK_SHARE_CORES=1
 
+# usage LEAST TEXT ARGUMENTS…: for --help, and where there are fewer than LEAST arguments.
+usage() {
+    local least=$1 text="bash tools/$2"
+    # In a wheel, where this is a command of `rethink`.
+    if [ "$(basename "$ROOT")" = .mim ]; then text="rethink ${2/.sh/}"; fi
+    shift 2
+    case ${1:-} in -h | --help) echo "usage: $text"; exit ;; esac
+    [ $# -ge "$least" ] || { echo "usage: $text" >&2; exit 2; }
+}
+
 # launch PROCESSES SCRIPT ARGUMENTS…: PROCESSES on each of $NNODES machines.
 launch() {
     local processes=$1

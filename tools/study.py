@@ -21,6 +21,7 @@ from rethink.configs.overrides import Overrides
 from rethink.engine import dashboards
 from rethink.errors import ConfigError
 from rethink.files import write_atomically
+from rethink.reuse import tool
 
 TOOLS = Path(__file__).resolve().parent
 COMMANDS = dict(
@@ -142,7 +143,7 @@ def new(args) -> None:
     pixels = new.Pixels(tuple(args.mean), tuple(args.std), not args.bgr, '--mean and --std') if args.mean else None
     asked = new.Asked(
         args.name,
-        shlex.join(['python', 'tools/study.py', *sys.argv[1:]]),
+        shlex.join([*tool('study.py').split(), *sys.argv[1:]]),
         args.train,
         args.val,
         args.backbone,
@@ -243,7 +244,7 @@ def main() -> None:
         elif args.what == 'plan' or args.dry_run:
             print(listing(plan, backend.command))
         elif not run(args, plan, backend):
-            sys.exit(f'error: some runs failed: python tools/study.py status {args.study} says what each said last.')
+            sys.exit(f'error: some runs failed: {tool("study.py")} status {args.study} says what each said last.')
 
 
 if __name__ == '__main__':

@@ -17,9 +17,12 @@ from pathlib import Path
 from . import trust
 from .configs.overrides import Overrides
 from .datasets.cores import cores
+from .reuse import INSTALLED, PREFIX, tool
 
 # What a shell gives for SIGPIPE, by which a program without Python ends there.
 CLOSED_PIPE = 141
+
+_TOOL = re.compile(r'\b(?:python|bash) tools/(\S+\.(?:py|sh))')
 
 FORMATS = ('table', 'markdown', 'json', 'html')
 
@@ -169,10 +172,15 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, doc: str = '', **options) -> None:
         self.examples = examples(doc)
+        if INSTALLED:  # as it can be typed where neither tools/ nor configs/ is in the folder that one is in
+            here = [_TOOL.sub(lambda found: tool(found[1]), one) for one in self.examples]
+            self.examples = [one.replace(' configs/', f' {PREFIX}') for one in here]
         if self.examples:
             title = 'example:' if len(self.examples) == 1 else 'examples:'
             options['epilog'] = '\n'.join([title, *(textwrap.indent(one, '  ') for one in self.examples)])
         options = dict(description=doc.split('\n\n')[0], formatter_class=_Help) | options
+        if INSTALLED and sys.argv[0].endswith('.py'):
+            options.setdefault('prog', tool(os.path.basename(sys.argv[0])))
         super().__init__(**options)
 
     def error(self, message: str) -> None:

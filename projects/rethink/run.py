@@ -18,6 +18,7 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
+from .arguments import run as quietly
 from .errors import ConfigError
 
 PACKAGES = ('rethink', 'mmdet', 'mmpretrain')
@@ -89,17 +90,24 @@ def listing() -> str:
     return '\n'.join(parts)
 
 
+def execute(script: Path, arguments: list[str]) -> None:
+    """Run a script in this process, as ``python SCRIPT ARGUMENTS`` does it."""
+    sys.argv = [str(script), *arguments]
+    # With `python -P` there is no folder of the script on the path.
+    if not getattr(sys.flags, 'safe_path', False):
+        sys.path[0] = str(script.resolve().parent)
+    runpy.run_path(str(script), run_name='__main__')
+
+
 def main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ('-h', '--help'):
-        print(listing())
+        quietly(lambda: print(listing()))
         return
     try:
         script, others = find(arguments[0])
         if others:
             print(f'{script}; of this name there is also {", ".join(others)}.', file=sys.stderr)
-        sys.argv = [str(script), *arguments[1:]]
-        sys.path[0] = str(script.resolve().parent)
-        runpy.run_path(str(script), run_name='__main__')
+        execute(script, arguments[1:])
     except ConfigError as error:
         if os.environ.get('RETHINK_TRACEBACK'):
             raise

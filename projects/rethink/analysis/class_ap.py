@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, say, some_names
+from ..reuse import tool
 
 # Areas up to 32², up to 96² and above, in pixels, as COCO has them.
 SIZES = ('all', 'small', 'medium', 'large')
@@ -69,7 +70,7 @@ def _read_json(path: str, what: str, **options):
 
 
 _HOW_TO_WRITE = (
-    'write it with `python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=PREFIX`, which '
+    f'write it with `{tool("test.py")} CONFIG CHECKPOINT --cfg-options test_evaluator.outfile_prefix=PREFIX`, which '
     'gives PREFIX.bbox.json and, with masks or keypoints, PREFIX.segm.json or PREFIX.keypoints.json'
 )
 # What evaluation reads of an annotation, beside its area, and of a detection, beside its score.

@@ -9,6 +9,7 @@ takes a model is looked at when there is one (:mod:`.weights`), what takes a run
 from mmengine.config import Config
 
 from ..errors import ConfigError, say
+from ..reuse import tool
 from .findings import LEVELS, Finding, as_json, count, run, text
 
 __all__ = ['LEVELS', 'Finding', 'as_json', 'check', 'count', 'stop_on_errors', 'text']
@@ -49,7 +50,7 @@ def stop_on_errors(cfg: Config, stage: str = 'train', processes: int | None = No
         say(f'{text(warnings)} in {cfg.filename}')
     errors = [one for one in findings if one.level in ('error', 'missing')]
     if errors:
-        where = ', by tools/misc/check_config.py' if stage == 'train' else ''
+        where = f', by {tool("misc/check_config.py")}' if stage == 'train' else ''
         raise ConfigError(errors[0].sentence(f' (and {count(errors[1:])} more{where})' if errors[1:] else ''))
 
 

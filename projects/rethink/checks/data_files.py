@@ -17,6 +17,7 @@ from ..datasets.annotations import Annotations, Mask, mapped, read
 from ..datasets.image_statistics import decode
 from ..errors import ConfigError
 from ..files import sha256
+from ..reuse import tool
 from ..trust.images import EXTENSIONS
 from . import voc
 from .annotations import Problem, Use, problems
@@ -84,7 +85,7 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
     kinds = ' or '.join(exports.recognise(path))
     raise ConfigError(
         f'{path} has no COCO JSON (*.json, annotations/*.json, */_annotations.coco.json), no ImageSets/Main/*.txt and '
-        f'no folder of *.xml, but {kinds} below: name the file or folder, or read it with tools/study.py new.'
+        f'no folder of *.xml, but {kinds} below: name the file or folder, or read it with {tool("study.py")} new.'
     )
 
 

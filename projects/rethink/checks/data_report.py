@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets.annotations import objects_of_categories
 from ..errors import some_names
+from ..reuse import tool
 from .annotations import Problem
 from .data_files import Split, cannot_be_decoded, same_content, sizes_of
 from .findings import LEVELS, Finding, count, text
@@ -79,7 +80,7 @@ def _orders(splits: list[Split]) -> list[Problem]:
     for path, names in orders.items():
         if names != orders[first] and sorted(map(str, names)) == sorted(map(str, orders[first])):
             what = f'{path} lists the categories of {first} in another order, in which MMDetection would take them.'
-            fix = f'python tools/dataset_converters/order_categories.py {path} --like {first}'
+            fix = f'{tool("dataset_converters/order_categories.py")} {path} --like {first}'
             found.append(Problem('order', 'error', what, fix))
         elif set(names) != set(orders[first]):
             other = some_names(map(str, {*names} ^ {*orders[first]}))

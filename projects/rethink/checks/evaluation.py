@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 from ..config_tree import type_name
 from ..errors import some_names
 from ..evaluation.names import asked, names_of, texts
+from ..reuse import tool
 from .datasets import Dataset
 from .facts import Facts
 from .findings import Finding, rule
@@ -38,8 +39,8 @@ def evaluated_images(facts: Facts) -> Iterator[Finding]:
                     'objects of the others would count as missed.'
                 )
                 fix = (
-                    'write an annotation file of these images (tools/dataset_converters/coco_subset.py) and name it '
-                    'in both, or take indices away'
+                    f'write an annotation file of these images ({tool("dataset_converters/coco_subset.py")}) and '
+                    'name it in both, or take indices away'
                 )
                 yield Finding('error', f'{one.path}.indices', what, fix=fix)
         if datasets and whole == datasets and all(one.file for one in datasets):

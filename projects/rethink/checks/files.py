@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config_tree import is_remote, type_name
+from ..reuse import tool
 from ..trust.images import odd_images
 from ..trust.soundness import other_than_file
 from .datasets import Dataset
@@ -77,8 +78,8 @@ def _near(path: str) -> str | None:
 def how_to_get(path) -> str:
     if 'shapes' in str(path) and 'splits' not in Path(path).parts:
         part = next((part for part in ('figures', 'voc') if part in str(path)), None)
-        more = f' data/shapes --{part}' if part else ''
-        return f'make the data with `python tools/dataset_converters/make_shapes.py{more}`'
+        more = f' data/shapes --{part}' if part else ' data/shapes'
+        return f'make the data with `{tool("dataset_converters/make_shapes.py")}{more}`'
     if 'splits' in Path(path).parts:
-        return 'write it with `python tools/dataset_converters/make_splits.py CONFIG` (docs/datasets.md)'
+        return f'write it with `{tool("dataset_converters/make_splits.py")} CONFIG` (docs/datasets.md)'
     return 'docs/data.md says where each data set comes from and goes'

@@ -12,6 +12,7 @@ from dataclasses import replace
 from mmengine.registry import METRICS
 
 from ..config_tree import is_remote
+from ..reuse import tool
 from ..trust.checkpoints import read_content
 from .datasets import AnnotationFile, Dataset
 from .facts import Facts
@@ -90,7 +91,7 @@ def _right(facts: Facts, one: Dataset) -> str:
 
 
 def _rewrite(path: str, like: str) -> str:
-    return f'write it anew with `python tools/dataset_converters/order_categories.py {path} --like {like}`'
+    return f'write it anew with `{tool("dataset_converters/order_categories.py")} {path} --like {like}`'
 
 
 def _of_checkpoint(facts: Facts, one: Dataset) -> Iterator[Finding]:

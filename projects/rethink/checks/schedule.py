@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ..config_tree import type_name
+from ..reuse import tool
 from .facts import Facts
 from .findings import Finding, rule
 
@@ -70,7 +71,7 @@ def learning_rate(facts: Facts) -> Iterator[Finding]:
         'too large a rate diverges, too small a one trains as if it were shorter; and the schedule sees '
         f'{total / base:g} times the images.',
         "the linear scaling rule (Goyal et al. 2017); MMDetection's auto_scale_lr",
-        'tools/train.py --auto-scale (rate and schedule), or --auto-scale-lr (rate alone)',
+        f'{tool("train.py")} --auto-scale (rate and schedule), or --auto-scale-lr (rate alone)',
     )
 
 
@@ -101,5 +102,5 @@ def hyper_parameters(facts: Facts) -> Iterator[Finding]:
             'scratch.',
             'Rethinking ImageNet Pre-training, section 5.2',
             'lr=0.04, gamma=0.02, shorter side from 512 to 800 (configs/rethink/*_35k_retuned_6x.py), or '
-            'tools/grid_search.py',
+            f'{tool("grid_search.py")}',
         )

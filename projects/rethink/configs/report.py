@@ -189,7 +189,7 @@ def _ending(found: Sequence[Change], listed: Rows) -> list[str]:
         lines.append(f'Variables that no run reads, not counted: {", ".join(variables)}.')
     if listed.below is None:
         lines.append('--all lists each with its file and line, --only PATH those of a part.')
-    elif counted:
+    elif any(place and '::' not in place for row in listed.rows for place in row.places):  # not all of packages
         folder = os.path.relpath(listed.below)
         # '.' and a full stop would read as the folder above.
         named = 'this folder' if folder == '.' else listed.below if folder.startswith('..') else folder

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import ConfigError, some_names
 from ..files import exclusively, write_atomically
+from ..reuse import tool
 from ..trust.soundness import check_kind
 from .image_statistics import scan
 from .layouts import LABELLED, LAYOUTS, WHERE, Image
@@ -300,7 +301,7 @@ def _read(path: Path) -> str:
         return path.read_text(encoding='utf-8')
     except FileNotFoundError:
         raise ConfigError(
-            f'there is no {path}; write it with `python tools/dataset_converters/make_splits.py CONFIG`.'
+            f'there is no {path}; write it with `{tool("dataset_converters/make_splits.py")} CONFIG`.'
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(f'{path} is not UTF-8 text; delete the folder and write it again.') from None

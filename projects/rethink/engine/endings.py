@@ -21,6 +21,7 @@ from mmengine.config import Config
 from ..config_tree import remote_checkpoints
 from ..errors import ConfigError, Diverged, JobError, describe, raised_at
 from ..files import write_atomically
+from ..reuse import tool
 from ..stopping import end_with_launcher, interruptible
 from . import faults
 from .processes import end_processes, is_in_a_group, leave
@@ -138,8 +139,8 @@ def _end(error: Exception, cfg: Config | None, go_on: str) -> None:
     elif isinstance(error, urllib.error.URLError):
         remote = ', '.join(remote_checkpoints(cfg or {})) or 'a file'
         message = (
-            f'{remote} could not be downloaded ({describe(error)}); get it on a machine with a network and name '
-            'the local file in its place.'
+            f'{remote} could not be downloaded ({describe(error)}); fetch it where there is a network, with '
+            f'{tool("misc/fetch_weights.py")}, or name a local file in its place.'
         )
     elif faults.lost_process(error):
         _await_the_launcher()

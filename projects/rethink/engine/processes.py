@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..config_tree import find_types
 from ..errors import ConfigError, say
+from ..reuse import tool
 from .amp import use_amp
 
 # Where the environment of each launcher keeps (rank, world size, rank on this machine, processes on this machine).
@@ -47,7 +48,7 @@ def ranks(launcher: str) -> tuple[int, int, int, int]:
     except KeyError as error:
         raise ConfigError(
             f'--launcher {launcher} needs the environment variable {error.args[0]}, which is not set; start the '
-            f'command with {"srun" if launcher == "slurm" else "tools/dist_train.sh"} or leave --launcher away.'
+            f'command with {"srun" if launcher == "slurm" else tool("dist_train.sh")} or leave --launcher away.'
         ) from None
     local_world = os.environ.get(names[3]) or world // int(os.environ.get('SLURM_NNODES', 1))
     return rank, world, local, int(local_world)

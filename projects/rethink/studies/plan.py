@@ -25,6 +25,7 @@ from ..engine.exported import BACKBONE
 from ..errors import ConfigError, some_names
 from ..evaluation.names import names_of
 from ..files import write_atomically
+from ..reuse import tool
 from .axes import NAMED
 from .jobs import Job
 from .study import LEFT, Run, Study
@@ -384,7 +385,7 @@ def listing(plan: Plan, command: Callable[[Job], list[str]]) -> str:
     left = sum(not job.finished for job in plan.jobs)
     lines.append(f'{len(plan.tasks)} runs, {left} to do; {_short(totals["images"])} images')
     for what, how in dict(
-        operations='python tools/analysis_tools/training_cost.py measures a config',
+        operations=f'{tool("analysis_tools/training_cost.py")} measures a config',
         hours='known once a config has begun to train here',
     ).items():
         known = trainings - unknown[what]

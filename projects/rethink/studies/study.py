@@ -28,6 +28,7 @@ from pathlib import Path
 from ..configs.comparisons import expression
 from ..engine.launch import config_file
 from ..errors import ConfigError, some_names
+from ..reuse import located
 from ..trust.yaml_files import entry, read_yaml
 
 _KEYS = dict(
@@ -147,13 +148,13 @@ class Study:
 
 
 def read(path: str | os.PathLike) -> Study:
-    """Read a study file, or the one of a folder.
+    """Read a study file, or the one of a folder; ``rethink::PATH`` is one of this project's.
 
     Raises:
         ConfigError: it is none, an entry is unknown or of another kind than it should be, a config is missing, or a
             run needs one that is not there.
     """
-    path = Path(path)
+    path = located(path)
     if path.is_dir():
         found = sorted(path.glob('study*.yml'))
         if len(found) != 1:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..analysis import class_gains
 from ..costs import report as costs
+from ..reuse import tool
 from .claims import Claim
 from .classes import Classes
 from .findings import SETTING, Findings, Pair, Result
@@ -160,5 +161,5 @@ def about_gallery(gallery: Gallery) -> list[str]:
 def command(found: Findings) -> str:
     """That runs the study with these seeds."""
     return shlex.join(
-        ['python', 'tools/study.py', 'run', found.study, '--seeds', *map(str, found.seeds), '--out-dir', found.out]
+        [*tool('study.py').split(), 'run', found.study, '--seeds', *map(str, found.seeds), '--out-dir', found.out]
     )

@@ -5,18 +5,20 @@ from pathlib import Path
 import yaml
 
 from ..errors import ConfigError
+from ..reuse import located
 
 
 def read_yaml(path: str | Path, what: str) -> dict:
     """The dict that a YAML file holds.
 
     Args:
+        path: or ``rethink::PATH``, one beside the configs of this project.
         what: it is, for the sentence of an error, such as ``'metafile'``.
 
     Raises:
         ConfigError: there is no such file, it is not YAML, has a tag that would make more than values, or is no dict.
     """
-    path = Path(path)
+    path = located(path)
     if not path.is_file():
         there = f'{path} is not a file' if path.exists() else f'there is no {what} {path}'
         raise ConfigError(f'{there}; the studies have configs/<study>/{what if "." in what else f"{what}.yml"}.')

@@ -21,6 +21,7 @@ from ...engine import launch
 from ...engine.amp import SLOW, emulated
 from ...errors import ConfigError, some_names
 from ...files import exclusively, in_use, write_atomically
+from ...reuse import tool
 from ..backends.local import Local
 from . import backbone, data, folder, hpt, lengths
 from .backbone import Pixels
@@ -88,7 +89,7 @@ def create(asked: Asked, tools: Path) -> Iterator[str]:
                     'study, or remove this one.'
                 )
             yield f'{place} is there already, the same.'
-    yield f'python tools/study.py run {place}'
+    yield f'{tool("study.py")} run {place}'
 
 
 @contextlib.contextmanager
