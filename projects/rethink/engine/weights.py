@@ -1,14 +1,14 @@
 """The backbone in a checkpoint, whoever wrote it, under the names that MMPretrain's and MMDetection's ResNet has.
 
-====================  ======================================  ===============================================
-written by            backbone                                projector (two layers, MMPretrain's ``MoCoV2Neck``)
-====================  ======================================  ===============================================
-MoCo's own code       ``module.encoder_q.*``                  ``module.encoder_q.fc.{0,2}.*`` (v2)
-MMPretrain            ``backbone.*``                          ``neck.mlp.{0,2}.*`` (of a ``MoCo``)
-MMDetection           ``backbone.*``                          none
-torchvision           ``*``                                   none
+====================  =======================================  ===============================================
+written by            backbone                                 projector (two layers, MMPretrain's ``MoCoV2Neck``)
+====================  =======================================  ===============================================
+MoCo's own code       ``module.encoder_q.*``                   ``module.encoder_q.fc.{0,2}.*`` (v2)
+MMPretrain            ``backbone.*``                           ``neck.mlp.{0,2}.*`` (of a ``MoCo``)
+MMDetection           ``backbone.*``                           none
+torchvision           ``*``                                    none
 this project          ``backbone.*`` (``ExportBackboneHook``)  ``neck.mlp.{0,2}.*``
-====================  ======================================  ===============================================
+====================  =======================================  ===============================================
 
 Files are read by PyTorch's safe loader, which runs no code from them.
 """
