@@ -121,14 +121,22 @@ def test_a_signal_ends_a_training_as_that_of_its_script(number, tmp_path, data):
     line += ['--no-check', '--cfg-options', 'train_cfg.max_iters=5000', 'train_cfg.val_interval=5000']
     with open(tmp_path / 'said', 'w') as said:
         process = subprocess.Popen(
-            list(map(str, line)), stdout=said, stderr=said, env=os.environ | {'CUDA_VISIBLE_DEVICES': ''}
+            list(map(str, line)),
+            stdout=said,
+            stderr=said,
+            env=os.environ | {'CUDA_VISIBLE_DEVICES': ''},
+            # What starts the tests in the background may have it ignored, as nohup does, and then it stays ignored.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         )
-        deadline = time.monotonic() + 180
-        while not (tmp_path / 'work' / 'last_checkpoint').exists():
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / 'said').read_text()
-            time.sleep(0.1)
-        process.send_signal(number)
-        assert process.wait(60) == 128 + number
+        try:
+            deadline = time.monotonic() + 180
+            while not (tmp_path / 'work' / 'last_checkpoint').exists():
+                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / 'said').read_text()
+                time.sleep(0.1)
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+        finally:
+            process.kill()
     text = (tmp_path / 'said').read_text()
     assert 'stopped; the same command with --resume goes on' in text and 'Traceback' not in text
 
