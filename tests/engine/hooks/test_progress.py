@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -117,7 +118,16 @@ def config(data, tmp_path_factory):
 def start(config, work_dir, fd: int, *arguments) -> subprocess.Popen:
     command = [warm_python(), ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir, *arguments]
     env = os.environ | dict(CUDA_VISIBLE_DEVICES='', TERM='xterm')
-    return subprocess.Popen([*map(str, command)], cwd=ROOT, env=env, stdout=fd, stderr=fd, stdin=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [*map(str, command)],
+        cwd=ROOT,
+        env=env,
+        stdout=fd,
+        stderr=fd,
+        stdin=subprocess.DEVNULL,
+        # What starts the tests in the background may have it ignored, and then it stays ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def logged(work_dir) -> tuple[list[dict], list[str]]:
@@ -161,11 +171,14 @@ def test_a_training_scrolls_its_log_above_it_and_logs_what_it_logs_without(confi
 def test_ctrl_c_takes_it_away_before_the_last_sentence(config, tmp_path):
     with terminal(80) as one:
         process = start(config, tmp_path / 'run', one.fd, '--no-check', '--cfg-options', 'train_cfg.max_iters=100000')
-        end = time.monotonic() + 200
-        while process.poll() is None and time.monotonic() < end and b'Iter(train)' not in b''.join(one.written):
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        try:
+            end = time.monotonic() + 200
+            while process.poll() is None and time.monotonic() < end and b'Iter(train)' not in b''.join(one.written):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
         text = one.text()
     assert max(map(len, drawn(text))) < 80
     rows = [row for row in screen(text) if row]
