@@ -1,6 +1,7 @@
 """A detection data set of a few small images and a detector that trains on it in seconds, for tests of whole runs."""
 
 import json
+import logging
 import os
 import runpy
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import rethink  # noqa: F401  (first: gives mmcv its ops, which mmdet imports)
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 from PIL import Image
 from warm_python import warm_python
@@ -136,6 +138,11 @@ def run_tool(
 def variables():
     """What the code sets for the processes that it starts (``WORLD_SIZE``) would be read by the next test."""
     before = dict(os.environ)
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers[:]:
+            # Of a training in this process, whose folder went with its test.
+            if isinstance(handler, logging.FileHandler) and not os.path.isdir(os.path.dirname(handler.baseFilename)):
+                logger.removeHandler(handler)
     yield
     # MMEngine keeps one of a name for a whole process, and this one writes where a test that is over had its files.
     for one in (Visualizer, *Visualizer.__subclasses__(), *DetLocalVisualizer.__subclasses__()):

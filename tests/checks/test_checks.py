@@ -58,7 +58,7 @@ def test_all_of_it_is_said_at_once(wrong, run_in_process, tmp_path):
         last = printed.strip().splitlines()[-1]
         assert code == 2 and last.startswith('error: model.bbox_head.num_classes is 3, but train_dataloader.dataset ')
         others = '1 missing' if options else '1 error, 1 missing'
-        assert f'(and {others} more, by tools/misc/check_config.py); set it to 2 or correct' in last
+        assert f'(and {others} more, by python tools/misc/check_config.py); set it to 2 or correct' in last
         assert '--no-check' not in last and not (tmp_path / 'run').exists()
 
 

@@ -471,6 +471,7 @@ ROADS = {
     ('rethink', 'checks/unused.py', 'eval'): _NAMED,
     ('rethink', 'run.py', 'runpy.run_path'): _NAMED,
     ('rethink', 'datasets/annotations.py', 'numpy.load'): 'columns of its own, read without objects',
+    ('rethink', 'studies/classes.py', 'numpy.load'): 'numbers of its own, read without objects',
     ('rethink', 'datasets/exports/yolo.py', 'yaml.load'): 'with a loader that knows text alone',
     ('rethink', 'trust/handlers.py', 'yaml.load'): 'with a loader that knows values alone',
     ('faster_coco_eval', 'utils/pytorch/coco_eval.py', 'pickle.loads'): _ITS_OWN,
