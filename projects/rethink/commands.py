@@ -118,7 +118,7 @@ def _execute(path: Path, given: list[str]) -> None:
 def main() -> None:
     """The console script ``rethink``."""
     given = sys.argv[1:]
-    try:
+    with run.one_sentence():
         if not given or given[0] in ('-h', '--help', 'help'):
             quietly(lambda: print(listing()))
         elif given[0] in ('-V', '--version'):
@@ -129,9 +129,3 @@ def main() -> None:
             raise ConfigError(f'{given[0]} is of no command; name one first, as in rethink train {given[0]}.')
         else:
             _execute(find(given[0]), given[1:])
-    except ConfigError as error:
-        if os.environ.get('RETHINK_TRACEBACK'):
-            raise
-        sys.stdout.flush()
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)

@@ -11,10 +11,12 @@ script is executed where it is, as ``python SCRIPT ARGUMENTS`` does it. Of a nam
 that is said.
 """
 
+import contextlib
 import os
 import runpy
 import sys
 import textwrap
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -99,21 +101,28 @@ def execute(script: Path, arguments: list[str]) -> None:
     runpy.run_path(str(script), run_name='__main__')
 
 
-def main(arguments: list[str]) -> None:
-    if not arguments or arguments[0] in ('-h', '--help'):
-        quietly(lambda: print(listing()))
-        return
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Within, a wrong request ends with its sentence and exit code 2; with ``RETHINK_TRACEBACK`` as it was raised."""
     try:
-        script, others = find(arguments[0])
-        if others:
-            print(f'{script}; of this name there is also {", ".join(others)}.', file=sys.stderr)
-        execute(script, arguments[1:])
+        yield
     except ConfigError as error:
         if os.environ.get('RETHINK_TRACEBACK'):
             raise
         sys.stdout.flush()
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
+
+
+def main(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ('-h', '--help'):
+        quietly(lambda: print(listing()))
+        return
+    with one_sentence():
+        script, others = find(arguments[0])
+        if others:
+            print(f'{script}; of this name there is also {", ".join(others)}.', file=sys.stderr)
+        execute(script, arguments[1:])
 
 
 if __name__ == '__main__':
