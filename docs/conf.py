@@ -79,26 +79,21 @@ def read(app, name: str, source: list[str]) -> None:
         source[0] = links(source[0], DOCS, DOCS)
 
 
-def tools() -> list[Path]:
-    """Those that are started; what others import has no docstring with a command."""
-    found = sorted((ROOT / 'tools').rglob('*.py'), key=lambda path: (len(path.parts), path))
-    return [path for path in found if 'parse_args' in path.read_text()]
-
-
 def help_of(tool: Path) -> str:
-    environment = os.environ | {'COLUMNS': '110', 'PYTHONPATH': str(PACKAGE.parent)}
-    done = subprocess.run(
-        [sys.executable, tool, '--help'], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    environment = os.environ | {'COLUMNS': '110', 'PYTHONPATH': str(PACKAGE.parent), 'PYTHON': sys.executable}
+    command = [sys.executable if tool.suffix == '.py' else 'bash', tool, '--help']
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def write_tools() -> None:
+    from rethink.commands import scripts
+
+    tools = scripts()
     with ThreadPoolExecutor(2) as pool:
-        helps = list(pool.map(help_of, tools()))
+        helps = list(pool.map(help_of, tools.values()))
     parts = ['# All tools\n\nWhat `--help` of each says; what they have in common is in [tools.md](../tools.md).\n']
-    for tool, text in zip(tools(), helps, strict=True):
-        parts.append(f'## {tool.relative_to(ROOT)}\n\n```text\n{text.rstrip()}\n```\n')
+    for tool, text in zip(tools, helps, strict=True):
+        parts.append(f'## tools/{tool}\n\n```text\n{text.rstrip()}\n```\n')
     (MADE / 'tools.md').write_text('\n'.join(parts))
 
 

@@ -117,3 +117,17 @@ def test_differences_are_found_in_each_direction():
         Found(boxes[:0], one.scores[:0], one.labels[:0]),
     ):
         assert differences(one, other) == differences(other, one) == (np.inf, np.inf)
+
+
+def test_one_of_the_weakest_needs_no_partner_where_the_limit_cuts_alone():
+    boxes = np.arange(16.0).reshape(4, 4)
+    one = Found(boxes, np.array([0.9, 0.5, 0.2, 0.2]), np.zeros(4, int))
+    other = one._replace(boxes=np.concatenate([boxes[:3], boxes[3:] + 50]))
+    assert differences(one, other, limit=4) == (0, 0)
+    assert differences(one, other, limit=100) == differences(one, other) == (np.inf, np.inf)
+    # Not a strong one, and not half of them.
+    for wrong in (
+        one._replace(boxes=np.concatenate([boxes[:1] + 50, boxes[1:]])),
+        one._replace(boxes=np.concatenate([boxes[:2], boxes[2:] + 50])),
+    ):
+        assert differences(one, wrong, limit=4) == (np.inf, np.inf)

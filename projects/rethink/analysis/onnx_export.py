@@ -235,9 +235,10 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
     content = graph.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     worst = np.zeros(2)
+    limit = (model.test_cfg.rcnn if isinstance(model, TwoStageDetector) else model.test_cfg).max_per_img
     for name, image, wanted in zip(images, pixels, expected, strict=True):
         found = Found(*session.run(None, dict(image=image.numpy())))
-        apart = differences(wanted, found)
+        apart = differences(wanted, found, limit)
         if np.isinf(apart[0]):
             raise ConfigError(
                 f'onnxruntime finds {len(found.scores)} detections in {name} and PyTorch {len(wanted.scores)}, and '
@@ -261,17 +262,20 @@ def _of_pytorch(inferencer: Inferencer, sample: dict) -> Found:
     return Found(instances.bboxes.numpy() * scale, instances.scores.numpy(), instances.labels.numpy())
 
 
-def differences(one: Found, other: Found) -> tuple[float, float]:
+def differences(one: Found, other: Found, limit: int = -1) -> tuple[float, float]:
     """By how much the detections of an image are apart at most, in pixels and score; inf where one has no partner.
 
-    Partners are of one class, so that the order of equal scores is none of it. A limit on the number of detections
-    cuts between equal scores by chance: where both have the same number, one as weak as the weakest needs no partner.
+    Partners are of one class, so that the order of equal scores is none of it.
+
+    Args:
+        limit: on the number of detections, which cuts between equal scores by chance: where both have that many, one
+            as weak as the weakest needs no partner, for up to a quarter of them.
     """
     if not len(one.scores) or not len(other.scores):
         return (0.0, 0.0) if len(one.scores) == len(other.scores) else (np.inf, np.inf)
     worst, alone = [0.0, 0.0], 0
     for first, second in ((one, other), (other, one)):
-        at_limit = len(first.scores) == len(second.scores) > 1
+        at_limit = len(first.scores) == len(second.scores) == limit
         for box, score, label in zip(*first, strict=True):
             apart = np.abs(second.boxes - box).max(1)
             scores = np.abs(second.scores - score)

@@ -102,13 +102,7 @@ def fetch(
             elif error.code not in _PASSING:
                 raise NotFetched(f'{url} is not there: the server answers {error.code} {error.reason}.') from None
             why = f'the server answers {error.code} {error.reason}'
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            ssl.SSLError,
-        ) as error:
+        except _BROKEN as error:
             reason = getattr(error, 'reason', None)
             why = describe(reason if isinstance(reason, BaseException) else error)
         left = TRIES if _bytes(part) > before else left - 1
