@@ -1,7 +1,7 @@
 """AP of each class, and precision against recall, of the arms of a study, from the predictions that its runs leave.
 
 Each file of predictions is evaluated once, by :mod:`rethink.analysis.class_ap`, and what came of it is kept in
-``<out>/classes``: of COCO that takes 20 s of a core for a training.
+``<out>/classes``.
 """
 
 import contextlib
