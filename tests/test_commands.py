@@ -213,6 +213,8 @@ def test_configs_of_the_wheel_by_their_names(installed, tmp_path):
     assert wrong.returncode == 2 and wrong.stderr.startswith('error: there is no study ')
 
 
+# Trainings and a study, each a Python of its own: of CI, beside `make test`.
+@pytest.mark.long
 def test_data_training_test_and_study_with_the_wheel_alone(installed, tmp_path):
     assert 'written' in ran(
         installed('make_shapes', 'data/shapes', '--train', 8, '--val', 4, '--crop-train', 10, '--crop-val', 5)
