@@ -116,6 +116,41 @@ def test_coco_equals_pycocotools_on_all_classes_at_once(tmp_path, iou_type):
     assert np.isnan(mine[-1]).all() and 5 < mine[:-1, 0].min() < mine[:-1, 0].max() < 90
 
 
+def test_keypoints_have_no_small_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    people, found = [], []
+    for image in range(1, 31):
+        side = float(rng.choice([40, 80, 150]))  # pixels: medium, medium, large
+        points = rng.uniform(0, side, (17, 2)).round(2)
+        moved = points + rng.normal(size=(17, 2)) * 0.08 * side
+        shared = dict(image_id=image, category_id=1)
+        visible = [[*point, 2] for point in points.tolist()]
+        people.append(
+            dict(
+                shared, id=image, iscrowd=0, bbox=[0, 0, side, side], area=side**2,
+                keypoints=sum(visible, []), num_keypoints=17,
+            )
+        )  # fmt: skip
+        found.append(
+            dict(shared, keypoints=sum(([*point, 1] for point in moved.tolist()), []), score=float(rng.random()))
+        )
+    images = [dict(id=image, width=200, height=200, file_name=f'{image}.jpg') for image in range(1, 31)]
+    content = dict(images=images, annotations=people, categories=[dict(id=1, name='person')])
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    (tmp_path / 'found.json').write_text(json.dumps(found))
+    truth = class_ap.read_annotations(tmp_path / 'truth.json')
+    mine = class_ap.class_ap(truth, class_ap.read_results(tmp_path / 'found.json', truth, 'keypoints'), 'keypoints')
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(tmp_path / 'truth.json')
+        evaluation = COCOeval(coco, coco.loadRes(found), 'keypoints')
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    whole, medium, large = 100 * evaluation.stats[[0, 3, 4]]
+    assert 10 < medium < 90 and 10 < large < 90 and abs(medium - large) > 1
+    np.testing.assert_allclose(mine, [[whole, np.nan, medium, large]], rtol=1e-12)
+
+
 def test_a_prediction_that_is_no_number_is_evaluated_by_pycocotools_and_said(tmp_path, capsys):
     content, found = generate()
     truth, read = write(tmp_path, content, found)

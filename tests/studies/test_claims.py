@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rethink.errors import ConfigError
 from rethink.studies import study
-from rethink.studies.claims import CONTRADICTED, OPEN, SHOWN, judge, parse
+from rethink.studies.claims import CONTRADICTED, OPEN, SHOWN, judge
+from rethink.studies.expressions import parse
 from rethink.studies.plan import Plan
 from scipy import stats
 from test_study import CONFIG, TOOLS, write_log
@@ -86,6 +87,19 @@ def test_what_is_no_inequality_is_one_sentence(text, folder):
 def test_another_run_is_named_with_those_that_there_are(folder):
     with pytest.raises(ConfigError, match="has no run c; its runs are 'B.T_5000', 'a', 'b'"):
         parse('a > c', study.read(folder))
+    (folder / 'study.yml').write_text(DECLARED.replace('a > b', 'a > c'))
+    with pytest.raises(ConfigError, match='has no run c'):
+        study.read(folder)
+
+
+def test_metrics_that_nothing_logs_are_known_before_training(folder):
+    (folder / 'study.yml').write_text(DECLARED.replace('a > b', "'a[coco/bbox_mAP_95] > b[coco/bbox_mAP_95]'"))
+    with pytest.raises(ConfigError, match="a is compared by coco/bbox_mAP_95, and its validation logs 'coco/bbox"):
+        Plan(study.read(folder), folder / 'out', TOOLS).check()
+    figure = "runs: {'r{x}': {config: a}}\nfactors: {x: [1, 2]}\nfigures: [{x: x, metric: coco/segm_mAP}]"
+    (folder / 'study.yml').write_text(f'question: Does it?\nmetric: coco/bbox_mAP\n{figure}')
+    with pytest.raises(ConfigError, match=r"a figure is of coco/segm_mAP, and the validations log 'coco/bbox_mAP'"):
+        Plan(study.read(folder), folder / 'out', TOOLS).check()
 
 
 def trained(folder, values: dict[str, list[float]], text: str = 'a > b') -> Plan:
@@ -172,6 +186,12 @@ def test_one_seed_is_judged_by_images_drawn_again(folder, monkeypatch):
     plan = trained(folder, dict(a=[90.0], b=[40.0]))
     for name, found in write_images(folder).items():
         (plan.task(name, 0).job.work_dir / 'predictions.bbox.json').write_text(json.dumps(found))
+    one = plan.task('b', 0).job.work_dir / 'predictions.bbox.json'
+    whole = one.read_text()
+    one.write_text(whole[: len(whole) // 2])
+    unread = judge(plan, 'it does', {})
+    assert (unread.verdict, unread.value) == (OPEN, pytest.approx(50)) and str(one) in unread.how
+    one.write_text(whole)
     found = judge(plan, 'it does', {})
     assert found.verdict == SHOWN and found.how == 'bootstrap, 40 images' and found.low < 50 < found.high + 15
     # The same images for both: of two that find the same nothing is left of the noise.

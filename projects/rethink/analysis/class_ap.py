@@ -316,7 +316,10 @@ def _by_class(
 
 def _average(precision: np.ndarray, row: np.ndarray) -> None:
     """(thresholds, recalls, sizes) -> AP by size, in points; nan stays where there is no object."""
-    for column, size in enumerate(precision.transpose(2, 0, 1)):
+    sizes = precision.transpose(2, 0, 1)
+    # COCO has no small keypoints.
+    columns = [0, 2, 3] if len(sizes) < len(SIZES) else range(len(SIZES))
+    for column, size in zip(columns, sizes, strict=True):
         if (size > -1).any():
             row[column] = 100 * size[size > -1].mean()
 

@@ -1,8 +1,7 @@
 """What a study claims, and whether its results show it.
 
-A claim is an inequality between sums of results, such as ``scratch_6x > pretrain_6x``, ``a - b > c - d``, ``a[coco/
-bbox_mAP_75] > 1.05 * b[coco/bbox_mAP_75]`` or ``a > b - 1`` (at most a point behind). A result is a run after its last
-iteration, in points of 100, by the run's metric or the one in brackets; parts are separated by spaces.
+A claim is an inequality between sums of results (:mod:`rethink.studies.expressions`); a result is that of a run after
+its last iteration, in points of 100.
 
 Whether it is shown is read off an interval of the difference of both sides, never off a margin: with several seeds
 Student's over the seeds, with one a paired bootstrap over the validation images (:mod:`rethink.analysis.bootstrap`).
@@ -18,74 +17,16 @@ import numpy as np
 
 from ..analysis import bootstrap
 from ..errors import ConfigError
+from .expressions import Sum, parse
 from .plan import PREDICTIONS, Plan, Task
 from .results import final, measured, points
-from .study import Study
 
 RESAMPLES = 1000
 SHOWN, CONTRADICTED, OPEN = 'shown', 'contradicted', 'not decided'
 BOXES = 'coco/bbox_mAP'
 # As metafiles name the published difference of a frozen detector to the same one fine-tuned.
 MINUS_TUNED = 'box AP minus fine-tuned'
-_NUMBER = r'\d+(?:\.\d+)?'
-_SUMMAND = re.compile(
-    rf'(?:(?P<sign>[+-])\s+)?(?:(?P<factor>{_NUMBER})\s+\*\s+)?'
-    rf'(?:(?P<number>{_NUMBER})|(?P<run>[^\s\[\]*]+)(?:\[(?P<metric>[^\[\]]+)\])?)(?=\s|$)'
-)
 _LOGGED = re.compile(r'(?:coco/(\w+)_mAP(?:_50|_75|_s|_m|_l)?|lvis/(\w+)_AP\w*)')
-
-
-@dataclass(frozen=True)
-class Sum:
-    """``terms`` · results + ``constant`` > 0: a claim with everything on one side.
-
-    Args:
-        terms: (run, metric) -> factor.
-    """
-
-    terms: dict[tuple[str, str], float]
-    constant: float
-
-    def __call__(self, value) -> float:
-        """With the value of each (run, metric)."""
-        return sum(factor * value(*key) for key, factor in self.terms.items()) + self.constant
-
-
-def parse(text: str, study: Study) -> Sum:
-    """
-    Raises:
-        ConfigError: it is no such inequality, or names a run that the study does not have.
-    """
-
-    def wrong(what: str) -> ConfigError:
-        return ConfigError(
-            f'{study.path}: the claim {text!r} {what}; write it as in `a > b` or `a - b > 0.5 * c - 1`, with spaces.'
-        )
-
-    sides = re.split(r'\s([<>])\s', f' {text} ')
-    if len(sides) != 3:
-        raise wrong('has not one < or > between spaces')
-    terms: dict[tuple[str, str], float] = {}
-    constant = 0.0
-    for side, turn in ((sides[0], 1), (sides[2], -1)):
-        turn *= 1 if sides[1] == '>' else -1
-        rest, first = side.strip(), True
-        while rest or first:
-            found = _SUMMAND.match(rest)
-            if not found or not (first or found['sign']):
-                raise wrong(f'cannot be read at {rest!r}')
-            factor = turn * (-1 if found['sign'] == '-' else 1) * float(found['factor'] or 1)
-            if found['number']:
-                constant += factor * float(found['number'])
-            else:
-                run = study.run(found['run'])
-                key = run.name, found['metric'] or run.metric
-                terms[key] = terms.get(key, 0.0) + factor
-            rest, first = rest[found.end() :].lstrip(), False
-    terms = {key: factor for key, factor in terms.items() if factor}
-    if not terms:
-        raise wrong('is no inequality between results')
-    return Sum(terms, constant)
 
 
 @dataclass(frozen=True)
@@ -117,7 +58,7 @@ def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> C
         numbers: the published ones, (run, metric) -> points of 100.
 
     Raises:
-        ConfigError: the claim cannot be read, or what a run predicted cannot be.
+        ConfigError: the claim cannot be read.
     """
     text = plan.study.claims[sentence]
     both = parse(text, plan.study)
@@ -178,7 +119,10 @@ def _resampled(plan: Plan, both: Sum, seed: int) -> tuple[np.ndarray | None, str
         return None, f'one seed, and of {metric} of {run} nothing is kept image by image'
     if len({annotations for annotations, _, _ in files}) > 1:
         return None, 'one seed, and the runs are of different validation images'
-    draws, images = _draws(tuple(dict.fromkeys(files)))
+    try:
+        draws, images = _draws(tuple(dict.fromkeys(files)))
+    except ConfigError as error:
+        return None, f'one seed, and {str(error).rstrip(".")}'
 
     def drawn(run: str, metric: str) -> np.ndarray:
         file = predictions(plan.task(run, seed), metric)

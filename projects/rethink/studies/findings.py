@@ -23,8 +23,9 @@ from ..configs.report import Rows, each
 from ..costs.of_config import Cost, Setting, measure_once
 from ..errors import ConfigError
 from . import classes, gallery, results, status
-from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, parse, predictions
+from .claims import BOXES, CONTRADICTED, OPEN, SHOWN, Claim, judge_all, predictions
 from .classes import Classes
+from .expressions import parse
 from .figures import Line, lines
 from .plan import QUICK, Plan, Task
 from .study import Asked

@@ -12,7 +12,8 @@ from pycocotools import mask
 from ..analysis.class_ap import Annotations, read_annotations, read_results
 from ..checks.datasets import Dataset, unwrapped
 from ..errors import ConfigError
-from .claims import BOXES, parse, predictions
+from .claims import BOXES, predictions
+from .expressions import parse
 from .plan import Plan, Task
 
 IMAGES = 6

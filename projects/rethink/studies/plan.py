@@ -27,6 +27,7 @@ from ..evaluation.names import names_of
 from ..files import write_atomically
 from ..reuse import tool
 from .axes import NAMED
+from .expressions import parse
 from .jobs import Job
 from .study import LEFT, Run, Study
 from .trainings import Command, Training, training
@@ -259,12 +260,13 @@ class Plan:
             ConfigError: a folder has a training of another config, or something is wrong with one that could start
                 now; what needs files that are still to be made is looked at by the training itself.
         """
+        _check_figures(self.tasks, self.study)
         checked = []
         for task in self.tasks:
             if task.cfg is None or task.job.finished:
                 continue
             self._refuse_another(task)
-            _check_metric(task)
+            _check_metrics(task, self.study)
             if all(job.finished for job in task.job.after):
                 content = config_content(task.cfg) | dict(randomness=None)
                 if content not in checked:
@@ -315,14 +317,30 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _check_metric(task: Task) -> None:
-    """The metric by which a run is compared is one that its validation logs, as far as that is known."""
+def _check_metrics(task: Task, study: Study) -> None:
+    """The metrics by which a run is compared are ones that its validation logs, as far as that is known."""
     names = names_of(task.cfg)
-    if names and task.cfg.get('val_dataloader') and task.run.metric not in names:
-        raise ConfigError(
-            f'{task.run.name} is compared by {task.run.metric}, and its validation logs {some_names(names)}; name one '
-            'of these as metric.'
-        )
+    if not names or not task.cfg.get('val_dataloader'):
+        return
+    keys = [key for text in study.claims.values() for key in parse(text, study).terms]
+    for metric in (task.run.metric, *(metric for run, metric in keys if run == task.run.name)):
+        if metric not in names:
+            raise ConfigError(
+                f'{task.run.name} is compared by {metric}, and its validation logs {some_names(names)}; name one '
+                'of these as metric.'
+            )
+
+
+def _check_figures(tasks: Iterable[Task], study: Study) -> None:
+    """A figure's own metric is one that some validation logs, as far as that is known."""
+    logged = [names_of(task.cfg) for task in tasks if task.cfg is not None and task.cfg.get('val_dataloader')]
+    names = {name for of in logged if of for name in of}
+    for figure in study.figures:
+        if figure.metric and figure.metric not in names and all(logged):
+            raise ConfigError(
+                f'{study.path}: a figure is of {figure.metric}, and the validations log {some_names(names)}; name one '
+                'of these as metric.'
+            )
 
 
 def _coco_evaluators(cfg: Config) -> list[str]:

@@ -30,6 +30,7 @@ from ..engine.launch import config_file
 from ..errors import ConfigError, some_names
 from ..reuse import located
 from ..trust.yaml_files import entry, read_yaml
+from .expressions import parse
 
 _KEYS = dict(
     title=str, question=str, about=str, metric=str, seeds=list, factors=dict, options=dict, runs=dict, claims=dict,
@@ -110,7 +111,7 @@ class Study:
     Args:
         path: of the file.
         runs: in the order in which they are started.
-        claims: sentence -> expression, see :mod:`rethink.studies.claims`.
+        claims: sentence -> expression, see :mod:`rethink.studies.expressions`.
         gains: pairs of runs whose AP is compared class by class.
         costs: runs of which a training step is measured.
         figures: results against a number.
@@ -198,6 +199,8 @@ def read(path: str | os.PathLike) -> Study:
     )
     for name in [*study.costs, *(name for pair in study.gains for name in pair)]:
         study.run(name)
+    for text in study.claims.values():
+        parse(text, study)
     for run in study.runs:
         for name in run.needs:
             if name not in runs:
