@@ -126,7 +126,9 @@ def add_arguments_of_new(parser: argparse.ArgumentParser) -> None:
 
 
 def new(args) -> None:
-    from rethink.studies import new  # with mmpretrain, for which a plan need not wait
+    # With mmpretrain, for which a plan need not wait; first what keeps OneDL's packages quiet.
+    import rethink.registrations  # noqa: F401
+    from rethink.studies import new
     from rethink.studies.new import lengths
 
     if args.batch < 1:

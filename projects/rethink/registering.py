@@ -1,5 +1,6 @@
-"""When what configs name is registered (:mod:`rethink.registrations`)."""
+"""When what configs name is registered (:mod:`rethink.registrations`), and in whose registries it is looked for."""
 
+import datetime
 import functools
 import importlib
 
@@ -22,3 +23,15 @@ def when_asked() -> None:
         return stock(self, key)
 
     Registry.get = get
+
+
+def use_scope(scope: str) -> None:
+    """Look for classes in this scope's registries from now on, such as ``'mmdet'``; as MMEngine's
+    ``init_default_scope``, which warns where a process reads configs of two scopes in turn, as a study does.
+    """
+    from mmengine.registry import DefaultScope
+
+    current = DefaultScope.get_current_instance()
+    if current is None or current.scope_name != scope:
+        # A name that was there before would not become the current one.
+        DefaultScope.get_instance(f'{scope}-{datetime.datetime.now()}', scope_name=scope)

@@ -9,9 +9,10 @@ from math import ceil
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS
 
 from ..config_tree import items, total_batch, type_name
+from ..registering import use_scope
 from .datasets import AnnotationFile, Dataset, unwrapped
 
 BATCH_NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'InPlaceABN')
@@ -71,7 +72,7 @@ class Facts:
         self.model = cfg.get('model') or {}
         self._annotations: dict[str, AnnotationFile] = {}
         self.scope = cfg.get('default_scope') or 'mmdet'
-        init_default_scope(self.scope)
+        use_scope(self.scope)
 
     # --- model ---
 

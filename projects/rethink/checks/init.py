@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..config_tree import is_remote, items, type_name
+from ..registering import use_scope
 from ..trust.checkpoints import read_checkpoint
 from .facts import Backbone, Facts
 from .findings import Finding, rule
@@ -199,7 +200,7 @@ def part_without_values(part: dict, scope: str) -> nn.Module:
     """As :func:`without_values`, a part of a model."""
     part = copy.deepcopy(part)
     _without_weights(part)
-    init_default_scope(scope)
+    use_scope(scope)
     with _EmptyParameters():
         return MODELS.build(part)
 

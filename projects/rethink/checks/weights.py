@@ -11,13 +11,14 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
-from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model, _load_checkpoint_with_prefix, load_checkpoint
 from torch import nn
 
 from ..config_tree import is_remote, type_name
 from ..errors import ConfigError, say, some_names
+from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
 from ..trust.tensors import check_tensors, compare, read_state_dict, shapes, tensors
 from .resumable import check_content
@@ -233,7 +234,7 @@ def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = Fa
         ConfigError: a checkpoint does not exist, cannot be read, or does not fit.
     """
     if model is None:
-        init_default_scope(cfg.get('default_scope') or 'mmengine')
+        use_scope(cfg.get('default_scope') or 'mmengine')
         model = MODELS.build(cfg.model)
     model = _unwrapped(model)
     strict = strict or bool(cfg.get('resume'))

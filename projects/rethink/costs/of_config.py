@@ -24,12 +24,13 @@ from mmdet.models import BaseDetector
 from mmengine.config import Config, ConfigDict
 from mmengine.device import is_cuda_available
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..engine import launch
 from ..errors import ConfigError
 from ..files import write_atomically
+from ..registering import use_scope
 from .batch import entries, generate_batch, generate_proposals
 from .counters import StepCost, step_cost
 
@@ -163,7 +164,7 @@ def assemble(cfg: Config) -> nn.Module:
         ConfigError: it cannot be built.
     """
     launch.start_processes(cfg)
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    use_scope(cfg.get('default_scope') or 'mmdet')
     try:
         model = MODELS.build(ConfigDict(_without_weights(cfg.model)))
     except ConfigError:

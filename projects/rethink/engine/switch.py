@@ -24,12 +24,13 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, init_dist, is_distributed, is_main_process
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..checks.resumable import check_content
 from ..errors import ConfigError, say
 from ..files import write_atomically
+from ..registering import use_scope
 from ..trust.checkpoints import read_checkpoint
 from ..trust.tensors import check_tensors, compare, read_state_dict, shapes
 from . import launch
@@ -183,7 +184,7 @@ def convert(cfg: Config, first: Config, path: str) -> dict:
     Raises:
         ConfigError: see :func:`first_phase`; the checkpoint is of another model or another iteration.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    use_scope(cfg.get('default_scope') or 'mmdet')
     before = _trained_before(cfg, first, path)
     heads = cfg.model.roi_head.bbox_head
     content = {key: value for key, value in before.items() if key != 'groups'}
@@ -231,7 +232,7 @@ def _check_fit(cfg: Config, first: Config) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    use_scope(cfg.get('default_scope') or 'mmdet')
     heads = cfg.model.get('roi_head', {}).get('bbox_head')
     if not isinstance(heads, list) or not isinstance(first.model.get('roi_head', {}).get('bbox_head'), dict):
         raise ConfigError(

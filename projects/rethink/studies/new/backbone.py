@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 from torchvision import models
@@ -25,6 +24,7 @@ from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
 from ...errors import ConfigError, describe, some_names
 from ...models.torchvision_backbone import nodes
+from ...registering import use_scope
 from ...trust.checkpoints import read_content
 from ...trust.tensors import compare
 
@@ -101,7 +101,7 @@ def resolve(name: str, options: dict | None = None) -> Backbone:
     Raises:
         ConfigError: there is none of this name, it cannot be built, or has no such maps.
     """
-    init_default_scope('mmdet')
+    use_scope('mmdet')
     cfg = _cfg(name) | (options or {})
     with _quiet():
         kind = MODELS.get(cfg['type'])
