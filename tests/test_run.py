@@ -56,6 +56,17 @@ def test_browse_dataset(tested):
     assert all(cv2.imread(str(path)).shape[2] == 3 for path in (tested / 'seen').iterdir())
 
 
+def test_a_config_of_a_package_is_its_file(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text('import sys\nprint(*sys.argv[1:], sep="\\n")\n')
+    given = 'rethink::rethink/scratch_r50_gn_6x.py', 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', 'a::b', '--x'
+    ours, theirs, *rest = ran(tmp_path, script, *given).splitlines()
+    assert os.path.samefile(ours, ROOT / 'configs/rethink/scratch_r50_gn_6x.py') and os.path.isfile(theirs)
+    assert theirs.endswith(given[1].partition('::')[2]) and rest == ['a::b', '--x']
+    done = run(script, 'rethink::rethink/scratch_r50_gn_7x.py', cwd=tmp_path)
+    assert done.returncode == 2 and 'scratch_r50_gn_7x' in done.stderr and done.stderr.count('\n') == 1
+
+
 def test_get_flops(tested):
     from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope

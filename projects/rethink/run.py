@@ -6,9 +6,9 @@
     python -m rethink.run my/script.py …                                    any file
 
 MMDetection's scripts import mmcv's compiled ops, which a pip-installed mmcv does not have; with rethink they are there
-(:mod:`rethink.ops`), files of weights run no code (:mod:`rethink.trust`), and what our configs name is registered. A
-script is executed where it is, as ``python SCRIPT ARGUMENTS`` does it. Of a name that several have, ours is taken, and
-that is said.
+(:mod:`rethink.ops`), files of weights run no code (:mod:`rethink.trust`), what our configs name is registered, and a
+config may be given as ``rethink::rethink/scratch_r50_gn_6x.py``. A script is executed where it is, as ``python SCRIPT
+ARGUMENTS`` does it. Of a name that several have, ours is taken, and that is said.
 """
 
 import contextlib
@@ -93,12 +93,27 @@ def listing() -> str:
 
 
 def execute(script: Path, arguments: list[str]) -> None:
-    """Run a script in this process, as ``python SCRIPT ARGUMENTS`` does it."""
-    sys.argv = [str(script), *arguments]
+    """Run a script in this process, as ``python SCRIPT ARGUMENTS`` does it.
+
+    An argument such as ``rethink::rethink/scratch_r50_gn_6x.py`` becomes the file of that config, which MMDetection's
+    scripts do not know to find.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    sys.argv = [str(script), *map(_config_file, arguments)]
     # With `python -P` there is no folder of the script on the path.
     if not getattr(sys.flags, 'safe_path', False):
         sys.path[0] = str(script.resolve().parent)
     runpy.run_path(str(script), run_name='__main__')
+
+
+def _config_file(argument: str) -> str:
+    if argument.partition('::')[0] not in PACKAGES or '::' not in argument:
+        return argument
+    from .engine.launch import config_file
+
+    return config_file(argument)
 
 
 @contextlib.contextmanager
