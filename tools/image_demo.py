@@ -71,7 +71,9 @@ def main() -> None:
         look = Look(
             inferencer, args.out_dir, args.pred_score_thr, args.batch_size, not args.no_save_vis, not args.no_save_pred
         )
-        print(look.at(paths))
+        print(look.at(paths), flush=True)
+    if look.folders:
+        arguments.written(*look.folders)
 
 
 if __name__ == '__main__':

@@ -59,7 +59,7 @@ def test_a_folder_and_a_work_directory(trained, tested, tmp_path):
     kept = sum(int((one['scores'] >= SCORE).sum()) for one in tested.values())
     assert kept > 0
     assert done.stdout.splitlines()[-1].startswith(f'4 images: {kept} objects with a score of {SCORE} or more (')
-    assert f'pictures in {tmp_path / "out/vis"} and predictions in {tmp_path / "out/preds"}.' in done.stdout
+    assert done.stderr.endswith(f'Written: {tmp_path / "out/vis"}, {tmp_path / "out/preds"}\n')
     for name, expected in tested.items():
         assert_same(of(tmp_path / 'out', name[:-4]), expected)
         picture, painted = (cv2.imread(str(at / name)) for at in (trained / 'data/images', tmp_path / 'out/vis'))

@@ -47,8 +47,13 @@ class Look:
         self.found, self.unread = Counter(), []
         self.images = self.videos = self.frames = 0
 
+    @property
+    def folders(self) -> list[Path]:
+        """That are written into."""
+        return [self.out / 'vis'] * self.pictures + [self.out / 'preds'] * self.predictions
+
     def at(self, paths: list[str]) -> str:
-        """Look at all of these images and videos; a sentence on what was found and where it is.
+        """Look at all of these images and videos; a sentence on what was found.
 
         An image that cannot be read is named in a line and left out.
 
@@ -76,12 +81,9 @@ class Look:
         total = self.found.total()
         each = ', '.join(f'{name} {number}' for name, number in self.found.most_common(6))
         more = ', …' if len(self.found) > 6 else ''
-        written = [f'pictures in {self.out / "vis"}'] if self.pictures else []
-        written += [f'predictions in {self.out / "preds"}'] if self.predictions else []
         return (
             f'{" and ".join(looked)}: {total} object{"s" * (total != 1)} with a score of {self.threshold:g} or more'
-            + (f' ({each}{more})' if total else '')
-            + (f'; {" and ".join(written)}.' if written else '; nothing was to be written.')
+            + (f' ({each}{more}).' if total else '.')
             + (f' {len(self.unread)} not read.' if self.unread else '')
         )
 
