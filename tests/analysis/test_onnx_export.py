@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_coco, write_detector
+from mmdet.models.roi_heads.mask_heads import HTCMaskHead
 from rethink.analysis.look.inferencer import Inferencer
 from rethink.checks.classes import head_classes
 from rethink.engine import launch
 from rethink.errors import ConfigError
+from scipy.ndimage import map_coordinates
 
 # Of requirements/long.txt.
 pytest.importorskip('onnx', reason='onnx is not installed: pip install -r requirements/long.txt')
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.long
 
 from rethink.analysis import onnx_export  # noqa: E402
 from rethink.analysis.onnx_export import Found, differences  # noqa: E402
+
+THREE_MASKS = 'a mask head for each stage'
 
 
 def random_weights(cfg, file) -> str:
@@ -46,14 +50,33 @@ def write_images(folder) -> list[str]:
 def random_detector(name, folder) -> Inferencer:
     if name == 'FCOS':
         name = str(write_detector(folder / 'tiny.py', folder / 'data'))
+    name, _, variant = name.partition(', ')
     cfg = launch.load_config(name)
     cfg.model.backbone.init_cfg = None
+    if variant == THREE_MASKS:
+        cfg.model.roi_head.update(type='CascadeRoIHead', mask_head=[cfg.model.roi_head.mask_head] * 3)
     launch.import_custom(cfg)
     return Inferencer(cfg, random_weights(cfg, folder / 'w.pth'), 'cpu')
 
 
+def laid(mask, box, shape: tuple[int, int]) -> np.ndarray:
+    """A mask of a box as one of the image, where bilinear interpolation between its places is above a half."""
+    x1, y1, x2, y2 = box
+    rows = (np.arange(shape[0]) + 0.5 - y1) / (y2 - y1) * mask.shape[0] - 0.5
+    columns = (np.arange(shape[1]) + 0.5 - x1) / (x2 - x1) * mask.shape[1] - 0.5
+    return map_coordinates(mask, np.meshgrid(rows, columns, indexing='ij'), order=1, mode='grid-constant') >= 0.5
+
+
+# With NAS-FPN, whose maps MMDetection asks for their sizes, there are no masks here.
 @pytest.mark.parametrize(
-    'name', ['FCOS', 'configs/shapes/scratch_r18_gn_1x.py', 'configs/shapes/scratch_r18_gn_cascade_6x.py']
+    'name',
+    [
+        'FCOS',
+        'configs/shapes/scratch_r18_gn_1x.py',
+        'configs/shapes/scratch_r18_gn_cascade_6x.py',
+        f'configs/shapes/scratch_r18_gn_cascade_6x.py, {THREE_MASKS}',
+        'configs/shapes/scratch_r18_gn_tail_nasfpn_cascade_2x.py',
+    ],
 )
 def test_onnxruntime_finds_what_mmdetection_finds_in_any_image_of_the_size(name, tmp_path):
     """Exported with one image, compared in four; the comparison here is not that of the tool."""
@@ -67,7 +90,7 @@ def test_onnxruntime_finds_what_mmdetection_finds_in_any_image_of_the_size(name,
     for image in images:
         pixels = inferencer.image(image)['inputs'][None].float().numpy()
         assert pixels.shape[2:] == (int(about['height']), int(about['width']))
-        boxes, scores, labels = session.run(None, dict(image=pixels))
+        boxes, scores, labels, *masks = session.run(None, dict(image=pixels))
         expected = inferencer.find([inferencer.image(image)])[0].pred_instances
         scale = pixels.shape[3] / 128
         assert len(boxes) == len(expected) > 5
@@ -76,6 +99,12 @@ def test_onnxruntime_finds_what_mmdetection_finds_in_any_image_of_the_size(name,
         for box, score, label in zip(boxes, scores, labels, strict=True):
             same = (expected.labels == label) & ((expected.scores - score).abs() < 1e-4)
             assert (expected.bboxes[same].numpy() * scale - box).__abs__().max(1).min() < 0.05
+        assert len(masks) == ('masks' in expected) == (name != 'FCOS' and 'nasfpn' not in name)
+        for box, score, label, mask in zip(boxes, scores, labels, *masks, strict=False) if masks else ():
+            same = (expected.labels == label) & ((expected.scores - score).abs() < 1e-4)
+            expected_masks = expected.masks[same].numpy()
+            apart = expected_masks != laid(mask, box / scale, expected_masks.shape[1:])
+            assert apart.sum((1, 2)).min() <= 4
 
 
 def test_what_differs_is_told_and_nothing_is_written(tmp_path, monkeypatch):
@@ -95,11 +124,13 @@ def test_what_differs_is_told_and_nothing_is_written(tmp_path, monkeypatch):
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
     images = write_images(tmp_path)
-    inferencer = random_detector('configs/shapes/scratch_r18_gn_tail_nasfpn_cascade_2x.py', tmp_path)
-    with pytest.raises(ConfigError, match='PyTorch cannot export the model: .*NASFPN is known'):
-        onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
+    inferencer = random_detector('configs/shapes/scratch_r18_gn_1x.py', tmp_path)
     inferencer.model.test_cfg.rcnn.nms.type = 'soft_nms'
     with pytest.raises(ConfigError, match="one with soft_nms, .* all with type='nms'"):
+        onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
+    inferencer.model.test_cfg.rcnn.nms.type = 'nms'
+    inferencer.model.roi_head.mask_head = HTCMaskHead(num_classes=5)
+    with pytest.raises(ConfigError, match='a MaskRCNN with a StandardRoIHead and other parts'):
         onnx_export.export(inferencer, images, tmp_path / 'model.onnx')
 
 
@@ -117,6 +148,13 @@ def test_differences_are_found_in_each_direction():
         Found(boxes[:0], one.scores[:0], one.labels[:0]),
     ):
         assert differences(one, other) == differences(other, one) == (np.inf, np.inf)
+    masks = np.zeros((2, 20, 20), bool)
+    masks[:, 2:18, 2:18] = True
+    masked, other = one._replace(masks=masks), one._replace(masks=masks.copy())
+    other.masks[0, 2, 2:6] = False
+    assert differences(masked, other) == (0, 0)
+    other.masks[0, 2, 6] = False
+    assert differences(masked, other) == (np.inf, np.inf)
 
 
 def test_one_of_the_weakest_needs_no_partner_where_the_limit_cuts_alone():

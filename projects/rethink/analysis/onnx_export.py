@@ -2,13 +2,15 @@
 
 MMDetection's own post-processing cannot be traced: it asks of tensors how many detections there are. While the model
 is traced, the places that ask are replaced by ones that need not: scores are ranked before they are compared with the
-threshold, RoIs are pooled in every level and one is chosen, and proposals are filled up to a fixed number with copies
-of the best, which non-maximum suppression takes away again. What is traced otherwise is MMDetection's.
+threshold, RoIs are pooled in every level and one is chosen, proposals are filled up to a fixed number with copies of
+the best, which non-maximum suppression takes away again, and maps have sizes that are known. Masks are those of the
+head, before they are laid into the image. What is traced otherwise is MMDetection's.
 """
 
 import contextlib
 import copy
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -24,9 +26,13 @@ from mmdet.models.dense_heads import RPNHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..config_tree import type_name
 from ..errors import ConfigError
@@ -35,25 +41,32 @@ from ..version import with_commit
 from .look.inferencer import Inferencer
 
 OPSET = 17
-# By how much a detection may differ: pixels of the input, and score.
-PIXELS, SCORE = 0.1, 1e-3
+# By how much a detection may differ: pixels of the input, score, and part of the pixels of a mask, or so many of them.
+PIXELS, SCORE, MASK, FEW = 0.1, 1e-3, 0.01, 4
 _EDGE = 1e-3
 _DENSE = 'mmdet.models.dense_heads.base_dense_head'
 
 
 class Found(NamedTuple):
-    """Detections of an image, the best first: boxes (N, 4) x1, y1, x2, y2 in pixels of the input, scores, labels."""
+    """Detections of an image, the best first.
+
+    Args:
+        boxes: (N, 4), x1, y1, x2, y2 in pixels of the input.
+        scores, labels: (N,).
+        masks: of the whole image as it was before the pipeline, (N, H, W) bool; None of a detector without.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    masks: np.ndarray | None = None
 
 
 class Network(nn.Module):
     """A detector with what comes before it and after it, for images of one size.
 
     Args:
-        model: of MMDetection, whose masks are left away.
+        model: of MMDetection.
         size: height and width of the images.
     """
 
@@ -61,12 +74,15 @@ class Network(nn.Module):
         super().__init__()
         self.model, self.size = model, size
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of an image, (1, 3, H, W) float32, blue, green, red, 0 to 255: boxes (N, 4), scores (N,), labels (N,)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Of an image, (1, 3, H, W) float32, blue, green, red, 0 to 255: boxes (N, 4), scores (N,), labels (N,).
+
+        With masks also these, (N, h, w) float32, how probable the class is at each place of the box.
+        """
         sample = DetDataSample(metainfo=dict(img_shape=self.size, ori_shape=self.size, scale_factor=(1.0, 1.0)))
         data = self.model.data_preprocessor(dict(inputs=[image[0]], data_samples=[sample]), False)
         found = self.model.predict(data['inputs'], data['data_samples'], rescale=False)[0].pred_instances
-        return found.bboxes, found.scores, found.labels
+        return found.bboxes, found.scores, found.labels, *([found.masks] if 'masks' in found else [])
 
 
 class _EveryLevel(nn.Module):
@@ -84,6 +100,36 @@ class _EveryLevel(nn.Module):
             )
             pooled = pooled + torch.where((level == at)[:, None, None, None], found, torch.zeros_like(found))
         return pooled
+
+
+def _masks(head: nn.Module):
+    """``predict_mask`` of an RoI head, which leaves the masks as its mask head gives them."""
+    stages = [(stage,) for stage in range(head.num_stages)] if isinstance(head.mask_head, nn.ModuleList) else [()]
+
+    def predict_mask(features: tuple[Tensor, ...], batch_img_metas, results_list, rescale: bool = False):
+        (found,) = results_list
+        rois = bbox2roi([found.bboxes])
+        each = [head._mask_forward(*stage, features, rois)['mask_preds'].sigmoid() for stage in stages]
+        masks = torch.stack(each).mean(0)
+        labels = found.labels if masks.shape[1] > 1 else torch.zeros_like(found.labels)
+        places = labels[:, None, None, None].expand(-1, 1, *masks.shape[2:])
+        found.masks = masks.gather(1, places)[:, 0]
+        return results_list
+
+    return predict_mask
+
+
+def _resize(cell: nn.Module, x: Tensor, size: tuple[int, int]) -> Tensor:
+    """``BaseMergeCell._resize`` of mmcv, with sizes that are numbers."""
+    (height, width), (high, wide) = map(int, x.shape[-2:]), map(int, size)
+    if (height, width) == (high, wide):
+        return x
+    if (height, width) < (high, wide):
+        return functional.interpolate(x, size=(high, wide), mode=cell.upsample_mode)
+    down, right = math.ceil(height / high), math.ceil(width / wide)
+    below, beside = down * high - height, right * wide - width
+    x = functional.pad(x, (beside // 2, beside - beside // 2, below // 2, below - below // 2))
+    return functional.max_pool2d(x, (down, right), (down, right))
 
 
 def _ranked(scores: Tensor, score_thr: float, topk: int, results=None):
@@ -134,6 +180,7 @@ def _traceable(model: nn.Module, size: tuple[int, int]) -> Iterator[None]:
         put('mmdet.models.layers.bbox_nms.batched_nms', _nms(apart))
         put(f'{_DENSE}.batched_nms', _nms(apart))
         put(f'{_DENSE}.filter_scores_and_topk', _ranked)
+        put('mmcv.ops.merge_cells.BaseMergeCell._resize', _resize)
         if isinstance(model, TwoStageDetector):
             proposals = copy.deepcopy(model.test_cfg.rpn)
             least = float(proposals.get('min_bbox_size', -1))
@@ -142,11 +189,25 @@ def _traceable(model: nn.Module, size: tuple[int, int]) -> Iterator[None]:
             changed.enter_context(mock.patch.object(model.test_cfg, 'rpn', proposals))
             changed.enter_context(mock.patch.object(model.rpn_head, 'test_cfg', proposals))
             head = model.roi_head
-            several = isinstance(head.bbox_roi_extractor, nn.ModuleList)
-            every = [_EveryLevel(one) for one in (head.bbox_roi_extractor if several else [head.bbox_roi_extractor])]
-            before, head.bbox_roi_extractor = head.bbox_roi_extractor, nn.ModuleList(every) if several else every[0]
-            changed.callback(setattr, head, 'bbox_roi_extractor', before)
+            for name in _extractors(head):
+                before = getattr(head, name)
+                several = isinstance(before, nn.ModuleList)
+                every = [_EveryLevel(one) for one in (before if several else [before])]
+                setattr(head, name, nn.ModuleList(every) if several else every[0])
+                changed.callback(setattr, head, name, before)
+            if head.with_mask:
+                changed.enter_context(mock.patch.object(head, 'predict_mask', _masks(head)))
         yield
+
+
+def _extractors(head: nn.Module) -> list[str]:
+    """Names of the parts of an RoI head that pool RoIs."""
+    return ['bbox_roi_extractor', 'mask_roi_extractor'] if head.with_mask else ['bbox_roi_extractor']
+
+
+def _each(part: nn.Module) -> list[nn.Module]:
+    """Of a cascade the parts of its stages."""
+    return list(part) if isinstance(part, nn.ModuleList) else [part]
 
 
 def check_kind(model: nn.Module) -> None:
@@ -159,9 +220,9 @@ def check_kind(model: nn.Module) -> None:
         what = f'a {type(model).__name__}'
     elif isinstance(model, TwoStageDetector):
         head = model.roi_head
-        extractors = head.bbox_roi_extractor
-        extractors = list(extractors) if isinstance(extractors, nn.ModuleList) else [extractors]
+        extractors = [one for name in _extractors(head) for one in _each(getattr(head, name))]
         plain = type(model.rpn_head) is RPNHead and all(type(one) is SingleRoIExtractor for one in extractors)
+        plain = plain and (not head.with_mask or all(type(one) is FCNMaskHead for one in _each(head.mask_head)))
         known = isinstance(head, StandardRoIHead | CascadeRoIHead) and not getattr(head, 'with_shared_head', False)
         what = '' if plain and known else f'a {type(model).__name__} with a {type(head).__name__} and other parts'
         cfgs = [model.test_cfg.rpn, model.test_cfg.rcnn]
@@ -205,9 +266,7 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
         raise ConfigError(f'nothing is found in {images[0]}, so nothing can be compared; name one with objects first.')
     pixels = [one['inputs'][None].float() for one in samples]
     model = copy.deepcopy(inferencer.model).cpu().eval()
-    if getattr(model, 'with_mask', False):
-        model.roi_head.mask_head = None
-        model.roi_head.mask_roi_extractor = None
+    names = Found._fields if getattr(model, 'with_mask', False) else Found._fields[:3]
     network = Network(model, size)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the tracer, about what is constant for one size
@@ -221,13 +280,11 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
                     dynamo=False,
                     opset_version=OPSET,
                     input_names=['image'],
-                    output_names=list(Found._fields),
-                    dynamic_axes={name: {0: 'detections'} for name in Found._fields},
+                    output_names=list(names),
+                    dynamic_axes={name: {0: 'detections'} for name in names},
                 )
         except torch.onnx.OnnxExporterError as error:
-            raise ConfigError(
-                f'PyTorch cannot export the model: {str(error).splitlines()[0]:.200}; NASFPN is known to be so.'
-            ) from error
+            raise ConfigError(f'PyTorch cannot export the model: {str(error).splitlines()[0]:.200}.') from error
         graph = onnx.load(file)
     classes = list(inferencer.model.dataset_meta['classes'])
     facts = dict(classes=json.dumps(classes), height=str(size[0]), width=str(size[1]), channels='BGR, 0 to 255')
@@ -235,14 +292,17 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
     content = graph.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     worst = np.zeros(2)
-    limit = (model.test_cfg.rcnn if isinstance(model, TwoStageDetector) else model.test_cfg).max_per_img
-    for name, image, wanted in zip(images, pixels, expected, strict=True):
+    cfg = model.test_cfg.rcnn if isinstance(model, TwoStageDetector) else model.test_cfg
+    for name, image, sample, wanted in zip(images, pixels, samples, expected, strict=True):
         found = Found(*session.run(None, dict(image=image.numpy())))
-        apart = differences(wanted, found, limit)
+        if wanted.masks is not None:
+            found = found._replace(masks=_laid(found, sample['data_samples'].metainfo, cfg.mask_thr_binary))
+        apart = differences(wanted, found, cfg.max_per_img)
         if np.isinf(apart[0]):
             raise ConfigError(
                 f'onnxruntime finds {len(found.scores)} detections in {name} and PyTorch {len(wanted.scores)}, and '
-                f'not all of them are the same to {PIXELS} pixels and {SCORE} in the score; nothing is written.'
+                f'not all of them are the same to {PIXELS} pixels, {SCORE} in the score and {MASK:.0%} of a mask; '
+                'nothing is written.'
             )
         worst = np.maximum(worst, apart)
     write_atomically(out, content)
@@ -250,22 +310,40 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
     return (
         f'for images of {size[1]} × {size[0]} pixels, {len(classes)} classes; onnxruntime finds the {number} '
         f'detections of PyTorch in {len(images)} of them, to {worst[0]:.1g} pixels and {worst[1]:.1g} in the score'
+        + (f', with masks that differ in {MASK:.0%} of their pixels at most' if len(names) > 3 else '')
     )
 
 
 def _of_pytorch(inferencer: Inferencer, sample: dict) -> Found:
     """What MMDetection finds, in pixels of the input."""
-    about = sample['data_samples'].metainfo
     (found,) = inferencer.find([sample])
     instances = found.pred_instances.cpu()
-    scale = np.tile(np.array(about.get('scale_factor', (1.0, 1.0)), float), 2)
-    return Found(instances.bboxes.numpy() * scale, instances.scores.numpy(), instances.labels.numpy())
+    boxes = instances.bboxes.numpy() * _scale(sample['data_samples'].metainfo)
+    masks = instances.masks.numpy() if 'masks' in instances else None
+    return Found(boxes, instances.scores.numpy(), instances.labels.numpy(), masks)
+
+
+def _scale(about: dict) -> np.ndarray:
+    """By what a box of the image is multiplied to be one of the input, (4,) float64."""
+    return np.tile(np.array(about.get('scale_factor', (1.0, 1.0)), float), 2)
+
+
+def _laid(found: Found, about: dict, threshold: float) -> np.ndarray:
+    """The masks of the exported model as masks of the image, by MMDetection's own way, (N, H, W) bool."""
+    boxes, masks = torch.from_numpy(found.boxes / _scale(about)).float(), torch.from_numpy(found.masks)
+    laid, _ = _do_paste_mask(masks[:, None], boxes, *about['ori_shape'][:2], skip_empty=False)
+    return (laid >= threshold).numpy()
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return (one != other).sum() <= max(FEW, MASK * (one | other).sum())
 
 
 def differences(one: Found, other: Found, limit: int = -1) -> tuple[float, float]:
     """By how much the detections of an image are apart at most, in pixels and score; inf where one has no partner.
 
-    Partners are of one class, so that the order of equal scores is none of it.
+    Partners are of one class, so that the order of equal scores is none of it, and have the same mask, but for
+    :data:`MASK` of its pixels or :data:`FEW`.
 
     Args:
         limit: on the number of detections, which cuts between equal scores by chance: where both have that many, one
@@ -276,10 +354,12 @@ def differences(one: Found, other: Found, limit: int = -1) -> tuple[float, float
     worst, alone = [0.0, 0.0], 0
     for first, second in ((one, other), (other, one)):
         at_limit = len(first.scores) == len(second.scores) == limit
-        for box, score, label in zip(*first, strict=True):
+        for at, (box, score, label) in enumerate(zip(*first[:3], strict=True)):
             apart = np.abs(second.boxes - box).max(1)
             scores = np.abs(second.scores - score)
             close = (second.labels == label) & (apart <= PIXELS) & (scores <= SCORE)
+            if first.masks is not None:
+                close[close] = [_same(first.masks[at], mask) for mask in second.masks[close]]
             if close.any():
                 best = np.argmin(np.where(close, apart, np.inf))
                 worst = [max(worst[0], float(apart[best])), max(worst[1], float(scores[best]))]
