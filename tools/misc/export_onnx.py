@@ -3,7 +3,7 @@
     python tools/misc/export_onnx.py work_dirs/scratch_r50_gn_6x --images street.jpg --out detector.onnx
 
 takes a work directory, a config and its weights, or a checkpoint. The size is that to which the test pipeline brings
-the images; the boxes that onnxruntime finds in them must be those of PyTorch, or nothing is written. No masks.
+the images; the boxes and masks that onnxruntime finds in them must be those of PyTorch, or nothing is written.
 """
 
 import argparse
