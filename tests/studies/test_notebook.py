@@ -121,7 +121,7 @@ def test_what_a_command_prints_is_shown_and_of_a_bar_the_last_state(python, tmp_
         ('update', 'training  50%', True),
         ('update', 'training 100%', True),
     ]
-    assert eval(arguments.read_text())[1:] == '-u -m rethink study run mine --seeds 0 1'.split()
+    assert eval(arguments.read_text())[1:] == ['-u', '-m', 'rethink', 'study', 'run', 'mine', '--seeds', '0', '1']
 
 
 @pytest.mark.parametrize(
