@@ -20,6 +20,8 @@ from pathlib import Path
 
 # A bar of tqdm, in a file a line of its own each time.
 _PROGRESS = re.compile(r'\d%\s?\|')
+# Columns that tables get, as a cell is wide on a small screen.
+_WIDE = 110
 
 
 class CommandFailed(RuntimeError):
@@ -51,7 +53,7 @@ def run(*arguments: object, folder: str | Path = '.', codes: Collection[int] = (
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | {'PYTHONIOENCODING': 'utf-8'},
+        env={'COLUMNS': str(_WIDE)} | os.environ | {'PYTHONIOENCODING': 'utf-8'},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

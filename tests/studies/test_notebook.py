@@ -207,7 +207,7 @@ def jupyter(tmp_path_factory):
 def executed(jupyter, tmp_path_factory):
     """The outputs of each cell by its id, and the folder: 60 and 20 generated images, six trainings."""
     folder = tmp_path_factory.mktemp('notebook')
-    found, error = execute(folder, 'IMAGE_SIZE = [64]', 'ITERATIONS = 10')
+    found, error = execute(folder, 'IMAGE_SIZE = [64]', 'ITERATIONS = 10', 'SCORE = 0.05')
     if kept := os.environ.get('NOTEBOOK_OUT'):
         nbformat.write(found, kept)
     assert error is None, error
@@ -256,8 +256,10 @@ def test_the_answer_is_shown(executed):
 
 @pytest.mark.long
 def test_detections_are_shown(executed):
-    found = pictures(executed[0]['found'])
-    assert len(found) == 4 and all(min(one.size) >= 64 for one in found)
+    outputs = executed[0]['found']
+    found = pictures(outputs)
+    assert len(found) == 4 and all(one.size == (128, 128) for one in found)
+    assert int(re.search(r'^4 images: (\d+) objects', text(outputs), re.MULTILINE)[1]) > 0
 
 
 @pytest.mark.long
