@@ -53,7 +53,7 @@ def test_one_cell_has_the_parameters_and_nothing_else():
 
 
 def test_commands_and_flags_are_there(run_in_process):
-    calls = re.findall(r"rethink\('(\w+)'", '\n'.join(cell.source for cell in read().cells))
+    calls = re.findall(r"rethink\(\s*'(\w+)'", '\n'.join(cell.source for cell in read().cells))
     assert set(calls) == {'make_shapes', 'efficientnet_lite', 'study', 'demo', 'diff'}
     helps = ''
     for name in set(calls):
