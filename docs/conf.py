@@ -21,7 +21,8 @@ MADE = DOCS / 'reference'
 project = 'rethink'
 author = 'the authors of rethink'
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
-exclude_patterns = ['_build', 'reference/beside/readme.md']
+# The last two are what the notebook leaves here.
+exclude_patterns = ['_build', 'reference/beside/readme.md', 'work_dirs', 'rethink_checkout']
 html_theme = 'furo'
 html_title = 'rethink'
 

@@ -12,7 +12,8 @@ ROOT = Path(rethink.__file__).parent
 ROOMS = (
     'version', 'on_import', 'registering', 'errors', 'stopping', 'files', 'config_tree', 'config_keys', 'config_lines',
     'reuse', 'trust', 'ops', 'datasets', 'models', 'evaluation', 'checks', 'engine', 'configs', 'arguments',
-    'analysis', 'costs', 'studies', 'registrations', 'run', 'commands', '__main__',
+    'analysis', 'costs', 'studies', 'registrations', 'run', 'commands', 'notebook',
+    '__main__',
 )  # fmt: skip
 
 
