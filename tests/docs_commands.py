@@ -20,22 +20,8 @@ PAGES = [
     *sorted((ROOT / 'configs').glob('*/README.md')),
 ]
 # With what a line of a block of commands begins; a block without one of these holds no commands.
-PROGRAMS = [
-    'python',
-    'python3',
-    'bash',
-    'make',
-    'rethink',
-    'pip',
-    'uv',
-    'git',
-    'conda',
-    'docker',
-    'srun',
-    'export',
-    '.',
-    'for',
-]
+PROGRAMS = ('python', 'python3', 'bash', 'make', 'rethink', 'pip', 'uv', 'git', 'conda', 'docker', 'srun')
+SHELL = ('export', '.', 'for')
 INLINE = re.compile(
     r'(?<!`)`((?:python (?:tools/|benchmarks/|-m )|bash tools/|make |rethink |\.ci/)[^`]*)`(?!`)', re.DOTALL
 )

@@ -3,21 +3,29 @@
 import argparse
 import functools
 import importlib.util
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from conftest import ROOT, write_coco, write_detector
 from docs_commands import Call, Command, commands, plain
+from PIL import Image
 from rethink import commands as named
 from rethink import run as scripts
 from rethink.configs.overrides import parse_options
+from rethink.datasets import shapes_domains, shapes_tail
 from rethink.engine import launch
 from rethink.errors import ConfigError
+from rethink.trust.tensors import read_state_dict
 from test_start_page import MADE
 from warm_python import warm_python
 
@@ -309,22 +317,43 @@ def test_what_is_not_run_says_what_it_needs_and_needs_it(monkeypatch):
 
 # What makes a command take seconds: in its text,
 SMALLER = {
+    r'data/shapes --(domains|tail)': r'data/full --\1',
     r'(make_shapes\.py data/shapes)(?! --[dt])': r'\1 --train 24 --val 8 --crop-train 40 --crop-val 20 '
     '--figure-train 24 --figure-val 8',
     r'--sizes 10000 3500 1000': '--sizes 8 4 2',
     r'--sizes 100 20': '--sizes 10 4',
     r'instances_train2017_100.json': 'instances_train2017_10.json',
     r'instances_train2017_20.json': 'instances_train2017_4.json',
+    r'bdd_to_coco.py data/bdd100k': r'\g<0> --val 1',
     r'--shape 1280 1280': '--shape 256 256',
     r'(CONFIG|CHECKPOINT|scratch_r18_gn_6x.py) [82]\b': r'\1 2',
     r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 8',
-    r'(study.py new .*)': r'\1 --image-size 64 48 --iterations 10 --batch 2 --seeds 0',
+    r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --batch 2 --seeds 0',
+    # One of the arms of B, and the pair of C that differs in freezing alone.
+    r'(study_hpt.yml)': r"\1 --only '*_B+T-BN_100'",
+    r'(study_frozen.yml)': r"\1 --only 'f*_tail_fpn_2x'",
+    r'--seeds [\d ]+(?=--)': '',
     r'--image-size 192 144 --iterations \d+|--budget 8h': '',
 }
 # and as overrides of a training, and of those of a study, of which --quick is a thirtieth.
 SHORT = dict(
     max_iters=2, val_interval=2, **{'default_hooks.checkpoint.interval': 2, 'default_hooks.logger.interval': 1}
 )
+
+
+# Whose trainings are there: of the detector of tiny.py.
+NAMES = [
+    *(f'{init}_{model}_{length}' for init in ('scratch', 'pretrain') for length in ('2x', '6x')
+      for model in ('r50_gn', 'r101_gn', 'r50_syncbn')),
+    'scratch_r50_gn_1k_6x', 'pretrain_r50_gn_1k_6x', 'finetune_r50_fpn_72e', 'freeze_r50_fpn_72e',
+]  # fmt: skip
+STUDY = """
+question: Does pre-training help on my images?
+metric: coco/bbox_mAP
+factors: {init: [scratch, pretrain]}
+runs: {'{init}_r50_6x': {}}
+claims: {pre-training is ahead: pretrain_r50_6x > scratch_r50_6x}
+"""
 
 
 @pytest.fixture(scope='module')
@@ -345,9 +374,61 @@ def clone(tmp_path_factory):
 
 def prepare(folder: Path) -> Path:
     """Put data and what others have trained where the pages have them."""
+    coco = folder / 'data' / 'coco'
     write_coco(folder / 'my_data')
     write_detector(folder / 'tiny.py', folder / 'my_data')
+    # In COCO's layout.
+    (coco / 'annotations').mkdir(parents=True)
+    for split in ('train2017', 'val2017'):
+        (coco / split).symlink_to(folder / 'my_data' / 'images')
+        shutil.copy(folder / 'my_data' / 'annotations.json', coco / 'annotations' / f'instances_{split}.json')
+    images = json.loads((folder / 'my_data' / 'annotations.json').read_text())
+    few = dict(images, images=images['images'][:4])
+    few['annotations'] = [one for one in images['annotations'] if one['image_id'] < 4]
+    (coco / 'annotations' / 'instances_valminusminival2014.json').write_text(json.dumps(few))
+    shutil.copytree(coco, folder / 'data' / 'mine', symlinks=True, ignore=shutil.ignore_patterns('*2014*'))
+    for name in ('train.json', 'val.json'):
+        shutil.copy(folder / 'my_data' / 'annotations.json', folder / name)
+    for name in ('data/raccoon', 'raccoon', 'bccd'):
+        (folder / name).symlink_to(folder / 'my_data')
+    photo = np.array(Image.open(folder / 'my_data' / 'images' / '000.png'))
+    film = cv2.VideoWriter(str(folder / 'street.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 5, photo.shape[1::-1])
+    film.write(photo)
+    film.release()
+    bdd = folder / 'data' / 'bdd100k'
+    box = dict(category='car', box2d=dict(x1=5, y1=5, x2=20, y2=20))
+    for folder_of_images in ('photos', 'data/bdd100k/images/100k/train', 'data/bdd100k/images/100k/val'):
+        (folder / folder_of_images).mkdir(parents=True)
+        for name in ('a.jpg', 'b.jpg'):
+            Image.fromarray(photo).save(folder / folder_of_images / name)
+    (bdd / 'labels').mkdir()
+    for split in ('train', 'val'):
+        labels = [dict(name=name, labels=[box]) for name in ('a.jpg', 'b.jpg')]
+        (bdd / 'labels' / f'bdd100k_labels_images_{split}.json').write_text(json.dumps(labels))
+    # Generated, few of them; what is there is left alone.
+    for more in ('', ' --figures', ' --voc'):
+        shell(folder, shorter(f'python tools/dataset_converters/make_shapes.py data/shapes{more}'))
+    shapes = folder / 'data' / 'shapes'
+    (folder / 'data' / 'VOCdevkit').symlink_to(shapes / 'voc')
+    source, target = shapes_domains.SourceCrops(train=80), shapes_domains.TargetCrops(train=80, val=20)
+    shapes_domains.write_domains(shapes, source, target, shapes_domains.TargetScenes(train=16, val=4))
+    shapes_tail.write_tail(shapes, shapes_tail.TailScenes(train=16, val=4), shapes_tail.TailCrops(train=64, val=20))
+    # A study, a config and trainings of one's own.
+    for name, rate in {'scratch_r50_6x': 0.001, 'pretrain_r50_6x': 0.01}.items():
+        more = f'optim_wrapper["optimizer"]["lr"] = {rate}\n'
+        write_detector(folder / 'configs' / 'mine' / f'{name}.py', folder / 'my_data', more)
+    (folder / 'configs' / 'mine' / 'study.yml').write_text(STUDY)
+    (folder / 'my_config.py').write_text("_base_ = 'rethink::shapes/scratch_r18_gn_6x.py'\n")
     shell(folder, 'python tools/train.py tiny.py')
+    trained = folder / 'work_dirs' / 'tiny'
+    for name in NAMES:
+        shutil.copytree(trained, folder / 'work_dirs' / name)
+    backbone = {
+        key.removeprefix('backbone.'): value
+        for key, value in read_state_dict(trained / 'iter_8.pth', 'a checkpoint').items()
+        if key.startswith('backbone.')
+    }
+    torch.save(backbone, folder / 'resnet50.pth')
     return folder
 
 
@@ -357,7 +438,7 @@ def shell(folder: Path, text: str) -> str:
         PATH=f'{folder}/bin:{os.environ["PATH"]}', PYTHON=f'{folder}/bin/python', OMP_NUM_THREADS='1',
         CUDA_VISIBLE_DEVICES='', HF_HUB_OFFLINE='1',
     )  # fmt: skip
-    command = ['bash', '-e', '-o', 'pipefail', '-c', text]
+    command = ['timeout', '100', 'bash', '-e', '-o', 'pipefail', '-c', text]
     begun = time.time()
     done = subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -367,24 +448,28 @@ def shell(folder: Path, text: str) -> str:
     return done.stdout
 
 
+def shorter(text: str) -> str:
+    for page, here in SMALLER.items():
+        text = re.sub(page, here, text)
+    return text
+
+
 def smaller(command: Command, folder: Path) -> str:
     """A command as it is run here."""
     text = command.text
     if command.text.startswith('make demo'):
         lines = make(command.calls[0].words[1:]).stdout.splitlines()
         text = re.sub(r'^\S*/python', 'python', lines[-1])
-    for page, here in SMALLER.items():
-        text = re.sub(page, here, text)
-    text = plain(text).replace('THIS_REPOSITORY', str(ROOT))
+    text = plain(shorter(text)).replace('THIS_REPOSITORY', str(ROOT))
     text = re.sub(r'\[([A-Z-]*)[^]=]*\]|…', r'\1', text)
     text = re.sub(r'\b[A-Z][A-Z_]+\b(?![=/])', lambda found: PLACEHOLDERS.get(found[0], found[0]), text)
     text = re.sub(r'\S+/iter_\d+\.pth', lambda found: last_of(folder, found[0]), text)
     short = [f'{"train_cfg." * ("." not in key)}{key}={value}' for key, value in SHORT.items()]
-    short += [f'train_dataloader.{key}' for key in ('batch_size=2', 'num_workers=0', 'persistent_workers=False')]
+    short += [f'train_dataloader.{key}' for key in ('batch_size=4', 'num_workers=0', 'persistent_workers=False')]
     if re.search(r'(tools/(dist_)?train|tools/grid_search|rethink (dist_)?train)\S* (configs/|\w+::)', text):
         return f'{text} --cfg-options {" ".join(short)}'
     if re.search(r'study(.py)? (plan|run|status|report) \S*(?<!mine)( |$)', text):
-        tiny = ' --cfg-options train_cfg.max_iters=30 train_dataloader.batch_size=2' * ('shapes' in text)
+        tiny = ' --cfg-options train_cfg.max_iters=30 train_dataloader.batch_size=4' * ('shapes' in text)
         return f'{text} --quick --seeds 0{tiny}'
     return text
 
