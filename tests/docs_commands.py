@@ -63,13 +63,15 @@ def plain(text: str) -> str:
     return re.sub(r'\b[a-z]+(?:\|[a-z]+)+\b', lambda found: f"'{found[0]}'", text)
 
 
-# Nothing is found on this PATH, so that what would be started is told instead.
+# Nothing is found on this PATH, so that what would be started is told instead, by one write.
 EXPAND = r"""
 exec 3>&1 >/dev/null 2>&1
+cd() { :; }
+.() { :; }
 command_not_found_handle() {
-    printf '%s\0' "$@" >&3
-    for name in $(compgen -e); do printf '\1%s=%s\0' "$name" "${!name}" >&3; done
-    printf '\2\0' >&3
+    local name variables=()
+    for name in $(compgen -e); do variables+=($'\1'"$name=${!name}"); done
+    printf '%s\0' "$@" "${variables[@]}" $'\2' >&3
 }
 """
 
