@@ -315,7 +315,6 @@ NEEDS = {
     'Slurm': 'srun|slurm',
     'Docker': 'docker',
     'the network': r'\b(pip|uv|conda|make)\b|fetch_weights|resnet_rs\.py',
-    'onnx': 'export_onnx',
     'openmim': '-m mim',
 }
 CI = set(re.findall(r'^make (\S+)$', (ROOT / '.ci' / 'run').read_text(), re.MULTILINE))
@@ -349,7 +348,7 @@ def kind(command: Command) -> str:
     follows; ``marked``; and all others ``run``."""
     words = command.calls[0].words if command.calls else ()
     same = [one for one in commands() if not one.inline and one.text == command.text]
-    if command.text in MADE or words == ('make', 'setup'):
+    if command.text in MADE or words[:2] == ('make', 'setup') or words[:3] == ('python3', '-m', 'venv'):
         return 'made'
     if words[:1] == ('make',) and words[1] in CI:
         return 'CI'
@@ -389,12 +388,17 @@ SMALLER = {
     r'--shape 1280 1280': '--shape 256 256',
     r'(CONFIG|CHECKPOINT|scratch_r18_gn_6x.py) [82]\b': r'\1 2',
     r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 8',
-    r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --batch 2 --seeds 0 --detectors small '
+    r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --seeds 0 --detectors small '
     '--backbone timm/tf_efficientnet_lite0 --weights tf_efficientnet_lite0.pth',
-    # One of the arms of B, and the pair of C that differs in freezing alone.
+    # One arm of one's own study: docs/start.md runs all; of B, and the pair of C that differs in freezing alone.
+    r'(study.py run (raccoons|cells)).*': r'\1 --only scratch_fpn_1x',
     r'(study_hpt.yml)': r"\1 --only '*_B+T-BN_100'",
     r'(study_frozen.yml)': r"\1 --only 'f*_tail_fpn_2x'",
-    r'--seeds [\d ]+(?=--)': '',
+    r'run (configs/|rethink::)shapes/study_rethink.yml$': r'\g<0> --only scratch_r18_gn_1x',
+    r'hpt_chain.py CONFIG (.*) …': r'hpt_chain.py configs/shapes/pretrain_moco_r18.py \1 --base resnet50.pth '
+    '--source configs/shapes/base_moco_r18.py --dry-run',
+    r'rethink run browse_dataset CONFIG': r'\g<0> --not-show',
+    r'--seeds [\d ]+(?=--out-dir)': '',
     r'--image-size 192 144 --iterations \d+|--budget 8h': '',
 }
 # and as overrides of a training, and of those of a study, of which --quick is a thirtieth.
@@ -455,6 +459,7 @@ def prepare(folder: Path) -> Path:
     for name in ('data/raccoon', 'raccoon', 'bccd'):
         (folder / name).symlink_to(folder / 'my_data')
     photo = np.array(Image.open(folder / 'my_data' / 'images' / '000.png'))
+    Image.fromarray(photo).save(folder / 'street.jpg')
     film = cv2.VideoWriter(str(folder / 'street.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 5, photo.shape[1::-1])
     film.write(photo)
     film.release()
@@ -502,7 +507,7 @@ def shell(folder: Path, text: str) -> str:
         PATH=f'{folder}/bin:{os.environ["PATH"]}', PYTHON=f'{folder}/bin/python', OMP_NUM_THREADS='1',
         CUDA_VISIBLE_DEVICES='', HF_HUB_OFFLINE='1',
     )  # fmt: skip
-    command = ['timeout', '100', 'bash', '-e', '-o', 'pipefail', '-c', text]
+    command = ['timeout', '300', 'bash', '-e', '-o', 'pipefail', '-c', text]
     begun = time.time()
     done = subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
