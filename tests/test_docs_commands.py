@@ -386,8 +386,12 @@ SMALLER = {
     r'instances_train2017_100.json': 'instances_train2017_10.json',
     r'instances_train2017_20.json': 'instances_train2017_4.json',
     r'bdd_to_coco.py data/bdd100k': r'\g<0> --val 1',
+    # Counting the operations of a detector takes a quarter of a minute.
+    r'configs/frozen/\{finetune,freeze\}_(r101|rs101)': r'configs/frozen/freeze_\1',
+    r' configs/frozen/\{finetune,freeze\}_effb7\S+': '',
     r'--shape 1280 1280': '--shape 256 256',
     r'(CONFIG|CHECKPOINT|scratch_r18_gn_6x.py) [82]\b': r'\1 2',
+    r'(configs/shapes/(\w+)\.py) CHECKPOINT': r'\1 demo/rethink/seed0/\2/iter_300.pth',
     r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 8',
     r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --seeds 0 --detectors small '
     '--backbone timm/tf_efficientnet_lite0 --weights tf_efficientnet_lite0.pth',
@@ -494,12 +498,18 @@ def prepare(folder: Path) -> Path:
     trained = folder / 'work_dirs' / 'tiny'
     for name in NAMES:
         shutil.copytree(trained, folder / 'work_dirs' / name)
+    (folder / 'results').mkdir()
+    shell(folder, f'python tools/test.py tiny.py {trained}/iter_8.pth --cfg-options test_evaluator.outfile_prefix=r')
+    for name in ('finetune_0', 'freeze_0'):
+        shutil.copy(folder / 'r.bbox.json', folder / 'results' / f'{name}.bbox.json')
     backbone = {
         key.removeprefix('backbone.'): value
         for key, value in read_state_dict(trained / 'iter_8.pth', 'a checkpoint').items()
         if key.startswith('backbone.')
     }
     torch.save(backbone, folder / 'resnet50.pth')
+    # Of a demo pages have checkpoints.
+    run_once(folder, smaller(next(one for one in commands() if one.text == 'make demo'), folder))
     return folder
 
 
@@ -532,27 +542,32 @@ def smaller(command: Command, folder: Path) -> str:
         lines = make(command.calls[0].words[1:]).stdout.splitlines()
         text = re.sub(r'^\S*/python', 'python', lines[-1])
     text = plain(shorter(text)).replace('THIS_REPOSITORY', str(ROOT))
-    text = re.sub(r'\[([A-Z-]*)[^]=]*\]|…', r'\1', text)
+    text = re.sub(r'(?<!=)\[((?:--)?\w+)[^]]*\]', r'\1', text).replace(' …', '')
     text = re.sub(r'\b[A-Z][A-Z_]+\b(?![=/])', lambda found: PLACEHOLDERS.get(found[0], found[0]), text)
     text = re.sub(r'\S+/iter_\d+\.pth', lambda found: last_of(folder, found[0]), text)
+    # MoCo's BN splits a batch in four.
+    batch = 8 if re.search('moco|hpt', text) else 2
     short = [f'{"train_cfg." * ("." not in key)}{key}={value}' for key, value in SHORT.items()]
-    short += [f'train_dataloader.{key}' for key in ('batch_size=4', 'num_workers=0', 'persistent_workers=False')]
+    short += [
+        f'train_dataloader.{key}' for key in (f'batch_size={batch}', 'num_workers=0', 'persistent_workers=False')
+    ]
     several = re.search(r"'([a-z]+(?:\|[a-z]+)+)'", text)
     if several:
         each = text.replace(several[0], '$one')
         text = f'for one in {several[1].replace("|", " ")}; do {each}; done'
-    if re.search(r'(tools/(dist_)?train|tools/grid_search|rethink (dist_)?train)\S* (configs/|\w+::)', text):
-        return f'{text} --cfg-options {" ".join(short)}'
+    if re.search(r'\b(tools/(dist_)?train\.|tools/grid_search|rethink (dist_)?train)\S* (configs/|\w+::)', text):
+        return f'{text} --cfg-options {" ".join(short)}{" switch_from.iteration=1" * ("cascade" in text)}'
     if re.search(r'study(.py)? (plan|run|status|report) \S*(?<!mine)( |$)', text):
-        tiny = ' --cfg-options train_cfg.max_iters=30 train_dataloader.batch_size=4' * ('shapes' in text)
+        tiny = f' --cfg-options train_cfg.max_iters=30 train_dataloader.batch_size={batch}' * ('shapes' in text)
         return f'{text} --quick --seeds 0{tiny}'
     return text
 
 
 def last_of(folder: Path, checkpoint: str) -> str:
     """The last checkpoint of a training that was longer in the docs."""
-    here = folder / os.path.dirname(checkpoint) / 'last_checkpoint'
-    return here.read_text().strip() if here.is_file() else checkpoint
+    above = Path(os.path.dirname(checkpoint))
+    last = folder / above / 'last_checkpoint'
+    return str(above / Path(last.read_text().strip()).name) if last.is_file() else checkpoint
 
 
 RUN = {}
