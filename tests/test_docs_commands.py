@@ -379,7 +379,7 @@ def test_what_is_not_run_says_what_it_needs_and_needs_it(monkeypatch):
 # What makes a command take seconds: in its text,
 SMALLER = {
     r'data/shapes --(domains|tail)': r'data/full --\1',
-    r'(make_shapes\.py data/shapes)(?! --[dt])': r'\1 --train 24 --val 8 --crop-train 40 --crop-val 20 '
+    r'(make_shapes\.py data/shapes)(?! --[dt])': r'\1 --train 24 --val 8 --crop-train 1700 --crop-val 100 '
     '--figure-train 24 --figure-val 8',
     r'--sizes 10000 3500 1000': '--sizes 8 4 2',
     r'--sizes 100 20': '--sizes 10 4',
@@ -392,7 +392,11 @@ SMALLER = {
     r'--shape 1280 1280': '--shape 256 256',
     r'(CONFIG|CHECKPOINT|scratch_r18_gn_6x.py) [82]\b': r'\1 2',
     r'(configs/shapes/(\w+)\.py) CHECKPOINT': r'\1 demo/rethink/seed0/\2/iter_300.pth',
-    r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 8',
+    r'train_cfg.max_iters=4 train_cfg.val_interval=4': r'\g<0> train_dataloader.dataset.pipeline.2.scale="(128,128)" '
+    'val_dataloader.dataset.pipeline.1.scale="(128,128)"',
+    r'(hpt_evaluate.py .*configs/shapes.*)': r'\1 --reruns 1 --cfg-options train_cfg.max_iters=2 '
+    'train_cfg.val_interval=2 default_hooks.checkpoint.interval=2',
+    r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 64',
     r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --seeds 0 --detectors small '
     '--backbone timm/tf_efficientnet_lite0 --weights tf_efficientnet_lite0.pth',
     # One arm of one's own study: docs/start.md runs all; of B, and the pair of C that differs in freezing alone.
