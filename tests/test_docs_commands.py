@@ -393,6 +393,8 @@ SMALLER = {
     'val_dataloader.dataset.pipeline.1.scale="(128,128)"',
     r'(hpt_evaluate.py .*configs/shapes.*)': r'\1 --reruns 1 --cfg-options train_cfg.max_iters=2 '
     'train_cfg.val_interval=2 default_hooks.checkpoint.interval=2',
+    r'(train.py configs/shapes/pretrain_r18_gn_6x.py)$': r'\1 --cfg-options '
+    'model.backbone.init_cfg.checkpoint=work_dirs/classifier_r18_gn/iter_600.pth',
     r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 64',
     r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --seeds 0 --detectors small '
     '--backbone timm/tf_efficientnet_lite0 --weights tf_efficientnet_lite0.pth',
