@@ -3,8 +3,8 @@
     python tools/misc/check_data.py data/coco/annotations/instances_*2017.json --format html --out coco.html
     python tools/misc/check_data.py data/VOCdevkit/VOC2007 --check-images
 
-takes COCO, LVIS and keypoint JSON files and PASCAL VOC's layout, or folders of them; several are splits of one data
-set. Exits with 1 where it finds an error, or files that are not there.
+takes COCO, LVIS and keypoint JSON files, PASCAL VOC's layout, folders of them, and what annotation tools export;
+several are splits of one data set. Exits with 1 where it finds an error, or files that are not there.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Detection data sets as they lie on the disk: their annotation files or image sets, and where the images are."""
 
 import os
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from ..datasets.annotations import Annotations, Mask, mapped, read
 from ..datasets.image_statistics import decode
 from ..errors import ConfigError
 from ..files import sha256
-from ..reuse import tool
 from ..trust.images import EXTENSIONS
 from . import voc
 from .annotations import Problem, Use, problems
@@ -27,6 +27,7 @@ from .listed_images import missing_images, sizes_of_images
 
 # Images that a process takes at a time.
 _CHUNK = 16
+HOW_IT_IS_READ = 'docs/your_data.md says what is done with it'
 
 
 @dataclass
@@ -55,7 +56,8 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
 
     Args:
         data: a COCO, LVIS or keypoint JSON file; a folder that has such files, below ``annotations`` or one folder
-            further down; a VOC folder, with image sets or without; or one of its image sets.
+            further down; a VOC folder, with image sets or without; one of its image sets; or any other folder that
+            :mod:`rethink.datasets.exports` reads.
         images: folder of the images, where it is not one of the usual.
 
     Raises:
@@ -82,11 +84,26 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
     for folder in (path / 'Annotations', path / 'annotations', path):
         if next(folder.glob('*.xml'), None):
             return [_folder_of_xml(folder, path, images)]
-    kinds = ' or '.join(exports.recognise(path))
-    raise ConfigError(
-        f'{path} has no COCO JSON (*.json, annotations/*.json, */_annotations.coco.json), no ImageSets/Main/*.txt and '
-        f'no folder of *.xml, but {kinds} below: name the file or folder, or read it with {tool("study.py")} new.'
-    )
+    if images is not None:
+        raise ConfigError(f'--images is {images}, and {path} is read as an export, whose images are found below it.')
+    return _export(path)
+
+
+def _export(path: Path) -> list[Split]:
+    """The parts of what an annotation tool wrote, as ``study.py new`` would read them."""
+    found = []
+    for part in exports.parts(path) or (None,):
+        with tempfile.TemporaryDirectory() as out:
+            labelled = exports.read(path, out, part)
+            split = _coco(labelled.annotations, str(labelled.images))
+        # What is there at all, and then what was changed, left out or is doubtful.
+        said = [
+            Problem('export', 'warning' if at else 'note', f'{part or path.name}: {text}', HOW_IT_IS_READ)
+            for at, text in enumerate(labelled.said)
+        ]
+        written = [replace(one, what=one.what.replace(str(labelled.annotations), str(path))) for one in split.problems]
+        found.append(replace(split, name=part or path.name, path=str(path), problems=[*said, *written]))
+    return found
 
 
 def _has_objects(file: AnnotationFile) -> bool:
@@ -128,6 +145,8 @@ def _image_folder(path: Path, names: list[str]) -> str | None:
     parts = [part for part in ('train2017', 'val2017', 'train', 'val', 'valid', 'test') if part in path.stem]
     usual = [path.parent, path.parent / 'images', *(above / part for part in parts), above / 'images', above]
     usual += [above / 'images' / part for part in parts]
+    # CVAT's images/default, and the like.
+    usual += sorted(one for root in (above, path.parent) for one in (root / 'images').glob('*/'))
     return next((str(one) for one in usual if any(name and (one / name).is_file() for name in names[:20])), None)
 
 

@@ -273,5 +273,5 @@ def _checked(part: Path) -> str:
     wrong = [one for pair in pairs for one in comparisons.check(pair, (resolved[pair.first], resolved[pair.second]))]
     if wrong:
         raise ConfigError(f'the comparisons of {part} do not hold: {wrong[0]}')
-    found = f'{len(warned)} warnings:\n' + '\n'.join(warned) if warned else 'nothing found'
-    return f'{len(files)} configs, {len(pairs)} pairs differ in what is declared alone; the checker: {found}.'
+    found = f'{len(warned)} warnings:\n' + '\n'.join(warned) if warned else 'nothing found.'
+    return f'{len(files)} configs, {len(pairs)} pairs differ in what is declared alone; the checker: {found}'
