@@ -93,15 +93,8 @@ def listing() -> str:
 
 
 def execute(script: Path, arguments: list[str]) -> None:
-    """Run a script in this process, as ``python SCRIPT ARGUMENTS`` does it.
-
-    An argument such as ``rethink::rethink/scratch_r50_gn_6x.py`` becomes the file of that config, which MMDetection's
-    scripts do not know to find.
-
-    Raises:
-        ConfigError: there is no such config.
-    """
-    sys.argv = [str(script), *map(_config_file, arguments)]
+    """Run a script in this process, as ``python SCRIPT ARGUMENTS`` does it."""
+    sys.argv = [str(script), *arguments]
     # With `python -P` there is no folder of the script on the path.
     if not getattr(sys.flags, 'safe_path', False):
         sys.path[0] = str(script.resolve().parent)
@@ -109,7 +102,13 @@ def execute(script: Path, arguments: list[str]) -> None:
 
 
 def _config_file(argument: str) -> str:
-    if argument.partition('::')[0] not in PACKAGES or '::' not in argument:
+    """Of ``rethink::rethink/scratch_r50_gn_6x.py`` the file, which MMDetection's scripts do not know to find.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    package, found, path = argument.partition('::')
+    if package not in PACKAGES or not found or not path.endswith('.py'):
         return argument
     from .engine.launch import config_file
 
@@ -137,7 +136,7 @@ def main(arguments: list[str]) -> None:
         script, others = find(arguments[0])
         if others:
             print(f'{script}; of this name there is also {", ".join(others)}.', file=sys.stderr)
-        execute(script, arguments[1:])
+        execute(script, [_config_file(one) for one in arguments[1:]])
 
 
 if __name__ == '__main__':

@@ -90,7 +90,7 @@ def test_settings(name):
 def test_the_other_choice_of_images_in_the_docs():
     """docs/data.md: trainval of both years, test2007, 11 points."""
     text = (FOLDER.parents[1] / 'docs' / 'data.md').read_text()
-    command = re.search(r'pretrain_r101_gn_voc_18ki\.py --cfg-options ((?:.*\\\n)+.*)\n', text)[1]
+    command = re.search(r'pretrain_r101_gn_voc_18ki\.py --cfg-options ((?:.*\\\n)+.*?)(?: +#.*)?\n', text)[1]
     options = dict(one.split('=') for one in command.replace('\\\n', ' ').split())
     cfg = launch.load_config(str(FOLDER / 'pretrain_r101_gn_voc_18ki.py'), options)
     parts = cfg.train_dataloader.dataset.datasets
