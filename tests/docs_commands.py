@@ -1,17 +1,19 @@
-"""The commands of README and docs: what bash makes of each, and what its page says that it needs.
+"""The commands of README and docs: what bash makes of each, what its page says that it needs, and what becomes of it.
 
 A command is a line of a fenced block, with its continued lines or its whole loop, or inline code that begins as one
 does. ``# needs COCO, 8 GPUs`` at its end, with a remark behind a colon, or alone above the lines that it is for, up to
 the next empty one, says what it needs and CI has not: it is not run then (docs/tools.md).
 """
 
+import os
 import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 
 from conftest import ROOT
+from rethink.engine import launch
 
 PAGES = [
     ROOT / 'README.md',
@@ -28,6 +30,33 @@ INLINE = re.compile(
 NEEDS = re.compile(r'# needs ([^:]+)')
 COMMENT = re.compile(r'(^| )#.*$')
 ENVIRONMENT = re.compile(r'^(?:[A-Z_]+=\S* )*')
+# What stands in capitals in the docs, and what is put there to run it; `<this repository>` is THIS_REPOSITORY.
+PLACEHOLDERS = {
+    'ARM': 'configs/rethink/scratch_r50_gn_6x.py',
+    'OTHER': 'configs/rethink/pretrain_r50_gn_6x.py',
+    'ARGUMENTS': 'tiny.py',
+    'BACKBONE': 'backbone.pth',
+    'CHECKPOINT': 'work_dirs/tiny/iter_8.pth',
+    'COMMAND': 'check_config',
+    'CONFIG': 'tiny.py',
+    'DATA': 'my_data',
+    'FILE': 'file',
+    'FOLDER': 'configs/mine',
+    'JOB': 'job',
+    'NAME': 'named',
+    'OUT_DIR': 'out',
+    'PARTITION': 'gpu',
+    'PHOTO': 'my_data/images/000.png',
+    'PHOTOS': 'my_data/images',
+    'RESULTS': 'results',
+    'STUDY': 'configs/mine',
+    'THIS_REPOSITORY': 'repository',
+    'TOOL': 'get_flops.py',
+    'WORK_DIR': 'work_dirs/tiny',
+}
+# What makes the clone and the environment in which the tests run.
+MADE = ['git clone <this repository> && cd rethink', 'make setup', '. .venv/bin/activate']
+CI = set(re.findall(r'^make (\S+)$', (ROOT / '.ci' / 'run').read_text(), re.MULTILINE))
 
 
 @dataclass(frozen=True)
@@ -160,3 +189,54 @@ def commands() -> list[Command]:
             line = '\n'.join(prose)[: inline.start()].count('\n') + 1
             found.append(Command(page, line, ' '.join(inline[1].split()), inline=True))
     return sorted(found, key=lambda one: (PAGES.index(ROOT / one.page), one.line))
+
+
+# --- what becomes of one ---------------------------------------------------------------------------------------------
+
+
+@cache
+def make(words: tuple[str, ...]) -> subprocess.CompletedProcess:
+    """What ``make`` would run, with an environment that is set up."""
+    command = ['make', '-n', '-o', 'setup', *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@cache
+def read(path: str, variables: tuple):
+    os.environ.update(variables)
+    try:
+        return launch.read_config(path, import_custom_modules=False)
+    finally:
+        for name, _ in variables:
+            del os.environ[name]
+
+
+def configs_of(call: Call) -> list[str]:
+    return [word for word in call.words if re.match(r'(configs/|\w+::)', word) and word.endswith('.py')]
+
+
+def kind(command: Command) -> str:
+    """``made``: makes the clone that a test runs in; ``CI``: .ci/run has it; ``start``: of the page that another test
+    follows; ``marked``; and all others ``run``."""
+    words = command.calls[0].words if command.calls else ()
+    same = [one for one in commands() if not one.inline and one.text == command.text]
+    if command.text in MADE or words[:2] == ('make', 'setup') or words[:3] == ('python3', '-m', 'venv'):
+        return 'made'
+    if words[:1] == ('make',) and words[1] in CI:
+        return 'CI'
+    if command.needs or (command.inline and any(one.needs for one in same)):
+        return 'marked'
+    if command.inline and 'benchmarks/' in command.text:  # docs/tools.md says so
+        return 'marked'
+    return 'start' if command.page == 'docs/start.md' else 'run'
+
+
+def problem(test) -> None:
+    """Fail with all that a test yields."""
+
+    @wraps(test)
+    def run(*given, **fixtures):
+        found = list(test(*given, **fixtures))
+        assert not found, '\n' + '\n'.join(found)
+
+    return run

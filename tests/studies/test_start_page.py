@@ -1,17 +1,14 @@
 """docs/start.md, followed to the letter on generated images: each command runs and leaves what the page says."""
 
 import os
-import re
 import subprocess
 
 import pytest
 from conftest import CLASSES, ROOT, write_coco
+from docs_commands import MADE, commands
 from warm_python import warm_python
 
 PAGE = (ROOT / 'docs' / 'start.md').read_text()
-BLOCKS = re.findall(r'^```\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
-# What makes the clone and the environment in which this test runs.
-MADE = ['git clone <this repository> && cd rethink', 'make setup', '. .venv/bin/activate']
 # The page's numbers are for photographs; these images are of 64 pixels.
 SHORTER = {'--image-size 160 120': '--image-size 64 48', '--iterations 50': '--iterations 10'}
 
@@ -19,9 +16,8 @@ SHORTER = {'--image-size 160 120': '--image-size 64 48', '--iterations 50': '--i
 pytestmark = pytest.mark.long
 
 
-def commands() -> list[str]:
-    lines = ''.join(BLOCKS).replace('\\\n', ' ').splitlines()
-    return [re.sub(' +', ' ', line) for line in lines if line not in MADE]
+def of_the_page() -> list[str]:
+    return [one.text for one in commands() if one.page == 'docs/start.md' and not one.inline]
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +29,7 @@ def followed(tmp_path_factory):
     write_coco(clone / 'my_data', images=20)
     environment = os.environ | dict(CUDA_VISIBLE_DEVICES='', OMP_NUM_THREADS='1')
     printed = {}
-    for command in commands():
+    for command in (one for one in of_the_page() if one not in MADE):
         for page, here in SHORTER.items():
             command = command.replace(page, here)
         python, _, arguments = command.partition(' ')
@@ -47,7 +43,7 @@ def followed(tmp_path_factory):
 
 
 def test_the_page_has_commands_and_no_other_numbers():
-    assert BLOCKS[0].splitlines() == MADE and len(commands()) == 7
+    assert of_the_page()[:3] == MADE and len(of_the_page()) == 10
     assert all(PAGE.count(page) == 1 for page in SHORTER)
 
 
