@@ -99,7 +99,7 @@ def official_coco(root: Path) -> None:
         name = dict(train='train2017', valid='val2017')[part]
         write_images(root / name, truth)
         save(root / 'annotations' / f'instances_{name}.json', coco(truth, dict(cat=17, dog=18)))
-        captions = dict(info={}, images=[], licenses=[], annotations=[dict(caption='a')])
+        captions = dict(images=[], annotations=[dict(caption='a')], categories=[])
         save(root / 'annotations' / f'captions_{name}.json', captions)
 
 

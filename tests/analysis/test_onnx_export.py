@@ -149,6 +149,8 @@ def test_differences_are_found_in_each_direction():
         Found(boxes[:0], one.scores[:0], one.labels[:0]),
     ):
         assert differences(one, other) == differences(other, one) == (np.inf, np.inf)
+    none = Found(boxes[:0], one.scores[:0], one.labels[:0], np.zeros((0, 28, 28), np.float32))
+    assert onnx_export._laid(none, dict(ori_shape=(20, 30)), 0.5).shape == (0, 20, 30)
     masks = np.zeros((2, 20, 20), bool)
     masks[:, 2:18, 2:18] = True
     masked, other = one._replace(masks=masks), one._replace(masks=masks.copy())

@@ -100,6 +100,12 @@ def test_metrics_that_nothing_logs_are_known_before_training(folder):
     (folder / 'study.yml').write_text(f'question: Does it?\nmetric: coco/bbox_mAP\n{figure}')
     with pytest.raises(ConfigError, match=r"a figure is of coco/segm_mAP, and the validations log 'coco/bbox_mAP'"):
         Plan(study.read(folder), folder / 'out', TOOLS).check()
+    # A run that is left out, or one that is a command, may have it.
+    Plan(study.read(folder), folder / 'out', TOOLS, only=['r1'])._check_figures()
+    command = "e: {script: hpt_evaluate.py, makes: '{work_dir}/results.csv', metric: linear}, 'r{x}'"
+    text = (folder / 'study.yml').read_text().replace("'r{x}'", command, 1)
+    (folder / 'study.yml').write_text(text)
+    Plan(study.read(folder), folder / 'out', TOOLS)._check_figures()
 
 
 def trained(folder, values: dict[str, list[float]], text: str = 'a > b') -> Plan:

@@ -191,9 +191,8 @@ def _traceable(model: nn.Module, size: tuple[int, int]) -> Iterator[None]:
             head = model.roi_head
             for name in _extractors(head):
                 before = getattr(head, name)
-                several = isinstance(before, nn.ModuleList)
-                every = [_EveryLevel(one) for one in (before if several else [before])]
-                setattr(head, name, nn.ModuleList(every) if several else every[0])
+                every = [_EveryLevel(one) for one in _each(before)]
+                setattr(head, name, nn.ModuleList(every) if isinstance(before, nn.ModuleList) else every[0])
                 changed.callback(setattr, head, name, before)
             if head.with_mask:
                 changed.enter_context(mock.patch.object(head, 'predict_mask', _masks(head)))
@@ -310,7 +309,7 @@ def export(inferencer: Inferencer, images: Sequence[str], out: Path) -> str:
     return (
         f'for images of {size[1]} × {size[0]} pixels, {len(classes)} classes; onnxruntime finds the {number} '
         f'detections of PyTorch in {len(images)} of them, to {worst[0]:.1g} pixels and {worst[1]:.1g} in the score'
-        + (f', with masks that differ in {MASK:.0%} of their pixels at most' if len(names) > 3 else '')
+        + (f', with masks that differ in {MASK:.0%} of their pixels at most, or {FEW}' if len(names) > 3 else '')
     )
 
 

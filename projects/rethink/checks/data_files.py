@@ -107,7 +107,7 @@ def _export(path: Path) -> list[Split]:
 
 
 def _has_objects(file: AnnotationFile) -> bool:
-    return file.has('categories') or file.has('bbox')
+    return file.has('bbox') or (file.has('categories') and not file.has('caption'))
 
 
 def _coco(path: Path, images: str | None) -> Split:

@@ -260,7 +260,7 @@ class Plan:
             ConfigError: a folder has a training of another config, or something is wrong with one that could start
                 now; what needs files that are still to be made is looked at by the training itself.
         """
-        _check_figures(self.tasks, self.study)
+        self._check_figures()
         checked = []
         for task in self.tasks:
             if task.cfg is None or task.job.finished:
@@ -275,6 +275,20 @@ class Plan:
                         schedules.check_length(task.cfg)
                     stop_on_errors(task.cfg)
                     checked.append(content)
+
+    def _check_figures(self) -> None:
+        """A figure's own metric is one that some run measures, as far as all are planned and that is known."""
+        if {task.run.name for task in self.tasks} != {run.name for run in self.study.runs}:
+            return
+        trained = [task for task in self.tasks if task.cfg is None or task.cfg.get('val_dataloader')]
+        logged = [names_of(task.cfg) if task.cfg else None for task in trained]
+        names = {name for of in logged if of for name in of}
+        for figure in self.study.figures:
+            if figure.metric and names and all(logged) and figure.metric not in names:
+                raise ConfigError(
+                    f'{self.study.path}: a figure is of {figure.metric}, and the validations log {some_names(names)}; '
+                    'name one of these as metric.'
+                )
 
     def _refuse_another(self, task: Task) -> None:
         record = task.job.work_dir / RECORD
@@ -327,18 +341,6 @@ def _check_metrics(task: Task, study: Study) -> None:
         if metric not in names:
             raise ConfigError(
                 f'{task.run.name} is compared by {metric}, and its validation logs {some_names(names)}; name one '
-                'of these as metric.'
-            )
-
-
-def _check_figures(tasks: Iterable[Task], study: Study) -> None:
-    """A figure's own metric is one that some validation logs, as far as that is known."""
-    logged = [names_of(task.cfg) for task in tasks if task.cfg is not None and task.cfg.get('val_dataloader')]
-    names = {name for of in logged if of for name in of}
-    for figure in study.figures:
-        if figure.metric and figure.metric not in names and all(logged):
-            raise ConfigError(
-                f'{study.path}: a figure is of {figure.metric}, and the validations log {some_names(names)}; name one '
                 'of these as metric.'
             )
 
