@@ -25,7 +25,7 @@ PAGES = [
 PROGRAMS = ('python', 'python3', 'bash', 'make', 'rethink', 'pip', 'uv', 'git', 'conda', 'docker', 'srun')
 SHELL = ('export', '.', 'for')
 INLINE = re.compile(
-    r'(?<!`)`((?:python (?:tools/|benchmarks/|-m )|bash tools/|make |rethink |\.ci/)[^`]*)`(?!`)', re.DOTALL
+    r'(?<!`)`((?:python (?:tools/|benchmarks/|docs/|-m )|bash tools/|make |rethink |\.ci/)[^`]*)`(?!`)', re.DOTALL
 )
 NEEDS = re.compile(r'# needs ([^:]+)')
 COMMENT = re.compile(r'(^| )#.*$')

@@ -42,6 +42,8 @@ SMALLER = {
     r'(fetch_weights.py \S+ --list)': r'\1 || test $? = 1',
     # Of that name other pages train the real detector.
     r'((?:image_demo|export_onnx)\.py .*?)work_dirs/scratch_r50_gn_6x': r'\1work_dirs/tiny',
+    # It finds the docs themselves, and must not write there.
+    r'python (docs/measured/draw.py)': rf'python {ROOT}/\1 --out-dir drawn',
     r'--iters 200': '--iters 2 --scratch-iters 2 --bn-images 64',
     r'(study.py new \S.*)': r'\1 --image-size 64 48 --iterations 10 --seeds 0 --detectors small '
     '--backbone timm/tf_efficientnet_lite0 --weights tf_efficientnet_lite0.pth',

@@ -1,13 +1,17 @@
 """Draw docs/images/hierarchy.png and frozen.png from the tables of docs/shapes.md, whose trainings are long gone.
 
-python docs/measured/draw.py
+    python docs/measured/draw.py
+
+writes into docs/images, or another folder.
 """
 
+import argparse
 import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from rethink import arguments
 from rethink.analysis.pictures import ARMS, GREY, LOOKS, places, save
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -35,7 +39,7 @@ def axes(figure_width: float, titles: list[tuple[str, str]]):
     return figure, panels
 
 
-def hierarchy() -> None:
+def hierarchy(out: Path) -> None:
     header, rows = table('pre-training | steps on the target')
     figure, panels = axes(9, [('steps on the target', 'linear top-1'), ('steps on the target', 'box AP')])
     looks = places(dict.fromkeys(row[0] for row in rows))
@@ -61,10 +65,10 @@ def hierarchy() -> None:
             for x, of in points:
                 panel.vlines(x, min(of), max(of), color=look.colour, alpha=0.6)
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, frameon=False)
-    save(figure, DOCS / 'images' / 'hierarchy.png', dpi=110)
+    save(figure, out / 'hierarchy.png', dpi=110)
 
 
-def frozen() -> None:
+def frozen(out: Path) -> None:
     header, (*seeds, _) = table('seed | FPN, frozen')
     arms, detectors = ['frozen', 'fine-tuned', 'from scratch'], ['FPN', 'NAS-FPN + cascade']
     looks = {arm: LOOKS[ARMS[name]] for arm, name in zip(arms, ('freeze', 'finetune', 'scratch'), strict=True)}
@@ -99,9 +103,21 @@ def frozen() -> None:
     gain.minorticks_off()
     for panel, columns in ((bars, 3), (cost, 2), (gain, 2)):
         panel.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncols=columns, frameon=False)
-    save(figure, DOCS / 'images' / 'frozen.png', dpi=110)
+    save(figure, out / 'frozen.png', dpi=110)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = arguments.Parser(__doc__)
+    arguments.add(parser, '--out-dir', default=DOCS / 'images')
+    return parser.parse_args()
+
+
+def main() -> None:
+    out = parse_args().out_dir
+    hierarchy(out)
+    frozen(out)
+    arguments.written(out / 'hierarchy.png', out / 'frozen.png')
 
 
 if __name__ == '__main__':
-    hierarchy()
-    frozen()
+    arguments.run(main)
