@@ -183,6 +183,8 @@ def test_classes_are_those_of_the_analysis_over_all_seeds(folder):
     write_images(folder, plan)
     one, missing = findings.gather(plan).gains
     assert missing.why == 'c has no predictions of a finished training.' and missing.gains is None
+    some = plan_of(folder, DECLARED + 'gains: [[b, c]]\n', only=['b'])
+    assert findings.gather(some).gains[0].why == 'c is left out here by --only.'
     files = [[str(plan.task(name, seed).job.work_dir / 'predictions.bbox.json') for seed in (0, 1)] for name in 'ba']
     expected = class_gains.read(folder / 'val.json', folder / 'val.json', *files)
     np.testing.assert_array_equal(one.gains.delta, expected.delta)

@@ -152,6 +152,13 @@ def test_without_a_result_or_an_interval_nothing_is_decided(folder):
     assert 'one seed' in found.how and 'nothing is kept image by image' in found.how
 
 
+def test_a_run_that_nobody_asked_for_is_not_said_to_have_no_result(folder):
+    trained(folder, dict(a=[30.0], b=[29.0]))
+    left = Plan(study.read(folder), folder / 'out', TOOLS, only=['b'])
+    found = judge(left, 'it does', {})
+    assert (found.verdict, found.value, found.how) == (OPEN, None, 'a is left out here by --only')
+
+
 def test_only_seeds_that_are_finished_for_both_count(folder):
     plan = trained(folder, dict(a=[30.0, 32.0, 31.0], b=[29.0, 30.5]))
     found = judge(plan, 'it does', {})

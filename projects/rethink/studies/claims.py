@@ -66,7 +66,7 @@ def judge(plan: Plan, sentence: str, numbers: dict[tuple[str, str], float]) -> C
     repeated = [(seed, one) for seed in plan.seeds for one in _repeated(plan, both, seed)]
     if not repeated:
         missing = [run for run, metric in both.terms if final(plan.task(run, plan.seeds[0]), metric) is None]
-        how = f'{missing[0]} has no result' if missing else 'there is no result'
+        how = plan.lacks(missing[0], 'result') if missing else 'there is no result'
         return Claim(sentence, text, OPEN, how=how, published=published)
     values = [both(lambda *key, found=found: found[key]) for _, found in repeated]
     value = float(np.mean(values))

@@ -300,7 +300,7 @@ def _gained(plan: Plan, runs: tuple[str, str]) -> Gained:
         tasks = [task for seed in plan.seeds if (task := plan.task(name, seed)) and task.job.finished]
         files = [file for task in tasks if (file := predictions(task, BOXES))]
         if not files:
-            return Gained(runs, why=f'{name} has no predictions of a finished training.')
+            return Gained(runs, why=f'{plan.lacks(name, "predictions of a finished training")}.')
         arms.append([file for _, file, _ in files])
         truth |= {annotations for annotations, _, _ in files}
         inner = [Dataset(*one, None) for one in unwrapped(tasks[0].cfg.train_dataloader.dataset, '')]

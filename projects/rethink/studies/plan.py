@@ -142,6 +142,7 @@ class Plan:
     ) -> None:
         self.study, self.out, self.tools, self.quick, self.flags = study, out, tools, quick, tuple(flags)
         self.seeds, self.options = tuple(seeds) or study.seeds, tuple(options)
+        self._narrowed = [name for name, given in (('--only', only), ('--lengths', lengths)) if given]
         parse_options(options)
         wanted = self._wanted(only, lengths)
         self._tasks: dict[tuple[str, int | None], Task] = {}
@@ -162,6 +163,12 @@ class Plan:
     def task(self, name: str, seed: int) -> Task | None:
         """That of a run with a seed; None where the plan leaves it out."""
         return self._tasks.get((name, seed)) or self._tasks.get((name, None))
+
+    def lacks(self, name: str, what: str) -> str:
+        """Why there is no ``what`` of a run, for a report: it has none, or it may have one and nobody asked for it."""
+        if self.task(name, self.seeds[0]) is None:
+            return f'{name} is left out here by {" and ".join(self._narrowed)}'
+        return f'{name} has no {what}'
 
     def _wanted(self, only: Sequence[str], lengths: Sequence[str]) -> list[Run]:
         runs = self.study.runs
