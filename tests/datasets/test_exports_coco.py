@@ -95,21 +95,45 @@ def test_a_byte_order_mark_which_pycocotools_does_not_read(tmp_path):
     assert said(data, 'The file begins with a byte order mark')
 
 
-def zero_based(content):
-    for one in content['annotations']:
-        one['category_id'] -= 1
+def shifted(step: int, classes: int):
+    """The ids of the annotations, and not of the list; of more classes than two most objects stay in the list."""
+
+    def change(content):
+        content['categories'] = [dict(id=index, name=f'c{index}') for index in range(1, classes + 1)]
+        for index, one in enumerate(content['annotations']):
+            one['category_id'] = 1 + index % classes + step
+
+    return change
 
 
-def corners(content):
-    for one in content['annotations']:
-        one['bbox'] = [30, 20, 30 + one['bbox'][2], 20 + one['bbox'][3]]
+def boxes(convert, odd: int = 0):
+    """All boxes written another way, of two hundred of which ``odd`` fit neither."""
+
+    def change(content):
+        objects = content['annotations']
+        while len(objects) < 200:
+            objects.append(dict(objects[len(objects) % 18], id=len(objects) + 1))
+        for index, one in enumerate(objects):
+            x, y = 30 + index % 7, 20 + index % 5
+            one['bbox'] = list(convert(x, y, 20 + index % 4, 22)) if index >= odd else [40, 20, 30, 20]
+
+    return change
 
 
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        (zero_based, 'annotations count the categories from 0 and the list of categories from 1'),
-        (corners, r'\d+ of 18 boxes leave their image as x, y, width, height, and all fit as two corners'),
+        (shifted(-1, 2), 'have the categories 0 to 1 and the list of categories 1 to 2: all are one too low'),
+        (shifted(1, 2), 'have the categories 2 to 3 and the list of categories 1 to 2: all are one too high'),
+        (shifted(1, 15), 'have the categories 2 to 16 and the list of categories 1 to 15: all are one too high'),
+        (shifted(-1, 15), 'have the categories 0 to 14 and the list of categories 1 to 15: all are one too low'),
+        (
+            boxes(lambda x, y, w, h: (x, y, x + w, y + h)),
+            '200 of 200 boxes reach out of their images as COCO JSON has them, and as corners x1, y1, x2, y2 all fit',
+        ),
+        (boxes(lambda x, y, w, h: (x, y, x + w, y + h), odd=2), r'\d+ of 200 boxes reach out .* as corners'),
+        (boxes(lambda x, y, w, h: (x + w / 2, y + h / 2, w, h), odd=2), '.* as centre, width and height all fit'),
+        (boxes(lambda x, y, w, h: (y, x + 4, h, w), odd=2), '.* as y, x, height, width all fit; write x before y'),
         (of('categories', id=2), "the categories 'cat' and 'dog' have one id, 2"),
         (of('images', id=2), "the images 'img_00.jpg' and 'img_01.jpg' have one id, 2"),
         (of('images', id=1.5), "the id of the image 'img_00.jpg' is 1.5 and not a whole number"),
@@ -134,6 +158,16 @@ def test_what_would_be_guessed_is_refused(change, sentence, tmp_path):
         exports.read(path, tmp_path / 'out')
     assert str(path) in str(caught.value)
     assert not (tmp_path / 'out').exists()
+
+
+def test_boxes_that_reach_out_and_fit_no_other_way_are_cut(tmp_path):
+    """As those of whole people, of whom a part is in the image."""
+    change = boxes(lambda x, y, w, h: (x - 40, y - 30, w + 40, h + 10))
+    data = exports.read(write(tmp_path, change), tmp_path / 'out')
+    assert said(data, 'Boxes that reach beyond their image')
+    for one in json.loads(data.annotations.read_text())['annotations']:
+        x, y, w, h = one['bbox']
+        assert min(x, y) == 0 and 1 <= w <= WIDTH and 1 <= h <= HEIGHT
 
 
 ODD = (

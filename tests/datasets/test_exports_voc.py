@@ -55,6 +55,14 @@ def test_boxes_are_those_of_mmdetections_reader(tmp_path):
     assert f': {crowds} (' in said(data, 'Objects marked difficult')
 
 
+def test_corners_with_y_before_x_are_refused(tmp_path):
+    for index in range(12):
+        write_images(tmp_path, [f'{index}.jpg'])
+        save(tmp_path / f'{index}.xml', xml(f'{index}.jpg', [('cat', 10, 40, 25, 60)]))
+    with pytest.raises(ConfigError, match='12 of 12 boxes reach out .* and as ymin, xmin, ymax, xmax all fit'):
+        exports.read(tmp_path, tmp_path / 'out')
+
+
 def test_what_mmdetection_does_not_train_on_is_left_out_and_said(tmp_path):
     folder(tmp_path / 'data')
     no_area = xml('03.jpg', [*CAT, ('cat', 30, 30, 30, 30)])

@@ -93,6 +93,8 @@ def test_what_is_odd_in_lines_is_left_out_and_said(tmp_path):
             lambda label, rest: f'{label} 12 13 20 20',
             'whose coordinates are no fractions of the image are left out: 18',
         ),
+        (lambda label, rest: f'{label} 0.05 0.1 0.9 0.8', 'as upper left corner, width and height all fit; write the'),
+        (lambda label, rest: f'{label} 0.3 0.2 0.9 0.8', 'of 18 boxes reach out .* as corners x1, y1, x2, y2 all fit'),
     ],
 )
 def test_labels_that_mean_something_else_are_refused(change, sentence, tmp_path):

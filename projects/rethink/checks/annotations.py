@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..datasets.annotations import NONE, TEXT, Annotations, Fault, Mask, code_of
+from ..datasets.boxes import OF_COCO, SLACK, meant, over
 from ..errors import some_names
 
-# Part of the boxes that must reach out of their images as x, y, w, h, and of those that must fit as corners.
-_OUT, _FIT = 0.2, 0.99
-# Pixels by which a box may stick out: rounding; and sizes of its image, beyond which it is of none.
-_SLACK, TIMES = 1, 10
+# Sizes of its image by which a box sticks out that is of none.
+TIMES = 10
 # Part of the annotations that may repeat others.
 _TWICE = 0.01
 
@@ -324,15 +323,15 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         what = f'all boxes of {a.path} lie between 0 and 1, as if in parts of the image instead of pixels.'
         yield Problem('relative-boxes', 'error', what, 'multiply them by width and height', sure=False)
         return
-    reaching = _over(boxes, sizes) > _SLACK
-    for kind, as_other, words, fix in _READINGS if reaching.mean() >= _OUT else ():
-        if (_over(as_other(boxes), sizes) <= _SLACK).mean() >= _FIT:
-            what = (
-                f'{reaching.sum():,} of {len(boxes):,} boxes of {a.path} reach out of their images as x, y, width and '
-                f'height, and as {words} all fit.'
-            )
-            yield Problem(kind, 'error', what, fix, sure=False)
-            return
+    other = meant(boxes, sizes, OF_COCO)
+    if other:
+        reading, reaching = other
+        what = (
+            f'{reaching:,} of {len(boxes):,} boxes of {a.path} reach out of their images as x, y, width and '
+            f'height, and as {reading.words} all fit.'
+        )
+        yield Problem(reading.kind, 'error', what, reading.fix, sure=False)
+        return
     small = np.zeros(len(a.ids), bool)
     small[good] = (boxes[:, 2:] < 1).any(1)
     if small.any():
@@ -347,43 +346,20 @@ def _boxes(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
         what = f'{_some(a, outside)} of {a.path} have a box outside of the image: {_DROPPED}.'
         yield Problem('boxes-outside', 'warning', what, 'correct boxes or sizes of images')
     out = np.zeros(len(a.ids), bool)
-    over = _over(boxes, sizes)
-    out[good] = (over > _SLACK) & ~outside[good] & ~small[good]
+    reach = over(boxes, sizes)
+    out[good] = (reach > SLACK) & ~outside[good] & ~small[good]
     far = np.zeros(len(a.ids), bool)
-    far[good] = over > TIMES * sizes.max(1)
+    far[good] = reach > TIMES * sizes.max(1)
     if (out & far).any():
-        most = float(over[(out & far)[good]].max())
+        most = float(reach[(out & far)[good]].max())
         what = f'{_some(a, out & far)} of {a.path} have a box that sticks out by {TIMES} times the size of its image '
         what += f'and more, up to {most:.3g} pixels.'
         yield Problem('boxes-far-out', 'error', what, 'correct them, or take them out', sure=False)
     out &= ~far
     if out.any():
-        most = float(over[out[good]].max())
+        most = float(reach[out[good]].max())
         what = f'{_some(a, out)} of {a.path} have a box that sticks out of its image, by up to {most:.0f} pixels.'
         yield Problem('boxes-sticking-out', 'warning', what, 'correct them; MMDetection trains them as they are')
-
-
-def _over(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Pixels by which boxes stick out of their images, at the side where it is most; negative of those inside."""
-    return np.maximum(boxes[:, :2] + boxes[:, 2:] - sizes, -boxes[:, :2]).max(1)
-
-
-def _of_corners(boxes: np.ndarray) -> np.ndarray:
-    found = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-    return np.where((found[:, 2:] > 0).all(1, keepdims=True), found, np.inf)
-
-
-# How boxes may be meant that reach out of their images: kind, as x, y, width and height, in words, what to write.
-_READINGS = (
-    ('corners', _of_corners, 'corners x1, y1, x2, y2', 'write width and height: x2 - x1 and y2 - y1'),
-    (
-        'centres',
-        lambda boxes: np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]]),
-        'centre, width and height',
-        'write the upper left corner: x - width / 2 and y - height / 2',
-    ),
-    ('turned', lambda boxes: boxes[:, [1, 0, 3, 2]], 'y, x, height, width', 'write x, y, width, height'),
-)
 
 
 _DROPPED = 'MMDetection leaves it out of training without a word, and as validation data it counts as missed'

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import ConfigError, some_names
 from ...trust.soundness import check_kind
+from ..boxes import OF_COCO
 from .labelled import Notes, Object, Picture, Raw, is_ours
 from .tree import Tree, part_of, plain, without_upload
 
@@ -87,7 +88,7 @@ def read(path: Path, kind: str) -> Raw:
     classes = _without_dummy(content, classes, by_id, notes)
     pictures = list({id(picture): picture for picture in by_id.values()}.values())
     base, pictures = _find(path, pictures, notes)
-    return Raw(kind, path, base, classes, pictures, notes, path, numbered)
+    return Raw(kind, path, base, classes, pictures, notes, OF_COCO, path, numbered)
 
 
 def _parse(path: Path, notes: Notes) -> dict:
@@ -168,13 +169,8 @@ def _records(path: Path, listed: list[dict], notes: Notes) -> tuple[dict[int, Pi
 
 def _annotations(path: Path, listed: list[dict], by_id: dict[int, Picture], names: dict, notes: Notes) -> bool:
     """Give each picture its objects; whether the ids of the annotations are as pycocotools wants them."""
-    said = {str(one.get('category_id')) for one in listed}
-    if '0' in said and 0 not in names and said <= set(map(str, range(len(names)))):
-        raise ConfigError(
-            f'{path}: annotations count the categories from 0 and the list of categories from {min(names)}, so that '
-            'nothing tells which class is which; export it again.'
-        )
-    ids, objects = set(), []
+    _refuse_shifted(path, listed, names)
+    ids, objects = set(), 0
     for one in listed:
         picture = by_id.get(_number(one.get('image_id'), path, 'the image_id of an annotation', notes))
         if 'category_id' not in one:
@@ -186,16 +182,26 @@ def _annotations(path: Path, listed: list[dict], by_id: dict[int, Picture], name
         if index not in names:
             notes.lose('objects', 'Annotations of categories that are not listed', f'category_id {index}')
             continue
-        found = _object(one, names[index], picture, notes)
-        picture.objects.append(found)
-        objects.append((found, picture))
+        picture.objects.append(_object(one, names[index], picture, notes))
+        objects += 1
         ids.add(one['id'] if isinstance(one.get('id'), int) else None)
-    _refuse_corners(path, objects)
     # pycocotools takes an annotation of id 0 for none that was matched.
-    whole = all(isinstance(index, int) and index >= 1 for index in ids) and len(ids) == len(objects)
+    whole = all(isinstance(index, int) and index >= 1 for index in ids) and len(ids) == objects
     if not whole:
         notes.change('Annotation ids that are not whole numbers from 1, each once, are counted anew')
     return whole
+
+
+def _refuse_shifted(path: Path, listed: list[dict], names: dict[int, str]) -> None:
+    """Annotations whose categories are those of the list, all of them one lower or higher."""
+    said = {int(text) for one in listed if re.fullmatch(r'-?\d+', text := str(one.get('category_id')))}
+    for step in (1, -1):
+        if not said <= set(names) and said <= {index + step for index in names}:
+            raise ConfigError(
+                f'{path}: annotations have the categories {min(said)} to {max(said)} and the list of categories '
+                f'{min(names)} to {max(names)}: all are one too {"high" if step > 0 else "low"}, so that nothing '
+                'tells which class is which; export it again.'
+            )
 
 
 def _object(one: dict, name: str, picture: Picture, notes: Notes) -> Object:
@@ -215,18 +221,6 @@ def _object(one: dict, name: str, picture: Picture, notes: Notes) -> Object:
     area = area if isinstance(area, int | float) and not isinstance(area, bool) else None
     more = {key: value for key, value in one.items() if key not in _ENTRY}
     return Object(name, box or None, one.get('segmentation'), crowd or ignore, area, more)
-
-
-def _refuse_corners(path: Path, objects: list[tuple[Object, Picture]]) -> None:
-    """Boxes that leave their images as x, y, width, height, and fit all of them as two corners."""
-    sized = [(one.box, picture.size) for one, picture in objects if one.box and picture.size]
-    outside = sum(x + w > width + 1 or y + h > height + 1 for (x, y, w, h), (width, height) in sized)
-    corners = all(x < w <= width + 1 and y < h <= height + 1 for (x, y, w, h), (width, height) in sized)
-    if outside > 0.1 * len(sized) and corners:
-        raise ConfigError(
-            f'{path}: {outside} of {len(sized)} boxes leave their image as x, y, width, height, and all fit as two '
-            "corners; write COCO's boxes."
-        )
 
 
 def _without_dummy(content: dict, classes: list[str], by_id: dict, notes: Notes) -> list[str]:

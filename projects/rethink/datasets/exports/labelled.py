@@ -25,6 +25,7 @@ from ...errors import ConfigError, some_names
 from ...files import write_together
 from ...trust.images import file_cut_off
 from ...trust.soundness import other_than_file
+from ..boxes import Reading, meant
 
 # More than this share of the images or of the objects is not left out: then the data are half copied, or are not what
 # they were taken for. Outlines of this share may be absent, and boxes stand for them.
@@ -142,6 +143,7 @@ class Raw:
         where: file or folder that was read, for sentences.
         base: folder that the paths of the pictures are below.
         classes: in the order that the labels have, or by name.
+        readings: what else the boxes of such labels may mean.
         own: COCO file that it is all from, as it should be if nothing is changed.
         numbered: image, annotation and category ids are as they should be; otherwise all are counted from 1.
     """
@@ -152,6 +154,7 @@ class Raw:
     classes: list[str]
     pictures: list[Picture]
     notes: Notes
+    readings: tuple[Reading, ...] = ()
     own: Path | None = None
     numbered: bool = False
 
@@ -369,6 +372,21 @@ def _tidy(one: Object, size: tuple[int, int], where: str, notes: Notes) -> bool:
     return True
 
 
+def _refuse_other_boxes(raw: Raw, pictures: list[Picture]) -> None:
+    """Before boxes are cut at the border of their image, which would make boxes of anything."""
+    known = [(one.box, picture.size) for picture in pictures for one in picture.objects if one.box]
+    known = [(box, size) for box, size in known if all(map(math.isfinite, box))]
+    boxes = np.array([box for box, _ in known], float).reshape(-1, 4)
+    sizes = np.array([size for _, size in known], float).reshape(-1, 2)
+    other = meant(boxes, sizes, raw.readings)
+    if other:
+        reading, reaching = other
+        raise ConfigError(
+            f'{raw.where}: {reaching} of {len(boxes)} boxes reach out of their images as {raw.kind} has them, and as '
+            f'{reading.words} all fit; {reading.fix}, or export it again.'
+        )
+
+
 def _without_twins(picture: Picture, notes: Notes) -> list[Object]:
     seen, kept = {}, []
     for one in picture.objects:
@@ -396,10 +414,12 @@ def finish(raw: Raw, out: Path, name: str) -> Labelled:
         if size is None:
             continue
         picture.size = size
-        picture.objects = [one for one in picture.objects if _tidy(one, size, picture.path, notes)]
+        kept.append(picture)
+    _refuse_other_boxes(raw, kept)
+    for picture in kept:
+        picture.objects = [one for one in picture.objects if _tidy(one, picture.size, picture.path, notes)]
         picture.objects = _without_twins(picture, notes)
         objects += len(picture.objects)
-        kept.append(picture)
     notes.refuse_many('images', len(kept), raw.where)
     notes.refuse_many('objects', objects, raw.where)
     if not objects:

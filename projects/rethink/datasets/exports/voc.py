@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from ...errors import ConfigError
+from ..boxes import OF_VOC
 from .labelled import Notes, Object, Picture, Raw, progress
 from .tree import Tree, one_each, part_of, text_of
 
@@ -86,7 +87,7 @@ def read(path: Path, kind: str) -> Raw:
         notes.remark('Images without an annotation file, which may be unlabelled, are not used', *alone)
     classes = sorted({one.name for picture in pictures.values() for one in picture.objects})
     ordered = sorted(pictures.values(), key=lambda picture: picture.path)
-    return Raw(kind, path, tree.root, classes, ordered, notes)
+    return Raw(kind, path, tree.root, classes, ordered, notes, OF_VOC)
 
 
 def _listed(path: Path, files: list[str]) -> list[str]:

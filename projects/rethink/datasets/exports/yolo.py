@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from ...errors import ConfigError, some_names
+from ..boxes import OF_YOLO
 from .labelled import Notes, Object, Picture, Raw, header, progress
 from .tree import Tree, one_each, part_of, plain, text_of
 
@@ -273,7 +274,7 @@ def read(path: Path, kind: str) -> Raw:
     if not path.is_file():
         _lone_labels(path, root, labels, used, notes)
     reader.refuse(path)
-    return Raw(kind, path, root, list(names.names.values()), pictures, notes)
+    return Raw(kind, path, root, list(names.names.values()), pictures, notes, OF_YOLO)
 
 
 def _below(path: Path, tree: Tree) -> list[str]:
