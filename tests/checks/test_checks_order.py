@@ -81,13 +81,35 @@ def test_training_and_validation_in_different_orders(cfg, other):
     fails(cfg, rf'val_dataloader\.dataset has the classes of train_dataloader\.dataset in another order \({BOTH}')
 
 
-@pytest.mark.parametrize('names, how', [(CLASSES[::-1], 'in another order'), (('cat', 'dog'), 'with other names')])
-def test_a_checkpoint_of_other_classes(cfg, tmp_path, names, how):
+def write_checkpoint(cfg, tmp_path, **meta):
     cfg.load_from = str(tmp_path / 'a.pth')
-    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=names))), cfg.load_from)
+    torch.save(dict(state_dict={}, meta=meta), cfg.load_from)
+
+
+def in_checkpoint(form: str, names) -> dict:
+    """As MMEngine writes it, and MMDetection 2."""
+    return dict(CLASSES=names) if form == 'MMDetection 2' else dict(dataset_meta=dict(classes=names))
+
+
+@pytest.mark.parametrize('form', ['MMEngine', 'MMDetection 2'])
+@pytest.mark.parametrize('names, how', [(CLASSES[::-1], 'in another order'), (('cat', 'dog'), 'with other names')])
+def test_a_checkpoint_of_other_classes(cfg, tmp_path, names, how, form):
+    write_checkpoint(cfg, tmp_path, **in_checkpoint(form, names))
     fails(cfg, f'a.pth was trained on as many classes as test_dataloader.dataset has, {how}', stage='test')
-    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=CLASSES))), cfg.load_from)
+    write_checkpoint(cfg, tmp_path, **in_checkpoint(form, CLASSES))
     stop_on_errors(cfg, 'test')
+
+
+@pytest.mark.parametrize('form', ['MMEngine', 'MMDetection 2'])
+def test_a_training_that_begins_with_the_weights_of_other_classes(cfg, tmp_path, form, capsys):
+    """It can learn otherwise, and is told when the same names are in another order; other names are another task."""
+    write_checkpoint(cfg, tmp_path, **in_checkpoint(form, CLASSES[::-1]))
+    stop_on_errors(cfg)
+    said = capsys.readouterr().out
+    assert 'in another order' in said and 'the classifier begins with the weights of other classes' in said
+    write_checkpoint(cfg, tmp_path, **in_checkpoint(form, ('cat', 'dog')))
+    stop_on_errors(cfg)
+    assert 'a.pth' not in capsys.readouterr().out
 
 
 def test_the_file_is_written_anew(cfg, other, data, run_in_process):

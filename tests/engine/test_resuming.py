@@ -120,6 +120,20 @@ def test_a_checkpoint_without_a_config(tmp_path):
     assert resuming.settle(cfg, None) is False
 
 
+def test_a_training_keeps_its_seed(tmp_path, capsys):
+    cfg = config(tmp_path, randomness=dict(seed=77))
+    assert resuming.settle(cfg, None) is False
+    content = torch.load(cfg.load_from)
+    torch.save(content | dict(meta=content['meta'] | dict(seed=3)), cfg.load_from)
+    for which in (None, 'new'):
+        with pytest.raises(ConfigError, match='with the seed 3 and .* has 77, and a training keeps its seed'):
+            resuming.settle(cfg, which)
+    assert resuming.settle(cfg, 'old') is False
+    assert cfg.randomness.seed == 3 and 'with the seed 3' in capsys.readouterr().out
+    cfg.pop('randomness')
+    assert resuming.settle(cfg, None) is False
+
+
 # --- the schedule ----------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +228,35 @@ def test_the_tool_asks_and_does_what_it_is_told(tmp_path, data, run_in_process, 
     assert provenance.read(str(work_dir)).values['optim_wrapper']['optimizer']['lr'] == 0.02
     code, printed = run('without', '--resume-with', 'new')
     assert code == 2
+
+
+def test_classes_in_another_order_or_with_other_names(tmp_path, data, run_in_process, monkeypatch):
+    """What was learnt as one class would go on as another: the tool ends; a class that is called otherwise is said."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    content = json.loads((data / 'annotations.json').read_text())
+    names = [one['name'] for one in content['categories']]
+
+    def run(until: int, name: str, classes: list, *arguments):
+        listed = [dict(id=names.index(one) + 1 if one in names else at, name=one) for at, one in enumerate(classes, 1)]
+        annotations = tmp_path / f'{name}.json'
+        annotations.write_text(json.dumps(content | dict(categories=listed)))
+        more = 'val_dataloader = val_cfg = val_evaluator = None\nparam_scheduler = []\n'
+        more += f"train_cfg['max_iters'] = {until}\n"
+        more += f"train_dataloader['dataset'].update(ann_file='{annotations}', metainfo=dict(classes={classes}))\n"
+        file = write_detector(tmp_path / 'tiny.py', data, f"{more}visualizer['name'] = '{tmp_path}/{name}'")
+        return run_in_process('train.py', file, '--work-dir', tmp_path / 'work', *arguments)
+
+    code, printed = run(2, 'first', names)
+    assert code is None, printed
+    code, printed = run(4, 'reversed', names[::-1], '--resume')
+    last = printed.splitlines()[-1]
+    assert code == 2 and "in another order (from place 1 on 'square', 'bar' and 'bar', 'square')" in last
+    assert (
+        'iter_2.pth' in last and 'what it learnt as one class goes on as another' in last and '--no-check' not in last
+    )
+    code, printed = run(4, 'renamed', ['square', 'Bar'], '--resume')
+    assert code is None and "with other names (from place 2 on 'bar' and 'Bar')" in printed, printed
+    assert sorted(logged(tmp_path / 'work')) == [1, 2, 3, 4]
 
 
 # --- which checkpoint ------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ _WHY = (
 
 @rule('order', ends=True)
 def order(facts: Facts) -> Iterator[Finding]:
-    """Files against their classes, data sets against each other, and a test's checkpoint against its classes."""
+    """Files against their classes, data sets against each other, and a checkpoint's classes against theirs."""
     first: Dataset | None = None
     said = set()
     for place, file, one, by_id in _files(facts):
@@ -42,8 +42,7 @@ def order(facts: Facts) -> Iterator[Finding]:
             what = f'{one.path} has the classes of {first.path} in another order ({both}).'
             why = 'a label would mean one class in the one and another class in the other.'
             yield Finding('error', one.path, what, why, fix=f'set its metainfo.classes to {_tuple(first.classes)}')
-    if facts.stage == 'test' and first is not None:
-        yield from _of_checkpoint(facts, first)
+    yield from of_checkpoint(facts)
 
 
 def _files(facts: Facts) -> Iterator[tuple[str, AnnotationFile, Dataset, bool]]:
@@ -94,21 +93,48 @@ def _rewrite(path: str, like: str) -> str:
     return f'write it anew with `{tool("dataset_converters/order_categories.py")} {path} --like {like}`'
 
 
-def _of_checkpoint(facts: Facts, one: Dataset) -> Iterator[Finding]:
-    """What a checkpoint says that its labels mean."""
+def of_checkpoint(facts: Facts) -> Iterator[Finding]:
+    """What ``load_from`` says that its labels mean, against the first data set of the run.
+
+    A test counts by it, and a training that resumes goes on with it; one that begins with its weights can still learn
+    which is which, from worse than nothing.
+    """
     path = facts.cfg.get('load_from')
-    if not path or is_remote(path) or not os.path.isfile(path):
+    one = next((one for one in facts.used if one.classes is not None and one.kind is not None), None)
+    if one is None or not path or is_remote(path) or not os.path.isfile(path):
         return
-    meta = (read_content(path, 'checkpoint').get('meta') or {}).get('dataset_meta') or {}
-    names = meta.get('classes') or meta.get('CLASSES')
-    names = list(names) if isinstance(names, list | tuple) else None
+    names = classes_in(read_content(path, 'checkpoint'))
     if names is None or len(names) != len(one.classes) or names == one.classes:
         return
     same = sorted(map(str, names)) == sorted(one.classes)
     how = 'in another order' if same else 'with other names'
     what = f'{path} was trained on as many classes as {one.path} has, {how} ({_both(names, one.classes)}).'
-    why = 'what it calls by one name would be counted as another.'
-    yield Finding('error', one.path, what, why, fix=f'set its metainfo.classes to {_tuple(names)}, or name its data')
+    set_them = f'set its metainfo.classes to {_tuple(names)}'
+    if facts.stage == 'test':
+        why = 'what it calls by one name would be counted as another.'
+        yield Finding('error', one.path, what, why, fix=f'{set_them}, or name its data')
+    elif facts.cfg.get('resume'):
+        why = 'what it learnt as one class goes on as another.'
+        fix = f'{set_them}, or begin anew in another work directory'
+        yield Finding('error' if same else 'warning', one.path, what, why, fix=fix)
+    elif same:
+        why = 'the classifier begins with the weights of other classes.'
+        yield Finding('warning', one.path, what, why, fix=set_them)
+
+
+def classes_in(content) -> list | None:
+    """The names that a checkpoint was trained with, in the order of its labels; None where it does not say.
+
+    ``meta.dataset_meta.classes`` of MMEngine, and ``meta.CLASSES`` of MMDetection 2.
+    """
+    meta = content.get('meta') if isinstance(content, dict) else None
+    places = [meta.get('dataset_meta'), meta] if isinstance(meta, dict) else []
+    for place in places:
+        for key in ('classes', 'CLASSES'):
+            names = place.get(key) if isinstance(place, dict) else None
+            if isinstance(names, list | tuple):
+                return list(names)
+    return None
 
 
 def _both(one: list[str], other: list[str]) -> str:

@@ -8,6 +8,7 @@ anything is built.
 import functools
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import OptimWrapperDict
@@ -68,11 +69,15 @@ def changes(before: Mapping, now: Mapping) -> list[Change]:
     return found
 
 
-def _config_of(path: str) -> dict | None:
-    """The config in a checkpoint; None where there is none, or one that is more than values."""
+def _meta_of(path: str) -> dict:
     content = read_content(path, 'resume')
     meta = content.get('meta') if isinstance(content, dict) else None
-    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def _config_in(meta: dict) -> dict | None:
+    """The config in a checkpoint; None where there is none, or one that is more than values."""
+    text = meta.get('cfg')
     try:
         return literal_config(text) if isinstance(text, str) and text.strip() else None
     except (ValueError, SyntaxError):
@@ -82,7 +87,8 @@ def _config_of(path: str) -> dict | None:
 def settle(cfg: Config, resume_with: str | None) -> bool:
     """Before a training is resumed: the config and that of the checkpoint agree, or it is said which one holds.
 
-    Where a checkpoint has no config within, nothing is compared; what it brings along is said when it is loaded.
+    The seed and the order of the classes are for all of a training, and are the checkpoint's. Where a checkpoint has
+    no config within, no more is compared; what it brings along is said when it is loaded.
 
     Args:
         cfg: after ``--resume``. With ``'old'`` it gets the checkpoint's values.
@@ -92,12 +98,16 @@ def settle(cfg: Config, resume_with: str | None) -> bool:
         Whether schedule and options of the optimiser are to be those of the config (:func:`use_new_schedule`).
 
     Raises:
-        ConfigError: they differ in what the checkpoint overrides, and nobody said which is meant; with the list.
+        ConfigError: they differ in what the checkpoint overrides, and nobody said which is meant; with the list. Or
+            they differ in what cannot change within a training.
     """
     path = cfg.get('load_from')
     if not (cfg.get('resume') and path) or is_remote(path) or resume_with not in ('new', 'old', None):
         return False
-    before = _config_of(path)
+    meta = _meta_of(path)
+    _check_seed(cfg, meta, resume_with)
+    _check_classes(cfg)
+    before = _config_in(meta)
     if before is None:
         return False
     found = changes(before, literal_config(cfg.pretty_text))
@@ -119,6 +129,30 @@ def settle(cfg: Config, resume_with: str | None) -> bool:
     elif longer:
         _say_length(cfg, longer[0], path)
     return bool(overridden)
+
+
+def _check_seed(cfg: Config, meta: dict, resume_with: str | None) -> None:
+    """MMEngine takes the checkpoint's, which all that is drawn later follows from."""
+    there, here = meta.get('seed'), (cfg.get('randomness') or {}).get('seed')
+    if there is None or here is None or there == here:
+        return
+    if resume_with != 'old':
+        raise ConfigError(
+            f'{cfg.load_from} was trained with the seed {there} and {cfg.filename} has {here}, and a training keeps '
+            f'its seed: go on with randomness.seed={there} (or --resume-with old), or begin another with --work-dir.'
+        )
+    cfg.randomness.seed = there
+    say(f'--resume-with old: with the seed {there} of {cfg.load_from}, not {here}.')
+
+
+def _check_classes(cfg: Config) -> None:
+    from ..checks import order
+    from ..checks.facts import Facts
+
+    for finding in order.of_checkpoint(Facts(cfg)) if cfg.get('train_dataloader') else ():
+        if finding.level == 'error':
+            raise ConfigError(replace(finding, ends=True).sentence())
+        say(finding.sentence())
 
 
 def _show(value) -> str:

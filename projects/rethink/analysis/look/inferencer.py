@@ -14,6 +14,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from ...checks.classes import head_classes
+from ...checks.order import classes_in
 from ...checks.weights import check_weights
 from ...config_tree import is_remote
 from ...errors import ConfigError, describe
@@ -63,7 +64,7 @@ class Inferencer(DetInferencer):
         meta = checkpoint['meta'] = dict(checkpoint.get('meta') or {})
         about = _metainfo(cfg)
         meta['dataset_meta'] = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-        named = meta['dataset_meta'].get('classes') or meta.get('CLASSES')
+        named = classes_in(checkpoint)
         meta['dataset_meta']['classes'] = classes = list(named or about.get('classes') or ())
         _check_classes(cfg, classes, meta['dataset_meta'] if named else about)
         if self.palette in ('coco', 'voc', 'citys'):
