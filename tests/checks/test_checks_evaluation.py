@@ -5,9 +5,11 @@ import io
 import json
 
 import pytest
+import torch
 from checked import fails
 from conftest import write_coco, write_detector
 from mmdet.evaluation import CocoMetric
+from mmdet.registry import METRICS
 from mmengine.config import Config
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -103,6 +105,73 @@ def test_indices_count_the_rest_as_missed(cfg, folder):
     stop_on_errors(cfg)
 
 
+@pytest.fixture
+def derived():
+    """A metric of one's own, derived from MMDetection's as users do."""
+    kind = METRICS.register_module(module=type('MyCocoMetric', (CocoMetric,), {}))
+    yield kind.__name__
+    METRICS.module_dict.pop(kind.__name__)
+
+
+def test_a_metric_that_derives_from_cocos(cfg, folder, derived):
+    cfg.val_evaluator.type = derived
+    stop_on_errors(cfg)
+    cfg.val_dataloader.dataset.indices = 6
+    fails(cfg, 'the objects of the others would count as missed')
+    del cfg.val_dataloader.dataset.indices
+    cfg.val_evaluator.proposal_nums = (1, 10, 50)
+    fails(cfg, 'without this number it would be -1')
+    del cfg.val_evaluator.proposal_nums
+    cfg.val_evaluator.ann_file = other(folder, change=without(6))
+    fails(cfg, '6 of its 12 images are not in that file')
+
+
+REPEAT, BALANCED = dict(type='RepeatDataset', times=2), dict(type='ClassBalancedDataset', oversample_thr=0.5)
+
+
+@pytest.mark.parametrize('wrapper', [REPEAT, BALANCED, dict(REPEAT, type='mmengine.RepeatDataset')])
+def test_images_that_come_again(cfg, wrapper):
+    inner = cfg.val_dataloader.dataset.to_dict()
+    cfg.val_dataloader.dataset = dict(wrapper, dataset=inner)
+    fails(cfg, r'^val_dataloader\.dataset is a .*, which gives images several times, .* again would count as wrong')
+    cfg.val_dataloader.dataset = dict(type='ConcatDataset', datasets=[dict(wrapper, dataset=inner)])
+    fails(cfg, r'^val_dataloader\.dataset\.datasets\[0\] is a ')
+    cfg.val_dataloader.dataset = dict(REPEAT, times=1, dataset=inner)
+    stop_on_errors(cfg)
+    cfg.val_dataloader.dataset = inner
+    cfg.train_dataloader.dataset = dict(wrapper, dataset=cfg.train_dataloader.dataset.to_dict())
+    stop_on_errors(cfg)
+
+
+def test_why_images_that_come_again_are_refused(folder):
+    """AP of perfect detections, each of them twice: MMDetection's metric gives all of them to pycocotools."""
+    content = json.loads((folder / 'annotations.json').read_text())
+    metric = CocoMetric(ann_file=str(folder / 'annotations.json'), metric='bbox')
+    metric.dataset_meta = dict(classes=('square', 'bar'))
+    for image in [one['id'] for one in content['images']] * 2:
+        objects = [one for one in content['annotations'] if one['image_id'] == image]
+        boxes = torch.tensor([one['bbox'] for one in objects]).float()
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([one['category_id'] - 1 for one in objects])
+        instances = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(objects)))
+        metric.process({}, [dict(img_id=image, ori_shape=(64, 64), pred_instances=instances)])
+    with contextlib.redirect_stdout(io.StringIO()):
+        twice = metric.evaluate(24)['coco/bbox_mAP']
+        truth = COCO(str(folder / 'annotations.json'))
+        found = [dict(one, score=1.0) for one in truth.dataset['annotations'] for _ in range(2)]
+        evaluation = COCOeval(truth, truth.loadRes(found), 'bbox')
+        evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
+    assert twice == pytest.approx(evaluation.stats[0], abs=1e-3) and twice < 0.7
+
+
+def test_some_batches_alone(cfg):
+    cfg.val_dataloader.num_batch_per_epoch = 2
+    fails(cfg, r'val_dataloader\.num_batch_per_epoch is 2: no more batches are evaluated, .* would count as missed')
+    del cfg.val_dataloader.num_batch_per_epoch
+    cfg.train_dataloader.num_batch_per_epoch = 2
+    stop_on_errors(cfg)
+
+
 def test_why_it_is_refused(folder):
     """AP of perfect detections on half of the images: pycocotools has 1 for these, and 0.5 where the others count."""
     path = str(folder / 'annotations.json')
@@ -156,13 +225,24 @@ def test_numbers_with_which_ap_is_what_it_says(cfg, numbers):
 
 
 def test_without_100_it_is_minus_one(folder):
-    import torch
-
     metric = CocoMetric(ann_file=str(folder / 'annotations.json'), proposal_nums=(1, 10, 50))
     metric.dataset_meta = dict(classes=('square', 'bar'))
     found = dict(bboxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
     metric.process({}, [dict(pred_instances=found, img_id=0, ori_shape=(64, 64))])
     assert metric.evaluate(1)['coco/bbox_mAP'] == -1
+
+
+def test_items_that_the_metric_does_not_have(cfg, folder):
+    metric = CocoMetric(ann_file=str(folder / 'annotations.json'), metric_items=['mAP_77'])
+    metric.dataset_meta = dict(classes=('square', 'bar'))
+    found = dict(bboxes=torch.zeros(1, 4), scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
+    metric.process({}, [dict(pred_instances=found, img_id=0, ori_shape=(64, 64))])
+    with pytest.raises(KeyError, match='mAP_77'):
+        metric.evaluate(1)
+    cfg.val_evaluator.metric_items = ['mAP', 'mAP_77']
+    fails(cfg, r"val_evaluator\.metric_items names 'mAP_77', which CocoMetric does not measure.*ends with a KeyError")
+    cfg.val_evaluator.metric_items = ['mAP', 'mAP_s', 'AR@1000']
+    stop_on_errors(cfg)
 
 
 # --- names of metrics ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from mmdet.registry import METRICS
 from mmengine.registry import init_default_scope
 from pycocotools import mask as rle
+from rethink.evaluation.names import logged_names, unknown_items
 
 lvis = pytest.importorskip('lvis')
 
@@ -125,6 +126,33 @@ def oracle(annotations, detections, metric, monkeypatch):
     evaluation = lvis.LVISEval(truth, lvis.LVISResults(truth, detections), metric)
     evaluation.run()
     return evaluation
+
+
+@pytest.mark.parametrize(
+    ('kind', 'arguments'),
+    [
+        ('FasterLVISMetric', dict()),
+        ('FasterLVISMetric', dict(metric='bbox', metric_items=['AP', 'APr'], prefix='mine')),
+        ('LVISMetric', dict()),
+        ('LVISMetric', dict(metric='bbox', metric_items=['AP', 'AR@300'])),
+        ('LVISMetric', dict(metric='proposal')),
+    ],
+)
+def test_the_names_are_known_before(annotations, samples, kind, arguments, monkeypatch):
+    monkeypatch.setattr(np, 'float', float, raising=False)
+    arguments = dict(metric=['bbox', 'segm']) | arguments
+    logged = evaluate(build(annotations, type=kind, **arguments), samples)
+    known = logged_names(dict(type=kind, **arguments))
+    assert sorted(known) == sorted(logged) and logged
+    assert unknown_items(dict(type=kind, **arguments))[0] == []
+
+
+@pytest.mark.parametrize('kind', ['FasterLVISMetric', 'LVISMetric'])
+def test_items_of_coco_are_not_logged_and_that_is_known(annotations, samples, kind, monkeypatch):
+    monkeypatch.setattr(np, 'float', float, raising=False)
+    asked = dict(metric='bbox', metric_items=['mAP_50', 'AP'])
+    assert list(evaluate(build(annotations, type=kind, **asked), samples)) == ['lvis/bbox_AP']
+    assert unknown_items(dict(type=kind, **asked))[0] == ['mAP_50']
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])

@@ -4,25 +4,32 @@ import os
 from collections.abc import Iterator
 
 from mmengine.config import ConfigDict
+from mmengine.registry import METRICS
 
-from ..config_tree import type_name
+from ..config_tree import items, type_name
 from ..errors import some_names
-from ..evaluation.names import asked, names_of, texts
+from ..evaluation.names import asked, names_of, texts, unknown_items
 from ..reuse import tool
 from .datasets import Dataset
 from .facts import Facts
 from .findings import Finding, rule
 
-# Metrics that read the annotations of all images from a file of their own, and not from the samples.
-_OF_FILES = ('CocoMetric', 'CocoKeypointMetric', 'LVISMetric', 'FasterLVISMetric')
 _CAP = 100
+
+
+def _is_of_coco(facts: Facts, metric: dict) -> bool:
+    """It derives from MMDetection's, as LVIS's does: the annotations of all images are in a file, not in samples."""
+    from mmdet.evaluation import CocoMetric
+
+    kind = facts.class_of(METRICS, metric.get('type'))
+    return isinstance(kind, type) and issubclass(kind, CocoMetric)
 
 
 def _metrics(facts: Facts) -> Iterator[tuple[str, str, dict]]:
     """Part, dotted name and config of each metric with an annotation file."""
     for name, metric in facts.evaluators:
         path = metric.get('ann_file')
-        if type_name(metric.get('type')) in _OF_FILES and isinstance(path, str) and os.path.isfile(path):
+        if _is_of_coco(facts, metric) and isinstance(path, str) and os.path.isfile(path):
             yield name.partition('_')[0], name, metric
 
 
@@ -43,8 +50,30 @@ def evaluated_images(facts: Facts) -> Iterator[Finding]:
                     'name it in both, or take indices away'
                 )
                 yield Finding('error', f'{one.path}.indices', what, fix=fix)
+        yield from _repeated(facts, part, name)
         if datasets and whole == datasets and all(one.file for one in datasets):
             yield from _of_other_file(facts, name, metric['ann_file'], datasets)
+
+
+def _repeated(facts: Facts, part: str, name: str) -> Iterator[Finding]:
+    """Wrappers that give an image more than once, so that what is found again is wrong."""
+    for place, one in _wrappers(
+        (facts.cfg.get(f'{part}_dataloader') or {}).get('dataset'), f'{part}_dataloader.dataset'
+    ):
+        kind = type_name(one.get('type'))
+        if kind == 'ClassBalancedDataset' or (kind == 'RepeatDataset' and one.get('times') != 1):
+            what = f'{place} is a {kind}, which gives images several times, and {name} knows each once: what is found '
+            what += 'again would count as wrong.'
+            yield Finding('error', place, what, fix='name the data set within it in its place')
+
+
+def _wrappers(tree, path: str) -> Iterator[tuple[str, dict]]:
+    """Data sets around others, with their dotted names."""
+    if isinstance(tree, dict) and ('dataset' in tree or 'datasets' in tree):
+        yield path, tree
+        yield from _wrappers(tree.get('dataset'), f'{path}.dataset')
+        for index, inner in items(tree.get('datasets')):
+            yield from _wrappers(inner, f'{path}.datasets[{index}]')
 
 
 def _of_other_file(facts: Facts, name: str, path: str, datasets: list[Dataset]) -> Iterator[Finding]:
@@ -75,6 +104,29 @@ def _image(record: dict) -> tuple:
     return str(record.get('id')), record.get('file_name')
 
 
+def _is_of_lvis(facts: Facts, metric: dict) -> bool:
+    from mmdet.evaluation import LVISMetric
+
+    return issubclass(facts.class_of(METRICS, metric.get('type')), LVISMetric)
+
+
+@rule('metric-items', ends=True)
+def metric_items(facts: Facts) -> Iterator[Finding]:
+    """Names that a metric does not have: COCO's ends at the first validation, LVIS's leaves them out."""
+    for name, metric in facts.evaluators:
+        wrong, known = unknown_items(metric)
+        if wrong:
+            what = (
+                f'{name}.metric_items names {some_names(wrong)}, which {type_name(metric["type"])} does not measure.'
+            )
+            why = (
+                'the first validation ends with a KeyError'
+                if 'Coco' in type_name(metric['type'])
+                else 'it is not logged'
+            )
+            yield Finding('error', f'{name}.metric_items', what, why, fix=f'name some of {", ".join(known)}')
+
+
 @rule('proposal-nums', ends=True)
 def proposal_nums(facts: Facts) -> Iterator[Finding]:
     for name, metric in facts.evaluators:
@@ -82,16 +134,16 @@ def proposal_nums(facts: Facts) -> Iterator[Finding]:
         if metric.get('use_mp_eval'):  # AP is that of the largest number, however many there are
             continue
         of_numbers = isinstance(numbers, list | tuple) and all(isinstance(one, int) for one in numbers)
-        if type_name(metric.get('type')) not in _OF_FILES[:2] or not of_numbers:
+        if not _is_of_coco(facts, metric) or _is_of_lvis(facts, metric) or not of_numbers:
             continue
         wanted = set(asked(metric))
-        items = [*texts(metric.get('metric_items')), *(['AR@100'] if 'proposal' in wanted else [])]
+        measured = [*texts(metric.get('metric_items')), *(['AR@100'] if 'proposal' in wanted else [])]
         wrong = None
         if {'bbox', 'segm', 'proposal'} & wanted and len(numbers) < 3:
             wrong = 'pycocotools needs three numbers, and ends with an IndexError after the whole evaluation'
         elif {'bbox', 'segm'} & wanted and _CAP not in numbers:
             wrong = f'AP is that of {_CAP} detections an image, and without this number it would be -1'
-        elif any(item.startswith('AR') for item in items) and sorted(numbers)[:3] != [100, 300, 1000]:
+        elif any(item.startswith('AR') for item in measured) and sorted(numbers)[:3] != [100, 300, 1000]:
             wrong = f'what is logged as AR@100 would be that of {min(numbers)} detections'
         if wrong:
             what = f'{name}.proposal_nums is {tuple(numbers)}: {wrong}.'

@@ -69,6 +69,13 @@ def left_out(facts: Facts) -> Iterator[Finding]:
     for part, one in _loaders(facts):
         name, size = f'{part}_dataloader', one.get('batch_size')
         drops = one.get('drop_last') or (one.get('batch_sampler') or {}).get('drop_last')
+        some = one.get('num_batch_per_epoch')
+        if part != 'train' and some is not None:
+            what = (
+                f'{name}.num_batch_per_epoch is {some}: no more batches are evaluated, and by an annotation file the '
+                'objects of all other images would count as missed.'
+            )
+            yield Finding('error', f'{name}.num_batch_per_epoch', what, fix='leave it out')
         numbers = [inner.images for inner in facts.datasets[part]]
         images = sum(numbers) if numbers and None not in numbers else None
         if drops and isinstance(size, int) and images is not None and images < size and facts.by_epoch:

@@ -9,6 +9,7 @@ _ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _PROPOSALS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
 _KEYPOINTS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_m', 'mAP_l')
 _LVIS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
+_LVIS_PROPOSALS = ('AR@300', 'ARs@300', 'ARm@300', 'ARl@300')
 _LABELS = ('precision', 'recall', 'f1-score')
 
 
@@ -22,6 +23,22 @@ def texts(value) -> list[str]:
     """A text, or a list of them, as a list of them; empty where it is something else."""
     found = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     return list(found) if all(isinstance(one, str) for one in found) else []
+
+
+def unknown_items(metric: dict) -> tuple[list[str], tuple[str, ...]]:
+    """Those of a metric's ``metric_items`` that it does not have, and those that it has; none where it takes any."""
+    kind = type_name(metric.get('type'))
+    items = texts(metric.get('metric_items'))
+    if kind == 'CocoMetric':
+        known = (*_ITEMS, *_PROPOSALS)
+    elif kind == 'FasterLVISMetric':
+        known = _LVIS
+    elif kind == 'LVISMetric' and 'proposal' not in asked(metric):
+        # Recall goes by the number of detections, 300 as the package has it.
+        known = (*_LVIS, *_LVIS_PROPOSALS)
+    else:
+        return [], ()
+    return [one for one in items if one not in known], known
 
 
 def logged_names(metric: dict) -> list[str] | None:
@@ -46,12 +63,12 @@ def logged_names(metric: dict) -> list[str] | None:
 
 def _of_coco(metric: dict) -> Iterator[str]:
     items, numbers = texts(metric.get('metric_items')), metric.get('proposal_nums', (100, 300, 1000))
-    lvis = type_name(metric.get('type')) == 'FasterLVISMetric'
+    lvis = 'LVIS' in type_name(metric.get('type'))
     for one in asked(metric):
         if one == 'proposal_fast' and isinstance(numbers, list | tuple):
             yield from (f'AR@{number}' for number in numbers)
         elif one == 'proposal':
-            yield from items or _PROPOSALS
+            yield from items or (_LVIS_PROPOSALS if lvis else _PROPOSALS)
         elif one == 'keypoints':
             yield from (f'keypoints_{item}' for item in _KEYPOINTS)
         else:
@@ -113,6 +130,7 @@ _KNOWN: dict[str, tuple[str, Callable[[dict], Iterator[str]]]] = {
     'CocoMetric': ('coco', _of_coco),
     'CocoKeypointMetric': ('coco', _of_coco),
     'FasterLVISMetric': ('lvis', _of_coco),
+    'LVISMetric': ('lvis', _of_coco),
     'VOCMetric': ('pascal_voc', _of_voc),
     'Accuracy': ('accuracy', _of_accuracy),
     'SingleLabelMetric': ('single-label', _of_single_label),
