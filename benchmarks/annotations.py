@@ -1,11 +1,12 @@
-"""Time and memory of reading an annotation file of COCO's size, the first time and after.
+"""Time and memory of looking at an annotation file of COCO's size, the first time and after: the pass, and the tool.
 
     python benchmarks/annotations.py [--images 118287] [--objects 860001] [--points 40]
 
 Generated: boxes and polygons at random, 450 MB of JSON. Each case runs in a process of its own; memory is the largest
 that it and any one process that it started had resident (getrusage), and what a process that imports the same and
-reads nothing has is printed beside. Where other programs use the cores, seconds of CPU by the number of cores are the
-time that it takes on quiet ones.
+reads nothing has is printed beside. tools/misc/check_data.py is the whole process, imports and report too, without the
+images, which are not there. Where other programs use the cores, seconds of CPU by the number of cores are the time that
+it takes on quiet ones.
 """
 
 import argparse
@@ -58,6 +59,24 @@ def measure(what: str, path: Path, cache: Path) -> None:
     print(subprocess.run(code, env=environment, check=True, capture_output=True, text=True).stdout, end='', flush=True)
 
 
+def tool(what: str, path: Path, cache: Path) -> None:
+    """tools/misc/check_data.py as it is called."""
+    script = Path(__file__).resolve().parents[1] / 'tools' / 'misc' / 'check_data.py'
+    report = path.with_name('report.txt')
+    start = time.perf_counter()
+    command = [sys.executable, str(script), str(path), '--out', str(report)]
+    child = subprocess.Popen(command, env=os.environ | dict(XDG_CACHE_HOME=str(cache)), stdout=subprocess.DEVNULL)
+    _, code, used = os.wait4(child.pid, 0)
+    if not report.exists():
+        raise RuntimeError(f'check_data.py ended with {os.waitstatus_to_exitcode(code)}')
+    report.unlink()
+    print(
+        f'check_data.py, {what:6} {time.perf_counter() - start:6.2f} s, {used.ru_utime + used.ru_stime:6.2f} s of CPU, '
+        f'{used.ru_maxrss / 1024:5.0f} MB',
+        flush=True,
+    )
+
+
 def one(what: str, path: str) -> None:
     """The case itself: what it imports is not counted as time."""
     import rethink  # noqa: F401
@@ -101,6 +120,8 @@ def main() -> None:
         cases = ['nothing', 'first', 'again'] + ['json.load'] * args.json_load
         for what in cases:
             measure(what, path, Path(folder) / 'cache')
+        for what in ('first', 'again'):
+            tool(what, path, Path(folder) / 'cache of the tool')
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import write_coco
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / 'tools').rglob('*.py') if path.name != 'launcher.py')
@@ -66,6 +67,13 @@ def test_help_imports_nothing(tool):
 def test_reading_configs_imports_neither_pytorch_nor_mmdetection(command):
     code, names = run(*command)
     assert code == 0 and 'mmengine' in names and not names & LARGE
+
+
+def test_data_are_looked_at_without_pytorch(tmp_path):
+    """Images, sizes and duplicates too; what decodes pixels is MMCV, which imports it."""
+    write_coco(tmp_path)
+    code, names = run('tools/misc/check_data.py', str(tmp_path))
+    assert code == 0 and 'numpy' in names and not names & LARGE
 
 
 @pytest.mark.parametrize('module', ['rethink.run', 'rethink'])

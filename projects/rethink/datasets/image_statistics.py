@@ -20,7 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 from tqdm import tqdm
 
@@ -99,6 +98,8 @@ def decode(path: str | os.PathLike) -> np.ndarray | None:
     Raises:
         ConfigError: the file cannot be read at all.
     """
+    import mmcv  # which imports PyTorch
+
     check_kind(path, 'the image')
     try:
         content = Path(path).read_bytes()

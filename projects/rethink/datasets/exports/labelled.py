@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-import mmcv
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -207,6 +206,8 @@ def header(path: Path) -> tuple[tuple[int, int], int] | str:
 @functools.cache
 def _turns(kind: str) -> bool:
     """Whether MMCV turns images of a format as their EXIF says, which depends on the version of OpenCV."""
+    import mmcv  # which imports PyTorch
+
     file, exif = BytesIO(), Image.Exif()
     exif[0x112] = 6
     Image.new('RGB', (16, 8)).save(file, kind, exif=exif)
