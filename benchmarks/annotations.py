@@ -4,9 +4,9 @@
 
 Generated: boxes and polygons at random, 450 MB of JSON. Each case runs in a process of its own; memory is the largest
 that it and any one process that it started had resident (getrusage), and what a process that imports the same and
-reads nothing has is printed beside. tools/misc/check_data.py is the whole process, imports and report too, without the
-images, which are not there. Where other programs use the cores, seconds of CPU by the number of cores are the time that
-it takes on quiet ones.
+reads nothing has is printed beside. tools/misc/check_data.py is the whole process, imports and report too, without
+the images, which are not there. Where other programs use the cores, seconds of CPU by the number of cores are the time
+that it takes on quiet ones.
 """
 
 import argparse
@@ -70,10 +70,9 @@ def tool(what: str, path: Path, cache: Path) -> None:
     if not report.exists():
         raise RuntimeError(f'check_data.py ended with {os.waitstatus_to_exitcode(code)}')
     report.unlink()
+    seconds, cpu = time.perf_counter() - start, used.ru_utime + used.ru_stime
     print(
-        f'check_data.py, {what:6} {time.perf_counter() - start:6.2f} s, {used.ru_utime + used.ru_stime:6.2f} s of CPU, '
-        f'{used.ru_maxrss / 1024:5.0f} MB',
-        flush=True,
+        f'check_data.py, {what:6} {seconds:6.2f} s, {cpu:6.2f} s of CPU, {used.ru_maxrss / 1024:5.0f} MB', flush=True
     )
 
 
