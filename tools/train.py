@@ -91,7 +91,8 @@ def main() -> None:
                 checks.stop_on_errors(context.cfg)
             launch.start_processes(context.cfg)
             runner = launch.build_runner(context.cfg, new_schedule)
-            check_weights(context.cfg, runner.model)
+            if not isinstance(runner.model, dict):  # which FlexibleRunner builds when it trains
+                check_weights(context.cfg, runner.model)
             runner.train()
             runner = None
 

@@ -376,6 +376,7 @@ def build_runner(cfg: Config, new_schedule: bool = False) -> 'SteadyRunner':
 
     from ..checks import resumable
     from . import resuming
+    from .hooks.invalid_loss import StopAtInvalidLossHook
     from .runner import SteadyRunner
 
     try:
@@ -386,6 +387,13 @@ def build_runner(cfg: Config, new_schedule: bool = False) -> 'SteadyRunner':
         if faults.of_the_disk(error) or faults.lost_process(error) or 'EADDRINUSE' in str(error):
             raise
         raise ConfigError(cannot_be_built(cfg, error)) from error
+    if not isinstance(runner, SteadyRunner):
+        say(
+            f'runner_type is {cfg.runner_type}: it trains as MMEngine has it. A loss that is no number still ends it; '
+            'its processes do not watch each other, and the version and commit of rethink are not in its log.'
+        )
+        if not any(isinstance(hook, StopAtInvalidLossHook) for hook in runner.hooks):
+            runner.register_hook(StopAtInvalidLossHook())
     if isinstance(runner, Runner):
         resumable.guard(runner)
         if new_schedule:

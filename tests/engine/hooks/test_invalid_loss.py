@@ -196,6 +196,20 @@ def test_the_tool_ends_with_a_sentence_and_another_exit_code_than_done(tmp_path,
     assert not read_run(tmp_path / 'work').finished and read_run(tmp_path / 'work').iteration > 0
 
 
+FLEXIBLE = "runner_type = 'FlexibleRunner'\nstrategy = dict(type='SingleDeviceStrategy')\n"
+
+
+def test_mmengines_other_runner_trains_and_is_stopped_too(tmp_path, data, run_in_process):
+    config = write_detector(tmp_path / 'tiny.py', data, f"{FLEXIBLE}{DIVERGES}visualizer['name'] = '{tmp_path}'")
+    right = ('--cfg-options', 'optim_wrapper.optimizer.lr=0.01', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2')
+    code, printed = run_in_process('train.py', config, '--work-dir', tmp_path / 'right', *right)
+    assert code is None, printed
+    assert 'runner_type is FlexibleRunner: it trains as MMEngine has it' in printed
+    assert (tmp_path / 'right' / 'iter_2.pth').is_file()
+    code, printed = run_in_process('train.py', config, '--work-dir', tmp_path / 'work')
+    assert code == 3 and printed.rstrip().splitlines()[-1].startswith('error: at iteration ')
+
+
 RANK = """
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook

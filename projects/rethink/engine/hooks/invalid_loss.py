@@ -55,7 +55,7 @@ class StopAtInvalidLossHook(CheckInvalidLossHook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         if self.every_n_train_iters(runner, self.interval):
-            losses = {name: float(value) for name, value in (outputs or {}).items() if 'loss' in name}
+            losses = {name: _number(value) for name, value in (outputs or {}).items() if 'loss' in name}
             if not all(map(math.isfinite, losses.values())):
                 raise Diverged(_sentence(runner, losses))
         if self.is_last_train_iter(runner) or any(
@@ -92,6 +92,10 @@ class StopAtInvalidLossHook(CheckInvalidLossHook):
 
 def _model(runner) -> torch.nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _number(value) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _finite(value: Tensor) -> bool:
