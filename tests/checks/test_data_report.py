@@ -113,10 +113,12 @@ def test_keypoints_and_lvis(tmp_path):
     assert 'not 3 numbers for each of 2' in said(report(tmp_path))['keypoint-numbers'][0]
     for image in whole['images']:
         image['coco_url'] = f'http://images.cocodataset.org/val2017/{image.pop("file_name")}'
+        image.update(neg_category_ids=[], not_exhaustive_category_ids=[])
     for one in whole['annotations']:
         one.pop('iscrowd')
     for category in whole['categories']:
         category.pop('keypoints')
+        category['frequency'] = 'f'
     (tmp_path / 'people.json').unlink()
     (tmp_path / 'lvis').mkdir()
     (tmp_path / 'lvis' / 'lvis_v1_val.json').write_text(json.dumps(whole))

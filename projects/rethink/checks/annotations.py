@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..datasets.annotations import NONE, TEXT, Annotations, Fault, Mask, code_of
+from ..datasets.annotations import FREQUENCIES, NONE, TEXT, Annotations, Fault, Mask, code_of
 from ..datasets.boxes import OF_COCO, SLACK, meant, over
 from ..errors import some_names
 
@@ -25,10 +25,11 @@ class Use:
 
     Args:
         trains: on it.
-        scores: by pycocotools, against it.
+        scores: against it.
         masks: are loaded or scored.
         keypoints: their number, where they are loaded or scored.
-        lvis: by LVIS's classes, and its rules of scoring.
+        lvis: takes LVIS's classes, all of the file by their places.
+        federated: scores by LVIS's rules, and not by pycocotools.
         urls: LVIS v1 finds images by ``coco_url``.
         classes: that a config takes; None for all of the file.
         filter_cfg: of the data set.
@@ -40,6 +41,7 @@ class Use:
     masks: bool = False
     keypoints: int | None = None
     lvis: bool = False
+    federated: bool = False
     urls: bool = False
     classes: tuple[str, ...] | None = None
     filter_cfg: dict = field(default_factory=dict)
@@ -91,6 +93,7 @@ def problems(a: Annotations, use: Use) -> Iterator[Problem]:
         _repeated,
         _areas,
         _crowds,
+        _federated,
         _masks,
         _keypoints,
         _left,
@@ -410,7 +413,7 @@ def _areas(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 def _crowds(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     without = (a.faults & Fault.NO_CROWD) > 0
-    if use.scores and not use.lvis and without.any():
+    if use.scores and not use.federated and without.any():
         what = f'{_some(a, without)} of {a.path} have no iscrowd, at which the first validation ends (pycocotools).'
         yield Problem('no-iscrowd', 'error', what, 'write "iscrowd": 0')
     bad = (a.faults & Fault.BAD_CROWD) > 0
@@ -420,6 +423,30 @@ def _crowds(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     elif len(a.ids) and (a.crowd > 0).all():
         what = f'all {len(a.ids):,} annotations of {a.path} are crowds, which are neither trained nor scored.'
         yield Problem('all-crowds', 'error', what, 'write "iscrowd": 0 for single objects')
+
+
+def _federated(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
+    """What LVIS's evaluation asks of each image and category."""
+    if not (use.scores and use.federated):
+        return
+    ends = 'at which the first validation ends (lvis)'
+    for flag, key, fix in (
+        (Fault.NEGATIVES, 'neg_category_ids', 'the ids of classes that it was searched for in vain'),
+        (Fault.NOT_EXHAUSTIVE, 'not_exhaustive_category_ids', 'the ids of classes of which it has unlabelled objects'),
+    ):
+        without = (a.image_faults & flag) == 0
+        if without.any():
+            what = f'{_some(a, without, "images")} of {a.path} have no list {key}, {ends}.'
+            yield Problem('lvis-images', 'error', what, f'write {fix}, [] where there is none{_OR_COCO}')
+    names = [str(one.get('name')) for one in a.categories if one.get('frequency') not in FREQUENCIES]
+    if names:
+        what = f'{len(names)} of {len(a.categories)} categories of {a.path} have no frequency, or another one than '
+        what += f"'r', 'c' and 'f' ({some_names(names)}), {ends}."
+        fix = "write 'r' for a class in up to 10 training images, 'c' in up to 100, 'f' in more"
+        yield Problem('lvis-categories', 'error', what, f'{fix}{_OR_COCO}')
+
+
+_OR_COCO = '; or score data that are labelled for all classes with CocoMetric'
 
 
 # --- masks and keypoints ---------------------------------------------------------------------------------------------

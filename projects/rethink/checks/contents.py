@@ -7,7 +7,7 @@ from mmengine.registry import METRICS
 
 from ..config_tree import is_remote, step_name
 from .annotations import Problem, Use, problems
-from .datasets import AnnotationFile, Dataset
+from .datasets import AnnotationFile, Dataset, names_below
 from .facts import Facts
 from .findings import Finding, rule
 from .listed_images import missing_images, sizes_of_images
@@ -40,9 +40,12 @@ def find(facts: Facts) -> Iterator[tuple[str, Problem]]:
             yield from ((one.path, problem) for problem in _of_images(one, use))
     for place, path, evaluator in _scored(facts):
         if os.path.normpath(path) not in seen:
-            use = Use(False, True, _masks_of(evaluator), None, *_lvis_of(facts, evaluator))
-            file = facts.file(path)
-            yield from ((place, problem) for problem in list(_broken(file)) or problems(file.columns, use))
+            file, lvis = facts.file(path), _by_lvis(facts, evaluator)
+            broken = list(_broken(file))
+            # Images are found by those who read them; a metric asks for their ids alone.
+            urls = lvis and not broken and not any(file.columns.names)
+            use = Use(trains=False, masks=_masks_of(evaluator), lvis=lvis, federated=lvis, urls=urls)
+            yield from ((place, problem) for problem in broken or problems(file.columns, use))
 
 
 def _is_coco(one: Dataset) -> bool:
@@ -74,6 +77,7 @@ def _use(facts: Facts, one: Dataset, trains: bool, evaluator: dict | None) -> Us
         masks=any(step.get('with_mask') for step in steps) or bool(evaluator and _masks_of(evaluator)),
         keypoints=keypoints,
         lvis=one.is_a(LVISV05Dataset),
+        federated=evaluator is not None and _by_lvis(facts, evaluator),
         urls=one.is_a(LVISV1Dataset),
         classes=None if one.classes is None else tuple(one.classes),
         filter_cfg={} if one.cfg.get('test_mode') else dict(one.cfg.get('filter_cfg') or {}),
@@ -105,11 +109,10 @@ def _masks_of(evaluator: dict) -> bool:
     return metric == 'segm' or isinstance(metric, list | tuple) and 'segm' in metric
 
 
-def _lvis_of(facts: Facts, evaluator: dict) -> tuple[bool, bool]:
+def _by_lvis(facts: Facts, evaluator: dict) -> bool:
     from mmdet.evaluation import LVISMetric
 
-    lvis = issubclass(facts.class_of(METRICS, evaluator.get('type')), LVISMetric)
-    return lvis, lvis
+    return issubclass(facts.class_of(METRICS, evaluator.get('type')), LVISMetric)
 
 
 def _of_images(one: Dataset, use: Use) -> Iterator[Problem]:
@@ -118,6 +121,6 @@ def _of_images(one: Dataset, use: Use) -> Iterator[Problem]:
     if is_remote(folder) or not os.path.isdir(os.path.expanduser(folder or '.')):
         return
     a = one.file.columns
-    names = [url.replace('http://images.cocodataset.org/', '') for url in a.urls] if use.urls else a.names
+    names = names_below(a.names, a.urls, one.kind)
     missing = list(missing_images(a.path, folder, names))
     yield from missing or sizes_of_images(a, folder, names)

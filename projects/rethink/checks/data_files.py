@@ -21,7 +21,7 @@ from ..files import sha256
 from ..trust.images import EXTENSIONS
 from . import voc
 from .annotations import Problem, Use, problems
-from .datasets import AnnotationFile
+from .datasets import AnnotationFile, of_2014, of_urls
 from .files import how_to_get
 from .listed_images import missing_images, sizes_of_images
 
@@ -117,16 +117,18 @@ def _coco(path: Path, images: str | None) -> Split:
     except ValueError as error:
         what = f'{path} is not JSON: {str(error).rstrip(".")}.'
         return Split(name, str(path), None, '', [], [Problem('no-json', 'error', what, how_to_get(path))])
+    # LVIS v1 has addresses alone, v0.5 names; without what sets LVIS apart, addresses do.
     urls = not any(a.names) and any(a.urls)
-    names = [url.replace('http://images.cocodataset.org/', '') for url in a.urls] if urls else a.names
+    lvis = urls or a.of_lvis
+    names = of_urls(a.urls) if urls else of_2014(a.names) if lvis else a.names
     points = {len(one['keypoints']) for one in a.categories if isinstance(one.get('keypoints'), list)}
-    use = Use(keypoints=points.pop() if len(points) == 1 else None, lvis=urls, urls=urls)
+    use = Use(keypoints=points.pop() if len(points) == 1 else None, lvis=lvis, federated=lvis, urls=urls)
     found = list(problems(a, use))
     if (a.masks != Mask.NONE).any():
         known = {one.what for one in found}
         found += [
             Problem(one.kind, 'note', one.what, one.fix)
-            for one in problems(a, Use(masks=True, lvis=urls, urls=urls))
+            for one in problems(a, replace(use, masks=True))
             if one.kind == 'masks' and one.what not in known
         ]
     folder = images or _image_folder(path, names)

@@ -74,13 +74,14 @@ def _paths(one: Split) -> list[str]:
 
 def _orders(splits: list[Split]) -> list[Problem]:
     """MMDetection takes the classes of COCO files in their order."""
-    orders = {one.path: [c.get('name') for c in one.annotations.categories]
-              for one in splits if one.annotations is not None and one.path.endswith('.json')}  # fmt: skip
+    files = {one.path: one.annotations for one in splits if one.annotations and one.path.endswith('.json')}
+    orders = {path: [category.get('name') for category in a.categories] for path, a in files.items()}
     found, first = [], next(iter(orders), None)
     for path, names in orders.items():
         if names != orders[first] and sorted(map(str, names)) == sorted(map(str, orders[first])):
             what = f'{path} lists the categories of {first} in another order, in which MMDetection would take them.'
             fix = f'{tool("dataset_converters/order_categories.py")} {path} --like {first}'
+            fix += ' --ids' * files[path].of_lvis
             found.append(Problem('order', 'error', what, fix))
         elif set(names) != set(orders[first]):
             other = some_names(map(str, {*names} ^ {*orders[first]}))

@@ -14,6 +14,7 @@ from ..datasets.annotations import Annotations, objects_of_categories, read
 
 # train2017, where its annotations are not at hand.
 COCO_IMAGES = 118_287
+_URL = 'http://images.cocodataset.org/'
 
 
 class AnnotationFile:
@@ -29,12 +30,12 @@ class AnnotationFile:
     @functools.cached_property
     def categories(self) -> list[dict] | None:
         """The list of this name; None where there is none."""
-        return self._list('categories', 'name')
+        return self._list('categories', ('name',))
 
     @functools.cached_property
     def images(self) -> list[dict] | None:
-        """As :attr:`categories`."""
-        return self._list('images', 'file_name')
+        """As :attr:`categories`; LVIS v1 has addresses (``coco_url``) and no names."""
+        return self._list('images', ('file_name', 'coco_url'))
 
     @functools.cached_property
     def columns(self) -> Annotations:
@@ -67,14 +68,15 @@ class AnnotationFile:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
                 yield text
 
-    def _list(self, key: str, field: str) -> list[dict] | None:
-        """``field`` is one that all of its entries have, by which it is told from others of this name."""
+    def _list(self, key: str, fields: tuple[str, ...]) -> list[dict] | None:
+        """All of its entries have one of ``fields``, by which it is told from others of this name."""
         quoted = f'"{key}"'.encode()
         with self._text() as text:
             place = text.find(quoted)
             while place >= 0:
                 found = _decode_list(text, place + len(quoted))
-                if found is not None and all(isinstance(item, dict) and field in item for item in found):
+                good = (isinstance(item, dict) and any(field in item for field in fields) for item in found or ())
+                if found is not None and all(good):
                     return found
                 place = text.find(quoted, place + 1)
         return None
@@ -147,6 +149,11 @@ class Dataset:
             classes = getattr(self.kind, 'METAINFO', {}).get('classes')
         return None if classes is None else list(classes)
 
+    def names_of(self, images: list[dict]) -> list[str]:
+        """Where the images of :attr:`records` are below their folder, as MMDetection finds them."""
+        names, urls = ([str(one.get(key) or '') for one in images] for key in ('file_name', 'coco_url'))
+        return names_below(names, urls, self.kind)
+
     @property
     def records(self) -> list[dict] | None:
         """COCO's list of images; None where the file is not there, or not one of COCO."""
@@ -158,6 +165,30 @@ class Dataset:
         if self.records is not None:
             return len(self.records)
         return COCO_IMAGES if str(self.annotations).endswith('instances_train2017.json') else None
+
+
+def names_below(names: list[str], urls: list[str], kind: type | None) -> list[str]:
+    """Where images are below their folder.
+
+    Args:
+        names, urls: ``file_name`` and ``coco_url`` of each; '' where there is none.
+        kind: of their data set.
+    """
+    from mmdet.datasets import LVISV05Dataset, LVISV1Dataset
+
+    if not isinstance(kind, type) or not issubclass(kind, LVISV05Dataset):
+        return names
+    return of_urls(urls) if issubclass(kind, LVISV1Dataset) else of_2014(names)
+
+
+def of_urls(urls: list[str]) -> list[str]:
+    """As ``LVISV1Dataset`` finds images: ``val2017/000000397133.jpg``."""
+    return [url.replace(_URL, '') for url in urls]
+
+
+def of_2014(names: list[str]) -> list[str]:
+    """As ``LVISV05Dataset`` finds images: by the names of 2017."""
+    return [name[-16:] if name.startswith('COCO') else name for name in names]
 
 
 def unwrapped(dataset: dict, name: str) -> Iterator[tuple[str, dict]]:

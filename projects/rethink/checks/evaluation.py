@@ -83,8 +83,11 @@ def _of_other_file(facts: Facts, name: str, path: str, datasets: list[Dataset]) 
     records = [one.records for one in datasets]
     if evaluated is None or None in records:
         return
-    theirs = {_image(one) for one in evaluated}
-    ours = {_image(one) for some in records for one in some}
+    every = [evaluated, *records]
+    # LVIS has no names, but addresses.
+    key = next((key for key in ('file_name', 'coco_url') if all(key in one for some in every for one in some)), None)
+    theirs = {_image(one, key) for one in evaluated}
+    ours = {_image(one, key) for some in records for one in some}
     files = ' and '.join(one.annotations for one in datasets)
     fix = f'name the annotation file of the data set in {name}.ann_file'
     if len(datasets) > 1:
@@ -100,8 +103,8 @@ def _of_other_file(facts: Facts, name: str, path: str, datasets: list[Dataset]) 
         yield Finding('warning', f'{name}.ann_file', what, fix=f'if that is not meant, {fix}')
 
 
-def _image(record: dict) -> tuple:
-    return str(record.get('id')), record.get('file_name')
+def _image(record: dict, key: str | None) -> tuple:
+    return str(record.get('id')), record.get(key)
 
 
 def _is_of_lvis(facts: Facts, metric: dict) -> bool:

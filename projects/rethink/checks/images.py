@@ -51,4 +51,4 @@ def _folder(one: Dataset) -> str:
 
 def _files(one: Dataset) -> set[str]:
     folder = _folder(one)
-    return {os.path.join(folder, record['file_name']) for record in one.records or ()}
+    return {os.path.join(folder, name) for name in one.names_of(one.records or []) if name}

@@ -1,11 +1,13 @@
 """Rule of the order of classes: a label is a place in a list, and all who read it have the same list.
 
 MMDetection's ``CocoDataset`` and ``CocoMetric`` look categories up by name and take them in the order of the *file*
-(``get_cat_ids``), not in that of ``metainfo.classes``. So where two files, or a file and the config, list the same
-classes in another order, a label means one class in training and another one in evaluation, and nobody says so.
+(``get_cat_ids``), not in that of ``metainfo.classes``; those of LVIS look at no name at all. So where two files, or a
+file and the config, list the same classes in another order, a label means one class in training and another one in
+evaluation, and nobody says so.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -32,9 +34,10 @@ def order(facts: Facts) -> Iterator[Finding]:
     for place, file, one, by_id in _files(facts):
         for finding in _of_file(place, file, one.classes, by_id) if file.path not in said else ():
             said.add(file.path)
-            yield replace(finding, fix=f'{finding.fix} {_rewrite(file.path, _right(facts, one))}')
+            yield replace(finding, fix=f'{finding.fix} {_rewrite(file.path, _right(facts, file, one), by_id)}')
+    yield from _of_lvis(facts, said)
     for one in facts.used:
-        if one.classes is None or one.kind is None:
+        if one.classes is None or one.kind is None or (one.file and one.file.path in said):
             continue
         first = first or one
         if one.classes != first.classes and sorted(one.classes) == sorted(first.classes):
@@ -69,13 +72,50 @@ def _of_file(place: str, file: AnnotationFile, names: list[str], by_id: bool) ->
         if all(isinstance(one, int) for one in ids) and ids != sorted(ids):
             what = f'{file.path} of {place} does not list its categories by rising id.'
             yield Finding('error', place, what, _WHY, fix='take the annotations as LVIS publishes them, or')
-        return
-    of_file = _among(categories, names)
+            return
+        of_file = [category['name'] for category in categories]
+        same = of_file != names and sorted(map(str, of_file)) == sorted(map(str, names))
+        other = len(of_file) == len(names) and (same or bool(places_of_others(of_file, names)))
+    else:
+        of_file = _among(categories, names)
+        other = of_file != names and sorted(of_file) == sorted(names)
     # Other classes, or one name under two ids, are for the rule of classes.
-    if of_file != names and sorted(of_file) == sorted(names):
+    if other:
         what = f'{file.path} lists the classes of {place} in another order than metainfo ({_both(of_file, names)}).'
         fix = f'if all files have its order set metainfo.classes of every data set to {_tuple(of_file)}, otherwise'
         yield Finding('error', place, what, _WHY, fix=fix)
+
+
+def places_of_others(names: list[str], others: list[str]) -> list[int]:
+    """Places of two lists of as many names in which one has a name that the other has in another place."""
+    one, other = map(plain, names), list(map(plain, others))
+    there = set(other)
+    return [at for at, (mine, theirs) in enumerate(zip(one, other, strict=True)) if mine != theirs and mine in there]
+
+
+def plain(name) -> str:
+    """A name without what spellings differ in: case, spaces, underscores, brackets."""
+    text = str(name)
+    return re.sub(r'[\W_]', '', text).casefold() or text
+
+
+def _of_lvis(facts: Facts, said: set) -> Iterator[Finding]:
+    """Files of LVIS against the first: a label is a place in each, so that the same place has the same name."""
+    files = ((place, file, one) for place, file, one, by_id in _files(facts) if by_id and file.categories)
+    left = [(place, file, one) for place, file, one in files if file.path not in said]
+    _, first, its = left[0] if left else (None, None, None)
+    for place, file, one in left:
+        if file.path in said:
+            continue
+        names, firsts = ([str(category['name']) for category in some.categories] for some in (file, first))
+        if len(names) == len(firsts) and list(map(plain, names)) != list(map(plain, firsts)):
+            said.add(file.path)
+            what, fix = 'has other classes than', f'give it the categories of {first.path}'
+            if sorted(names) == sorted(firsts):
+                what, fix = 'lists in another order the classes of', _rewrite(file.path, first.path, True)
+            what = f'{file.path} of {place} {what} {first.path} ({_both(names, firsts)}).'
+            fix += f', and set metainfo.classes of {one.path} to {_tuple(its.classes)}' * (one.classes != its.classes)
+            yield Finding('error', place, what, 'LVIS has a label for each place, whatever it is called.', fix=fix)
 
 
 def _among(categories: list[dict], names: list[str]) -> list[str]:
@@ -83,14 +123,16 @@ def _among(categories: list[dict], names: list[str]) -> list[str]:
     return [category['name'] for category in categories if category['name'] in known]
 
 
-def _right(facts: Facts, one: Dataset) -> str:
-    """A file whose order is that of the classes."""
-    right = (file.path for _, file, _, _ in _files(facts) if _among(file.categories or [], one.classes) == one.classes)
+def _right(facts: Facts, wrong: AnnotationFile, one: Dataset) -> str:
+    """Another file, whose order is that of the classes."""
+    files = (file for _, file, _, _ in _files(facts) if file.path != wrong.path)
+    right = (file.path for file in files if _among(file.categories or [], one.classes) == one.classes)
     return next(right, 'RIGHT.json')
 
 
-def _rewrite(path: str, like: str) -> str:
-    return f'write it anew with `{tool("dataset_converters/order_categories.py")} {path} --like {like}`'
+def _rewrite(path: str, like: str, by_id: bool = False) -> str:
+    ids = ' --ids' if by_id else ''
+    return f'write it anew with `{tool("dataset_converters/order_categories.py")} {path} --like {like}{ids}`'
 
 
 def of_checkpoint(facts: Facts) -> Iterator[Finding]:
@@ -139,7 +181,9 @@ def classes_in(content) -> list | None:
 
 def _both(one: list[str], other: list[str]) -> str:
     """From the first place in which they differ."""
-    at = next(index for index, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+    pairs = list(zip(one, other, strict=True))
+    differ = [index for index, (mine, theirs) in enumerate(pairs) if plain(mine) != plain(theirs)]
+    at = next(iter(differ or (index for index, (mine, theirs) in enumerate(pairs) if mine != theirs)))
     more = ', …' if len(one) > at + 3 else ''
     names = [', '.join(map(repr, map(str, some[at : at + 3]))) + more for some in (one, other)]
     return f'from place {at + 1} on {names[0]} and {names[1]}'

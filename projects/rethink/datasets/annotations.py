@@ -33,8 +33,10 @@ from .json_lists import Lists, entries
 NONE, TEXT = -(1 << 63), -(1 << 61)
 # Bytes of a file from which on its columns are kept, and number of files whose columns are.
 _LARGE, _KEPT = 4 << 20, 32
+# LVIS's words for classes in up to 10, up to 100 and more training images.
+FREQUENCIES = ('r', 'c', 'f')
 # Of what is kept; another one is not read.
-_VERSION = 2
+_VERSION = 3
 # A polygon whose numbers add up to more has none of an image.
 _FAR = 1e8
 # Of a compressed RLE.
@@ -57,6 +59,8 @@ class Fault(IntFlag):
     NO_KEYPOINTS = 1024
     MASK_HERE = 2048  # polygons that lie about the box
     MASK_ELSEWHERE = 4096  # and others; neither is said of long ones, whose points are not read, nor of all in a slice
+    NEGATIVES = 8192  # LVIS's lists of an image, ``neg_category_ids`` and
+    NOT_EXHAUSTIVE = 16384  # ``not_exhaustive_category_ids``, are there
 
 
 class Mask(IntEnum):
@@ -121,6 +125,12 @@ class Annotations:
     keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     troubles: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def of_lvis(self) -> bool:
+        """It says what LVIS's files alone say: which classes an image was searched for, or how frequent they are."""
+        listed = (self.image_faults & (Fault.NEGATIVES | Fault.NOT_EXHAUSTIVE)) > 0
+        return bool(listed.any()) or any(one.get('frequency') in FREQUENCIES for one in self.categories)
+
     def id_of(self, code) -> object:
         """An id as it is in the file."""
         return self.texts.get(int(code), None if code == NONE else int(code))
@@ -146,6 +156,8 @@ def columns_of_images(records: list) -> dict:
         sizes[:, column], absent, bad = _numbers([record.get(key, _ABSENT) for record in records])
         faults |= absent * np.int16(Fault.NO_SIZE) | bad * np.int16(Fault.BAD_SIZE)
     faults |= np.array([not name for name in names], bool) * np.int16(Fault.NO_NAME)
+    for flag, key in ((Fault.NEGATIVES, 'neg_category_ids'), (Fault.NOT_EXHAUSTIVE, 'not_exhaustive_category_ids')):
+        faults |= np.array([isinstance(record.get(key), list) for record in records], bool) * np.int16(flag)
     ids = _codes([record.get('id') for record in records], texts)
     return dict(image_ids=ids, names=names, urls=urls, sizes=sizes, image_faults=faults, texts=texts)
 

@@ -77,6 +77,29 @@ def reordered(annotations: dict, names: Iterable[str]) -> dict:
     return dict(annotations, categories=ordered)
 
 
+def renumbered(annotations: dict, ids: dict[str, int]) -> dict:
+    """A COCO or LVIS annotation file whose categories have other ids, in its annotations and in what images list.
+
+    Args:
+        annotations: as of :func:`restrict`.
+        ids: of names; categories of other names get the next ones.
+    """
+    others = [one['name'] for one in annotations['categories'] if one['name'] not in ids]
+    ids = ids | {name: max(ids.values(), default=0) + place for place, name in enumerate(others, 1)}
+    new = {one['id']: ids[one['name']] for one in annotations['categories']}
+    lists = ('neg_category_ids', 'not_exhaustive_category_ids')
+
+    def of_image(image: dict) -> dict:
+        return image | {key: [new[one] for one in image[key]] for key in lists if key in image}
+
+    return dict(
+        annotations,
+        images=[of_image(image) for image in annotations['images']],
+        annotations=[one | dict(category_id=new[one['category_id']]) for one in annotations['annotations']],
+        categories=[one | dict(id=new[one['id']]) for one in annotations['categories']],
+    )
+
+
 def count(annotations: dict) -> dict[str, int]:
     """Images, images that training uses (with a box that is not a crowd), boxes, crowds, categories with a box."""
     boxes = [one for one in annotations['annotations'] if not one.get('iscrowd')]

@@ -14,6 +14,8 @@ from mmdet.registry import METRICS
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
+from ..datasets.annotations import FREQUENCIES
+
 _MAX_DETECTIONS = 300  # of an image
 # The names of LVIS for what faster_coco_eval counts.
 _NAMES = dict(
@@ -41,13 +43,15 @@ class FasterLVISMetric(LVISMetric):
     of its box. -1 where there is nothing to find, 0 where there is and nothing was found.
 
     Args:
-        ann_file: of LVIS v1.
+        ann_file: of LVIS v1, with ``neg_category_ids`` and ``not_exhaustive_category_ids`` of each image and the
+            ``frequency`` of each category.
         metric: ``'bbox'``, ``'segm'`` or both.
         kwargs: of ``LVISMetric``.
 
     Raises:
         RuntimeError: the package lvis is not installed.
-        ValueError: another metric.
+        ValueError: another metric, or what is to be scored against lacks one of these, without which the AP would be
+            another one; the package ends with a ``KeyError``.
     """
 
     def __init__(self, ann_file: str, metric: str | list[str] = 'bbox', **kwargs) -> None:
@@ -56,6 +60,8 @@ class FasterLVISMetric(LVISMetric):
         if unknown:
             raise ValueError(f"FasterLVISMetric has the metrics 'bbox' and 'segm', not {', '.join(sorted(unknown))}.")
         super().__init__(ann_file=ann_file, metric=metric, **kwargs)
+        if not self.format_only:
+            _check(ann_file, self._lvis_api.dataset)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Metrics by name, without the prefix, rounded to three digits as MMDetection's.
@@ -109,6 +115,16 @@ class FasterLVISMetric(LVISMetric):
         ap = np.where(precision > -1, precision, np.nan).mean(axis=(0, 1))
         classes = [one['name'] for one in self._lvis_api.load_cats(evaluation.params.catIds)]
         return dict(zip(classes, ap.tolist(), strict=True)), of_all
+
+
+def _check(path: str, truth: dict) -> None:
+    for key in ('neg_category_ids', 'not_exhaustive_category_ids'):
+        without = [image['id'] for image in truth['images'] if not isinstance(image.get(key), list)]
+        if without:
+            raise ValueError(f'{len(without)} images of {path} (id {without[0]}) have no list {key} of LVIS.')
+    names = [one['name'] for one in truth['categories'] if one.get('frequency') not in FREQUENCIES]
+    if names:
+        raise ValueError(f"{len(names)} categories of {path} ({names[0]}) have no frequency 'r', 'c' or 'f' of LVIS.")
 
 
 def _best(detections: list[dict]) -> list[dict]:
