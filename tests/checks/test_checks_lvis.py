@@ -12,6 +12,7 @@ import torch
 from checked import fails
 from conftest import CLASSES
 from lvis_data import as_v05, images_of_v05, lvis_config, lvis_file, swap, write_lvis
+from mmdet.datasets import LVISV05Dataset
 from mmengine.registry import METRICS
 from rethink.checks import check, data_files, data_report, stop_on_errors
 from rethink.registering import use_scope
@@ -135,6 +136,80 @@ def test_ids_that_do_not_rise(folder):
     lvis_file(folder, 'val.json', lambda content: content['categories'].reverse())
     cfg = lvis_config(folder, 'val.json')
     fails(cfg, r'val\.json of val_dataloader\.dataset does not list its categories by rising id.*--like .*lvis\.json')
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def test_classes_of_ones_own(cfg):
+    """Under the 1203 of LVIS v1: names, and number of the head, at once."""
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.pop('metainfo')
+    cfg.model.bbox_head.num_classes = 1203
+    findings = [one for one in check(cfg) if one.level == 'error']
+    assert {one.rule for one in findings} == {'classes'}
+    assert {one.fix for one in findings} == {
+        "set metainfo = dict(classes=('square', 'bar')) in train_dataloader.dataset, val_dataloader.dataset, and "
+        'model.bbox_head.num_classes = 2'
+    }
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=CLASSES)
+    cfg.model.bbox_head.num_classes = 2
+    stop_on_errors(cfg)
+
+
+def test_another_version_of_lvis(folder, cfg):
+    """Of the other version's number and names, the data set's class is wrong or the file."""
+    names = LVISV05Dataset.METAINFO['classes']
+
+    def version(content):
+        content['categories'] = [dict(id=at, name=name, frequency='r') for at, name in enumerate(names, 1)]
+
+    lvis_file(folder, 'lvis.json', version)
+    for part in ('train', 'val'):
+        cfg[f'{part}_dataloader'].dataset.pop('metainfo')
+    cfg.model.bbox_head.num_classes = 1203
+    fails(cfg, '1230 categories and .* a LVISV1Dataset, 1203 classes.*name the annotations of the same version')
+    cfg.model.bbox_head.num_classes = 1230
+    images_of_v05(folder)
+    lvis_file(folder, 'lvis.json', as_v05)
+    for part in ('train', 'val'):
+        cfg[f'{part}_dataloader'].dataset.type = 'LVISV05Dataset'
+    stop_on_errors(cfg)
+
+
+def test_it_is_the_file_that_differs(folder):
+    """As of a converter that lists what occurs in a part."""
+    path = lvis_file(folder, 'val.json', lambda content: content.update(
+        categories=content['categories'][:1],
+        annotations=[one for one in content['annotations'] if one['category_id'] == 1],
+    ))  # fmt: skip
+    cfg = lvis_config(folder, 'val.json')
+    fails(cfg, rf'val\.json has 1 categories .* 2 classes.*; give it the categories of {folder}/lvis\.json')
+    cfg.val_dataloader.dataset.ann_file = 'lvis.json'
+    fails(cfg, rf'{path} of val_evaluator has 1 categories, and .*lvis\.json has 2.*; give it the categories of')
+
+
+def test_classes_that_are_called_otherwise(folder, cfg):
+    """Labels are right, and what they are called is not: a slip, or other data."""
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=('square', 'rod'))
+    stop_on_errors(cfg)
+    said = [one for one in check(cfg) if one.rule == 'classes']
+    assert {one.level for one in said} == {'warning'} and "('rod' for 'bar')" in said[0].what
+    assert "classes=('square', 'bar')" in said[0].fix
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=('cat', 'dog'))
+    fails(cfg, r"2 of the 2 classes of train_dataloader\.dataset are called otherwise .*'cat' for 'square', 'dog' for")
+    cfg.model.bbox_head.num_classes = 3
+    for part in (cfg.train_dataloader, cfg.val_dataloader):
+        part.dataset.metainfo = dict(classes=('square', 'rod'))
+    fails(cfg, 'model.bbox_head.num_classes is 3')
+
+
+def test_classes_as_text(cfg):
+    cfg.train_dataloader.dataset.metainfo = dict(classes='ellipse')
+    fails(cfg, r"is the text 'ellipse', of which each letter would be a class.*classes=\('ellipse',\)")
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

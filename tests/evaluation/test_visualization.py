@@ -84,3 +84,14 @@ def test_keypoints_outside_do_not_move_the_picture(draw):
     assert image.shape == GREY.shape
     x, y = changed(image)
     assert x.max() == 99 and set(y) < set(range(16, 25))
+
+
+def test_points_without_a_skeleton(draw, tmp_path):
+    visualizer = KeypointLocalVisualizer(name=f'own {tmp_path.name}', radius=2)
+    visualizer.dataset_meta = dict(CocoKeypointDataset.METAINFO, keypoints=('a', 'b'), skeleton=())
+    sample = DetDataSample()
+    points = torch.tensor([[[30.0, 20.0, 2.0], [70.0, 20.0, 2.0]]])
+    sample.gt_instances = InstanceData(bboxes=torch.zeros(1, 4), labels=torch.zeros(1).long(), keypoints=points)
+    visualizer.add_datasample('image', GREY, sample, draw_pred=False)
+    x, _ = changed(visualizer.get_image().astype(int))
+    assert {30, 70} <= set(x) and not set(range(35, 66)) & set(x)

@@ -498,9 +498,12 @@ def _keypoints(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     without = looked & (numbers < 0)
     if without.any():
         yield Problem('no-keypoints', 'error', f'{_some(a, without)} of {a.path} have no keypoints.', fix)
-    other = looked & (numbers >= 0) & (numbers != 3 * use.keypoints)
+    # That its categories have another number than the config is for the rule of keypoints.
+    named = {len(one['keypoints']) for one in a.categories if isinstance(one.get('keypoints'), list)} - {0}
+    many = named.pop() if len(named) == 1 else use.keypoints
+    other = looked & (numbers >= 0) & (numbers != 3 * many)
     if other.any():
-        what = f'{_some(a, other)} of {a.path} have not 3 numbers for each of {use.keypoints} keypoints.'
+        what = f'{_some(a, other)} of {a.path} have not 3 numbers for each of {many} keypoints.'
         yield Problem('keypoint-numbers', 'error', what, 'write x, y and visibility of each')
     if use.scores and (looked & (numbers >= 0) & (said < 0)).any():
         what = f'{_some(a, looked & (numbers >= 0) & (said < 0))} of {a.path} have no num_keypoints.'
@@ -519,7 +522,8 @@ def _keypoints(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
 
 def _left(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     """Objects and images that a training gets, or that a validation should not lose."""
-    if not len(a.ids) or not (use.trains or use.filter_cfg):
+    # Where a file has none of the classes, their rule tells that, and all that is to set.
+    if not len(a.ids) or not (use.trains or use.filter_cfg) or not seen.chosen.any():
         return
     left, small, full = _not_filtered(a, use, seen)
     if not use.trains:

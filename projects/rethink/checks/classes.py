@@ -12,6 +12,8 @@ from .datasets import Dataset
 from .facts import Facts
 from .files import how_to_get
 from .findings import Finding, rule
+from .keypoints import all_to_set, is_of_keypoints
+from .order import places_of_others, plain
 
 _DROPPED = (
     'MMDetection drops the boxes of classes that a config lacks, trains nothing for those that a file lacks, and says '
@@ -43,7 +45,7 @@ def classes(facts: Facts) -> Iterator[Finding]:
             of_file = list(_of_coco(facts, one, names, bool(facts.cfg.get('allow_class_subset'))))
             yield from of_file
             # Of wrong names the number is among what there is to set; one that does not fit may fit the right ones.
-            if not of_file and len(names) not in said:
+            if not any(found.level == 'error' for found in of_file) and len(names) not in said:
                 said.add(len(names))
                 yield from _of_heads(facts, one, names)
         if isinstance(outputs, int):
@@ -63,11 +65,8 @@ def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iter
             what = f'{path} of {one.path} has no list of categories, so it is not a COCO annotation file.'
             yield Finding('error', one.path, what, fix=how_to_get(path))
         return
-    if one.is_a(LVISV05Dataset):  # takes classes by their ids, whatever they are called
-        has = f'{len(categories)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes'
-        if len(categories) != len(names):
-            fix = 'name the annotations of the same version of LVIS'
-            yield Finding('error', one.path, f'{path} has {has}.', fix=fix)
+    if one.is_a(LVISV05Dataset):
+        yield from _of_lvis(facts, one, names)
         return
     there = {category['name'] for category in categories}
     absent, vanish = set(names) - there, there - set(names)
@@ -96,6 +95,35 @@ def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iter
         yield Finding('error', one.path, what, fix=fix)
 
 
+def _of_lvis(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]:
+    """LVIS's data sets take all classes of a file by their places, whatever they are called."""
+    from mmdet.datasets import LVISV05Dataset, LVISV1Dataset
+
+    path, of_file = one.annotations, [category['name'] for category in one.file.categories]
+    if len(of_file) != len(names):
+        has = f'{len(of_file)} categories and {one.path}, a {one.kind.__name__}, {len(names)} classes'
+        versions = [kind.METAINFO['classes'] for kind in (LVISV05Dataset, LVISV1Dataset)]
+        if any(len(of_file) == len(some) and set(of_file) & set(some) for some in versions):
+            fix = 'name the annotations of the same version of LVIS'
+        else:
+            fix = _as_others(facts, one, names) or _all_at_once(facts, of_file)
+        yield Finding('error', one.path, f'{path} has {has}.', fix=fix)
+        return
+    if places_of_others(of_file, names):  # for the rule of order
+        return
+    own = (one.cfg.get('metainfo') or {}).get('classes') is not None
+    other = [(there, here) for there, here in zip(of_file, names, strict=True) if plain(there) != plain(here)]
+    many = 2 * len(other) > len(names)
+    if other and (own or many):
+        pairs = ', '.join(f'{here!r} for {there!r}' for there, here in other[:3]) + ', …' * (len(other) > 3)
+        what = f'{len(other)} of the {len(names)} classes of {one.path} are called otherwise in {path} ({pairs}).'
+        why = (
+            'LVIS has a label for each place, whatever it is called: what one class learns would be shown as another.'
+        )
+        source = 'docs/data.md'
+        yield Finding('error' if many else 'warning', one.path, what, why, source, _all_at_once(facts, of_file))
+
+
 def _as_others(facts: Facts, one: Dataset, names: list[str]) -> str | None:
     """What to do where the classes are those of another file, so that it is this one that differs."""
     for other in facts.used:
@@ -110,6 +138,13 @@ def _all_at_once(facts: Facts, names: list[str]) -> str:
     shown = str(tuple(names)) if len(names) <= 20 else f'(…) with the {len(names)} names in the file'
     places = [place for place, number in head_classes(facts.model) if number != len(names)]
     heads = f', and {" and ".join(f"{place} = {len(names)}" for place in places)}' if places else ''
+    for one in facts.used:
+        categories = (one.file.categories if one.file else None) or []
+        its = next(
+            (category for category in categories if category['name'] in names and category.get('keypoints')), None
+        )
+        if its and is_of_keypoints(one):
+            return f'set {all_to_set(facts, one, its, f"classes={shown}")}{heads}'
     parts = ', '.join(dict.fromkeys(one.path for one in facts.used))
     return f'set metainfo = dict(classes={shown}) in {parts}{heads}'
 

@@ -24,6 +24,7 @@ _WHY = (
     'MMDetection takes the classes in the order of the file, so a label would mean one class here and another one '
     'there.'
 )
+_OF_LVIS = 'LVIS has a label for each place, whatever it is called.'
 
 
 @rule('order', ends=True)
@@ -104,10 +105,16 @@ def _of_lvis(facts: Facts, said: set) -> Iterator[Finding]:
     files = ((place, file, one) for place, file, one, by_id in _files(facts) if by_id and file.categories)
     left = [(place, file, one) for place, file, one in files if file.path not in said]
     _, first, its = left[0] if left else (None, None, None)
+    # Of a data set their number is for the rule of classes.
+    alone = {place for place, _ in facts.evaluators}
     for place, file, one in left:
         if file.path in said:
             continue
         names, firsts = ([str(category['name']) for category in some.categories] for some in (file, first))
+        if len(names) != len(firsts) and place in alone:
+            said.add(file.path)
+            what = f'{file.path} of {place} has {len(names)} categories, and {first.path} has {len(firsts)}.'
+            yield Finding('error', place, what, _OF_LVIS, fix=f'give it the categories of {first.path}')
         if len(names) == len(firsts) and list(map(plain, names)) != list(map(plain, firsts)):
             said.add(file.path)
             what, fix = 'has other classes than', f'give it the categories of {first.path}'
@@ -115,7 +122,7 @@ def _of_lvis(facts: Facts, said: set) -> Iterator[Finding]:
                 what, fix = 'lists in another order the classes of', _rewrite(file.path, first.path, True)
             what = f'{file.path} of {place} {what} {first.path} ({_both(names, firsts)}).'
             fix += f', and set metainfo.classes of {one.path} to {_tuple(its.classes)}' * (one.classes != its.classes)
-            yield Finding('error', place, what, 'LVIS has a label for each place, whatever it is called.', fix=fix)
+            yield Finding('error', place, what, _OF_LVIS, fix=fix)
 
 
 def _among(categories: list[dict], names: list[str]) -> list[str]:

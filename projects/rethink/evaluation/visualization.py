@@ -50,7 +50,7 @@ class KeypointLocalVisualizer(DetLocalVisualizer):
         names = list(self.dataset_meta.get('keypoints', PERSON_KEYPOINTS))
         sides = np.array([next((side for side in _COLOURS if side in name), 'middle') for name in names])
         skeleton = self.dataset_meta.get('skeleton', PERSON_SKELETON)
-        bones = np.array([[names.index(name) for name in bone] for bone in skeleton]).reshape(-1, 2)
+        bones = np.array([[names.index(name) for name in bone] for bone in skeleton], int).reshape(-1, 2)
         bone_sides = np.where(sides[bones[:, 0]] == sides[bones[:, 1]], sides[bones[:, 0]], 'middle')
         for side, colour in _COLOURS.items():
             first, last = bones[bone_sides == side].T
