@@ -245,6 +245,35 @@ CASES = {
         'error',
         'no keypoint .* is labelled',
     ),
+    'null in keypoints': (
+        annotation(keypoints=[None, 12, 2, 0, 0, 0]),
+        'error',
+        r'\(id 2\) .* other things than numbers',
+    ),
+    'NaN in keypoints': (annotation(keypoints=[float('nan'), 12, 2, 0, 0, 0]), 'error', 'keypoints of other things'),
+    'infinite keypoints': (annotation(keypoints=[12, float('inf'), 1, 0, 0, 0]), 'error', 'keypoints of other things'),
+    'text in keypoints': (annotation(keypoints=['x', 12, 2, 0, 0, 0]), 'error', 'keypoints of other things'),
+    'text in keypoints without a label': (annotation(keypoints=[12, 12, 2, '0', 0, 0]), 'error', 'of other things'),
+    'no number as visibility': (annotation(keypoints=[12, 12, None, 9, 9, 1]), 'error', 'keypoints of other things'),
+    'visibility 7': (annotation(keypoints=[12, 12, 7, 0, 0, 0]), 'error', r'\(id 2\) .* none of 0, 1 and 2'),
+    'visibility as a probability': (annotation(keypoints=[12, 12, 0.5, 0, 0, 0]), 'error', 'none of 0, 1 and 2'),
+    'a negative visibility': (annotation(keypoints=[12, 12, 2, 0, 0, -1]), 'error', 'none of 0, 1 and 2'),
+    'keypoints far away': (
+        annotation(keypoints=[4e9, 12, 2, 0, 0, 0]),
+        'error',
+        r'10 times its size .* 4e\+09 pixels',
+    ),
+    'keypoints outside': (annotation(keypoints=[130, 12, 2, 12, 12, 1]), 'warning', 'outside of its image, which is'),
+    'keypoints in parts of the image': (
+        annotation(None, keypoints=[0.12, 0.15, 2, 0, 0, 0]),
+        'error',
+        'all keypoints .* lie between 0 and 1',
+    ),
+    'keypoints of a larger image': (
+        annotation(None, keypoints=[90, 70, 2, 0, 0, 0]),
+        'error',
+        r'6 of 6 annotations .* keypoints that do not lie where their boxes are',
+    ),
     'small images': (
         change('images', None, width=20),
         'error',
@@ -276,6 +305,30 @@ def test_nothing_wrong(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text(json.dumps(content()))
     assert list(problems(read(path), EVERYTHING)) == []
+
+
+@pytest.mark.parametrize('keypoints', [
+    [12, 12, 2, float('nan'), float('nan'), 0],
+    [12.0, 12.5, 2.0, 0.0, 0.0, 0.0],
+    [12, 12, 1, 900, 900, 0],
+    [12, 12, 2, -0.4, 79.9, 1],
+])  # fmt: skip
+def test_right_keypoints(keypoints, tmp_path):
+    """What stands in the place of a point without a label is not looked at, here as in MMDetection and pycocotools."""
+    whole = content()
+    annotation(None, keypoints=keypoints, num_keypoints=sum(one > 0 for one in keypoints[2::3]))(whole)
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(whole))
+    assert list(problems(read(path), EVERYTHING)) == []
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        found = [dict(image_id=one['image_id'], category_id=one['category_id'], score=1.0, keypoints=one['keypoints'])
+                 for one in whole['annotations']]  # fmt: skip
+        evaluation = COCOeval(truth, truth.loadRes(found), 'keypoints')
+        evaluation.params.kpt_oks_sigmas = np.full(2, 0.05)
+        evaluation.evaluate(), evaluation.accumulate()
+    precision = evaluation.eval['precision'][:, :, :, 0, -1]
+    assert precision[precision > -1].mean() == pytest.approx(1)
 
 
 def test_masks_that_pycocotools_reads(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..datasets.annotations import FREQUENCIES, NONE, TEXT, Annotations, Fault, Mask, code_of
+from ..datasets.annotations import FREQUENCIES, NONE, TEXT, Annotations, Fault, Mask, Points, code_of
 from ..datasets.boxes import OF_COCO, SLACK, meant, over
 from ..errors import some_names
 
@@ -515,6 +515,57 @@ def _keypoints(a: Annotations, use: Use, seen: _Seen) -> Iterator[Problem]:
     if (numbers >= 0).any() and not (labelled > 0).any():
         what = f'no keypoint of {a.path} is labelled (visibility above 0), so there is nothing to train.'
         yield Problem('no-labelled-keypoints', 'error', what, fix)
+    yield from _points(a, looked & (numbers == 3 * many), seen)
+
+
+def _points(a: Annotations, looked: np.ndarray, seen: _Seen) -> Iterator[Problem]:
+    """Values of keypoints that are as many as there should be."""
+    bad = looked & ((a.points & Points.NO_NUMBER) > 0)
+    if bad.any():
+        what = f'{_some(a, bad)} of {a.path} have keypoints of other things than numbers (null, NaN, text), of which '
+        what += 'the targets of a training are none either, or at which it ends.'
+        yield Problem('bad-keypoints', 'error', what, 'write numbers, and 0, 0, 0 for a point that is not labelled')
+    other = looked & ((a.points & Points.VISIBILITY) > 0)
+    if other.any():
+        what = (
+            f'{_some(a, other)} of {a.path} have keypoints with a visibility that is none of 0, 1 and 2; above 0 it '
+        )
+        what += 'counts as labelled.'
+        fix = 'write 0 for not labelled, 1 for hidden, 2 for visible, behind x and y'
+        yield Problem('visibility', 'error', what, fix, sure=False)
+    rows = np.flatnonzero(a.keypoints[:, 2] > 0)
+    good = looked[rows] & np.isfinite(a.extents).all(1) & (seen.sizes[rows] > 0).all(1) & ~bad[rows]
+    rows, extents = rows[good], a.extents[good]
+    if not len(rows):
+        return
+    if ((extents >= 0) & (extents <= 1)).all() and (extents % 1 > 0).any():
+        what = f'all keypoints of {a.path} lie between 0 and 1, as if in parts of the image instead of pixels.'
+        yield Problem('relative-keypoints', 'error', what, 'multiply them by width and height', sure=False)
+        return
+    boxes = a.boxes[rows]
+    with np.errstate(invalid='ignore'):
+        near = (extents[:, 2:] >= boxes[:, :2] - boxes[:, 2:]) & (extents[:, :2] <= boxes[:, :2] + 2 * boxes[:, 2:])
+    away = np.zeros(len(a.ids), bool)
+    away[rows] = ~near.all(1) & np.isfinite(boxes).all(1)
+    if 2 * away.sum() > len(rows):
+        what = (
+            f'{_some(a, away)} of {a.path} have keypoints that do not lie where their boxes are, as if of an image of '
+        )
+        what += 'another size, in parts of it, or with y before x.'
+        yield Problem('keypoints-elsewhere', 'error', what, 'write both in pixels of the image as it is', sure=False)
+        return
+    over = np.maximum(extents[:, 2:] - seen.sizes[rows], -extents[:, :2]).max(1)
+    far, out = np.zeros(len(a.ids), bool), np.zeros(len(a.ids), bool)
+    far[rows] = over > TIMES * seen.sizes[rows].max(1)
+    out[rows] = (over > SLACK) & ~far[rows]
+    if far.any():
+        what = f'{_some(a, far)} of {a.path} have a labelled keypoint outside of its image by {TIMES} times its size '
+        what += f'and more, up to {float(over.max()):.3g} pixels.'
+        yield Problem('keypoints-far-out', 'error', what, 'correct them, or set their visibility to 0', sure=False)
+    if out.any():
+        what = f'{_some(a, out)} of {a.path} have a labelled keypoint outside of its image, which is not trained, and '
+        what += 'counts where it is scored.'
+        yield Problem('keypoints-outside', 'warning', what, 'correct them, or set their visibility to 0')
 
 
 # --- what is left ----------------------------------------------------------------------------------------------------

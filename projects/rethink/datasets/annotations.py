@@ -63,6 +63,13 @@ class Fault(IntFlag):
     NOT_EXHAUSTIVE = 16384  # ``not_exhaustive_category_ids``, are there
 
 
+class Points(IntFlag):
+    """What is wrong with keypoints, by themselves."""
+
+    NO_NUMBER = 1  # null, text, NaN or infinity, but for the place of a point that is not labelled
+    VISIBILITY = 2  # another one than 0, 1 and 2
+
+
 class Mask(IntEnum):
     """What an object has for a mask."""
 
@@ -100,6 +107,8 @@ class Annotations:
         masks: :class:`Mask`, int8 of (M,).
         mask_sizes: height and width of those that are RLE, int32 of (M, 2); 0 of others.
         keypoints: numbers in ``keypoints``, ``num_keypoints`` and labelled points, int16 of (M, 3); -1 without.
+        points: :class:`Points`, int8 of (M,).
+        extents: x1, y1, x2, y2 about the labelled points of each object that has such, in their order, float32 (L, 4).
         troubles: of PASCAL VOC, a kind of trouble → names of files that have it.
     """
 
@@ -123,6 +132,8 @@ class Annotations:
     masks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
     mask_sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    points: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+    extents: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     troubles: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -189,7 +200,7 @@ def columns_of_objects(records: list) -> dict:
     mask_sizes = np.zeros((len(records), 2), np.int32)
     for index in np.flatnonzero(masks == Mask.RLE):
         mask_sizes[index] = records[index]['segmentation']['size']
-    keypoints = np.array([_keypoints(record) for record in records], np.int16).reshape(-1, 3)
+    keypoints, points, extents = _keypoints(records)
     faults |= (keypoints[:, 0] < 0) * np.int16(Fault.NO_KEYPOINTS)
     return dict(
         found,
@@ -200,6 +211,8 @@ def columns_of_objects(records: list) -> dict:
         masks=masks,
         mask_sizes=mask_sizes,
         keypoints=keypoints,
+        points=points,
+        extents=extents,
         texts=texts,
     )
 
@@ -311,12 +324,32 @@ def _fits(counts: list | str, size, **other) -> bool:
     return set(map(type, counts)) == {int} and min(counts) >= 0 and sum(counts) == size[0] * size[1]
 
 
-def _keypoints(record: dict) -> tuple[int, int, int]:
-    value, number = record.get('keypoints'), record.get('num_keypoints')
-    number = number if isinstance(number, int) else -1
-    if not isinstance(value, list):
-        return -1, number, -1
-    return len(value), number, sum(isinstance(one, int | float) and one > 0 for one in value[2::3])
+def _keypoints(records: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of some annotations the columns ``keypoints``, ``points`` and ``extents``; all of as many points at once."""
+    values = [record.get('keypoints') for record in records]
+    lengths = np.array([len(value) if isinstance(value, list) else -1 for value in values], np.int64)
+    said = [number if isinstance(number := record.get('num_keypoints'), int) else -1 for record in records]
+    found = np.stack([lengths, np.array(said, np.int64), np.full(len(records), -1)], 1)
+    points, boxes = np.zeros(len(records), np.int8), np.zeros((len(records), 4), np.float32)
+    for length in np.unique(lengths[lengths >= 0]).tolist():
+        rows = np.flatnonzero(lengths == length)
+        flat = list(chain.from_iterable(values[row] for row in rows))
+        numbers, absent, bad = _numbers(flat)
+        triples = numbers.reshape(len(rows), length)[:, : length // 3 * 3].reshape(len(rows), -1, 3)
+        x, y, seen = np.moveaxis(triples, 2, 0)
+        labelled, known = seen > 0, np.isfinite(x) & np.isfinite(y)
+        found[rows, 2] = labelled.sum(1)
+        wrong = ((~known & (seen != 0)) | ~np.isfinite(seen)).any(1)
+        wrong |= bad.reshape(len(rows), length).any(1) if bad.any() else False
+        other = (np.isfinite(seen) & (seen != 0) & (seen != 1) & (seen != 2)).any(1)
+        points[rows] = wrong * np.int8(Points.NO_NUMBER) | other * np.int8(Points.VISIBILITY)
+        good = labelled & known
+        for column, (values_of, least) in enumerate(((x, True), (y, True), (x, False), (y, False))):
+            some = np.where(good, values_of, np.inf if least else -np.inf)
+            boxes[rows, column] = some.min(1, initial=np.inf) if least else some.max(1, initial=-np.inf)
+    extents = boxes[found[:, 2] > 0]
+    extents[~np.isfinite(extents)] = np.nan
+    return found.clip(-1, np.iinfo(np.int16).max).astype(np.int16), points, extents
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
