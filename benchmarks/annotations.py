@@ -1,6 +1,6 @@
 """Time and memory of looking at an annotation file of COCO's size, the first time and after: the pass, and the tool.
 
-    python benchmarks/annotations.py [--images 118287] [--objects 860001] [--points 40]
+    python benchmarks/annotations.py [--images 118287] [--objects 860001] [--points 40] [--keypoints 17]
 
 Generated: boxes and polygons at random, 450 MB of JSON. Each case runs in a process of its own; memory is the largest
 that it and any one process that it started had resident (getrusage), and what a process that imports the same and
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 
-def write(path: Path, images: int, objects: int, points: int) -> None:
+def write(path: Path, images: int, objects: int, points: int, keypoints: int) -> None:
     """As compact as COCO's: numbers with two digits behind the point."""
     rng = np.random.default_rng(0)
     with open(path, 'w') as file:
@@ -37,6 +37,9 @@ def write(path: Path, images: int, objects: int, points: int) -> None:
             corner, size = rng.uniform(0, 240, (number, 2)), rng.uniform(5, 200, (number, 2))
             polygons = (corner[:, None] + rng.uniform(0, 1, (number, points, 2)) * size[:, None]).round(2)
             image, category = rng.integers(0, images, number), rng.integers(1, 81, number)
+            places = (corner[:, None] + rng.uniform(0, 1, (number, keypoints, 2)) * size[:, None]).astype(int)
+            people = np.concatenate([places, rng.integers(0, 3, (number, keypoints, 1))], 2)
+            people[people[..., 2] == 0] = 0
             for index in range(number):
                 one = dict(
                     segmentation=[polygons[index].ravel().tolist()],
@@ -47,15 +50,18 @@ def write(path: Path, images: int, objects: int, points: int) -> None:
                     category_id=int(category[index]),
                     id=start + index + 1,
                 )
+                if keypoints:
+                    labelled = int((people[index, :, 2] > 0).sum())
+                    one |= dict(keypoints=people[index].ravel().tolist(), num_keypoints=labelled)
                 file.write((', ' if start + index else '') + json.dumps(one))
         categories = [dict(id=index + 1, name=f'class {index}') for index in range(80)]
         file.write(f'], "categories": {json.dumps(categories)}}}')
 
 
-def measure(what: str, path: Path, cache: Path) -> None:
+def measure(what: str, path: Path, cache: Path, keypoints: int) -> None:
     """In a process of its own: seconds, and MB."""
     environment = os.environ | dict(XDG_CACHE_HOME=str(cache))
-    code = [sys.executable, __file__, '--one', what, '--path', str(path)]
+    code = [sys.executable, __file__, '--one', what, '--path', str(path), '--keypoints', str(keypoints)]
     print(subprocess.run(code, env=environment, check=True, capture_output=True, text=True).stdout, end='', flush=True)
 
 
@@ -76,7 +82,7 @@ def tool(what: str, path: Path, cache: Path) -> None:
     )
 
 
-def one(what: str, path: str) -> None:
+def one(what: str, path: str, keypoints: int) -> None:
     """The case itself: what it imports is not counted as time."""
     import rethink  # noqa: F401
     from rethink.checks import annotations as rules
@@ -89,7 +95,7 @@ def one(what: str, path: str) -> None:
             json.load(file)
     elif what != 'nothing':
         found = annotations.read(path, progress=False)
-        list(rules.problems(found, rules.Use()))
+        list(rules.problems(found, rules.Use(keypoints=keypoints or None)))
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
@@ -104,21 +110,22 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=118_287)
     parser.add_argument('--objects', type=int, default=860_001)
     parser.add_argument('--points', type=int, default=22, help='of a polygon')
+    parser.add_argument('--keypoints', type=int, default=0, help='of each object')
     parser.add_argument('--json-load', action='store_true', help='also json.load of the whole file')
     parser.add_argument('--one', help=argparse.SUPPRESS)
     parser.add_argument('--path', help='keep the file here, or take it from here')
     args = parser.parse_args()
     if args.one:
-        one(args.one, args.path)
+        one(args.one, args.path, args.keypoints)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(args.path or f'{folder}/annotations.json')
         if not path.exists():
-            write(path, args.images, args.objects, args.points)
+            write(path, args.images, args.objects, args.points, args.keypoints)
         print(f'{path.stat().st_size / 1e6:.0f} MB, {args.images:,} images, {args.objects:,} objects')
         cases = ['nothing', 'first', 'again'] + ['json.load'] * args.json_load
         for what in cases:
-            measure(what, path, Path(folder) / 'cache')
+            measure(what, path, Path(folder) / 'cache', args.keypoints)
         for what in ('first', 'again'):
             tool(what, path, Path(folder) / 'cache of the tool')
 
