@@ -12,7 +12,7 @@ from .ignored import class_words
 
 @rule('no-rate')
 def no_rate(facts: Facts) -> Iterator[Finding]:
-    kinds = {type_name(one.get('type')) for one in _dicts(facts.cfg.get('param_scheduler'))}
+    kinds = {type_name(one['type']) for _, one in facts.schedulers}
     if facts.optimizer.get('lr') == 0 and 'OneCycleLR' not in kinds:
         yield Finding(
             'error',
@@ -26,12 +26,12 @@ def no_rate(facts: Facts) -> Iterator[Finding]:
 
 @rule('rising-rate')
 def rising_rate(facts: Facts) -> Iterator[Finding]:
-    for one in _dicts(facts.cfg.get('param_scheduler')):
-        kind, gamma = type_name(one.get('type')), one.get('gamma')
+    for where, one in facts.schedulers:
+        kind, gamma = type_name(one['type']), one.get('gamma')
         if kind in ('MultiStepLR', 'StepLR', 'ExponentialLR') and _is_number(gamma) and gamma > 1:
             what = f'gamma of {kind} is {gamma}, by which the learning rate is multiplied.'
             fix = f'gamma={1 / gamma:.3g}'
-            yield Finding('error', 'param_scheduler', what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
+            yield Finding('error', where, what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
 
 
 @rule('two-conventions')
