@@ -173,6 +173,25 @@ class Facts:
         owners = (one.cfg, wrapper) if wrapper is not one.cfg else (wrapper,)
         return [step for owner in owners for step in owner.get('pipeline') or [] if isinstance(step, dict)]
 
+    @functools.cached_property
+    def pipelines(self) -> list[tuple[str, list]]:
+        """All pipelines of the config with their dotted names, those of wrappers, hooks and TTA too."""
+        found = []
+        for part in ('train', 'val', 'test'):
+            dataset = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
+            found += _pipelines_of(dataset, f'{part}_dataloader.dataset')
+        for where, one in self.hooks:
+            found.append((f'{where}.switch_pipeline', one.get('switch_pipeline')))
+        found.append(('tta_pipeline', self.cfg.get('tta_pipeline')))
+        return [(where, steps) for where, steps in found if isinstance(steps, list | tuple)]
+
+    @functools.cached_property
+    def preprocessors(self) -> list[tuple[str, dict]]:
+        """What normalises images, with its dotted name: of the model, or of a part of it that MMDetection wraps."""
+        own = list(_preprocessors(self.model, 'model'))
+        whole = self.cfg.get('data_preprocessor')  # MMEngine gives it to a model that has none
+        return own if own or not isinstance(whole, dict) else [('data_preprocessor', whole)]
+
     def file(self, path: str) -> AnnotationFile:
         """The same for all who ask, so that it is read once."""
         return self._annotations.setdefault(os.path.normpath(path), AnnotationFile(path))
@@ -309,6 +328,21 @@ class Facts:
     @property
     def optimizer(self) -> dict:
         return (self.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+
+
+def _pipelines_of(dataset, name: str) -> Iterator[tuple[str, list]]:
+    if isinstance(dataset, dict):
+        yield f'{name}.pipeline', dataset.get('pipeline')
+        yield from _pipelines_of(dataset.get('dataset'), f'{name}.dataset')
+        for index, one in items(dataset.get('datasets')):
+            yield from _pipelines_of(one, f'{name}.datasets[{index}]')
+
+
+def _preprocessors(tree, name: str) -> Iterator[tuple[str, dict]]:
+    for key, inner in items(tree):
+        if key == 'data_preprocessor' and isinstance(inner, dict):
+            yield f'{name}.{key}', inner
+        yield from _preprocessors(inner, f'{name}.{key}')
 
 
 def _with_type(tree, name: str) -> Iterator[tuple[str, dict]]:

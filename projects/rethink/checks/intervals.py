@@ -284,7 +284,7 @@ def _validations(facts: Facts, length: int) -> int | None:
     begin, every = train.get('val_begin', 1), train.get('val_interval', 1 if facts.by_epoch else 1000)
     if not facts.cfg.get('val_dataloader') or train.get('dynamic_intervals') or not every or every > length:
         return None
-    return sum(at >= begin for at in {*range(every, length + 1, every), length})
+    return sum(at >= begin for at in {*range(int(every), int(length) + 1, int(every)), int(length)})
 
 
 def _patience(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
