@@ -45,6 +45,18 @@ def step_name(kind) -> str:
     return SAME_BITS.get(name, name)
 
 
+def every_step(steps) -> Iterable[dict]:
+    """The transforms of a pipeline and those within them, at any depth: ``RandomChoice``, ``MultiBranch``, views, TTA.
+
+    Those of ``Albu`` are albumentations', which have names of their own.
+    """
+    for _, one in items(steps):
+        if isinstance(one, dict) and 'type' in one:
+            yield one
+        if not (isinstance(one, dict) and type_name(one.get('type')) == 'Albu'):
+            yield from every_step(one)
+
+
 def is_remote(path) -> bool:
     return '://' in str(path)
 

@@ -1,9 +1,14 @@
 """Keys that nobody asks for, each mistake beside what is right."""
 
+from types import SimpleNamespace
+
 import pytest
 import settings
+import torch
 from checked import MMDET
 from mmengine.config import Config
+from mmengine.hooks import ParamSchedulerHook
+from mmengine.registry import PARAM_SCHEDULERS
 from rethink import checks
 
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
@@ -25,6 +30,20 @@ WRONG = [
     ('custom-keys', {PARAMWISE: {'custom_keys': {'qwertz': dict(lr_mult=0.1)}}}, 'warning', 'no parameter of the'),
     ('hook-name', {'default_hooks.checkpiont': dict(type='CheckpointHook')}, 'error', 'a hook beside checkpoint'),
     ('hook-name', {'default_hooks.loger': dict(type='LoggerHook')}, 'error', 'rename it to logger'),
+    ('hook-twice', {'default_hooks.ckpt': dict(type='CheckpointHook')}, 'warning',
+     'default_hooks.ckpt is a CheckpointHook beside default_hooks.checkpoint, and both run'),
+    ('hook-twice', {'custom_hooks': [dict(type='CheckpointHook')]}, 'warning', 'custom_hooks.0 is a CheckpointHook'),
+    ('hook-twice', {'custom_hooks': [dict(type='AtomicCheckpointHook')]}, 'warning', 'both save'),
+    ('hook-twice', {'default_hooks.text': dict(type='LoggerHook')}, 'warning', 'all is logged twice'),
+    ('hook-twice', {'default_hooks.lr': dict(type='ParamSchedulerHook')}, 'error', 'over at half of the training'),
+    ('hook-twice', {'default_hooks': dict(_delete_=True, logger=dict(type='LoggerHook', interval=1),
+                                          lr=dict(type='ParamSchedulerHook'))}, 'error',
+     'beside the default_hooks.param_scheduler that MMEngine has by itself'),
+    ('hook-twice', {'custom_hooks': [dict(type='mmengine.IterTimerHook')]}, 'warning', 'done twice'),
+    ('hook-twice', {'custom_hooks': [dict(type='DistSamplerSeedHook')]}, 'warning', 'default_hooks.sampler_seed=None'),
+    ('hook-twice', {'custom_hooks': [dict(type='RuntimeInfoHook')]}, 'warning', 'done twice'),
+    ('hook-twice', {'default_hooks.timer': None, 'default_hooks.a': dict(type='IterTimerHook'),
+                    'default_hooks.b': dict(type='IterTimerHook')}, 'warning', 'beside default_hooks.a, and both run'),
 ]  # fmt: skip
 RIGHT = [
     {'model.test_cfg.score_thr': 0.05, 'model.test_cfg.min_bbox_size': 0},
@@ -36,6 +55,10 @@ RIGHT = [
     {'optim_wrapper.clip_grad': dict(type='value', clip_value=0.5)},
     {'default_hooks.ema': dict(type='EMAHook')},
     {'default_hooks.timer': None},
+    {'default_hooks.timer': None, 'custom_hooks': [dict(type='IterTimerHook')]},
+    {'default_hooks.timer': dict(type='IterTimerHook')},
+    {'default_hooks.checkpoint.type': 'AtomicCheckpointHook'},
+    {'custom_hooks': [dict(type='EMAHook'), dict(type='CheckInvalidLossHook', interval=2)]},
     {'env_cfg.cudnn_benchmark': True, 'env_cfg.resource_limit': 4096},
 ]  # fmt: skip
 
@@ -72,3 +95,18 @@ def test_a_key_that_a_function_of_the_head_asks_for():
             'rename it to assigner',
             'rename it to score_thr',
         ]
+
+
+def test_two_hooks_that_step_schedules():
+    """Over at half, as MMEngine steps them: a drop after 4 steps of 8 comes after 2."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    for number, drops_after in ((1, 4), (2, 2)):
+        optimizer = torch.optim.SGD([parameter], lr=1.0)
+        schedule = dict(type='MultiStepLR', milestones=[4], by_epoch=False)
+        built = PARAM_SCHEDULERS.build(schedule, default_args=dict(optimizer=optimizer))
+        runner, rates = SimpleNamespace(param_schedulers=[built]), []
+        for step in range(8):
+            rates.append(optimizer.param_groups[0]['lr'])
+            for hook in [ParamSchedulerHook()] * number:
+                hook.after_train_iter(runner, step)
+        assert rates == pytest.approx([1.0] * drops_after + [0.1] * (8 - drops_after))

@@ -72,6 +72,8 @@ WRONG = [
     ('drawn-at-test', of(VAL, LOAD, RESIZE, COLOURS, PACK), 'warning', 'YOLOXHSVRandomAug is in val_dataloader'),
     ('moved-images', of(VAL, LOAD, RESIZE, FLIP, PACK), 'error', 'changes the images that are evaluated (RandomFlip)'),
     ('normalised-twice', of(TRAIN, LOAD, ANNOTATIONS, RESIZE, NORMALISE, PACK), 'error', 'leave Normalize out'),
+    ('normalised-twice', of(TRAIN, LOAD, ANNOTATIONS, RESIZE, dict(type='RandomApply', transforms=[NORMALISE]), PACK),
+     'error', 'leave Normalize out'),
 ]  # fmt: skip
 RIGHT = [
     EPOCHS | SHUFFLED,

@@ -8,9 +8,14 @@ from checked import fails
 from conftest import CLASSES, write_detector
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rethink.checks import stop_on_errors
+from rethink.datasets.shapes import CLASSES as SHAPES
+from rethink.datasets.shapes import DetectionSpec
+from rethink.datasets.shapes_voc import write_voc
+from rethink.registering import use_scope
 
 BOTH = r"from place 1 on 'bar', 'square' and 'square', 'bar'"
 
@@ -122,3 +127,66 @@ def test_the_file_is_written_anew(cfg, other, data, run_in_process):
     after = json.loads(other.read_text())
     assert after == dict(before, categories=before['categories'][::-1])
     stop_on_errors(cfg)
+
+
+# --- PASCAL VOC, whose labels are places in metainfo.classes ---------------------------------------------------------
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A data set of 2007 and one of 2012 that are trained on, and one for validation and test."""
+    write_voc(tmp_path / 'devkit', DetectionSpec(train=4, val=1, size=32), progress=False)
+
+    def image_set(year, name):
+        folders = dict(data_root=f'{tmp_path}/devkit/{year}', data_prefix=dict(sub_data_root=''))
+        return dict(type='VOCDataset', ann_file=f'ImageSets/Main/{name}.txt', metainfo=dict(classes=SHAPES), **folders)
+
+    val = dict(dataset=image_set('VOC2012', 'val'))
+    train = dict(type='ConcatDataset', datasets=[image_set('VOC2007', 'trainval'), image_set('VOC2012', 'train')])
+    model = dict(roi_head=dict(bbox_head=dict(num_classes=len(SHAPES))))
+    scores = dict(val_evaluator=dict(type='VOCMetric'), test_evaluator=dict(type='VOCMetric'))
+    loaders = dict(train_dataloader=dict(dataset=train), val_dataloader=val, test_dataloader=val)
+    return Config(dict(default_scope='mmdet', model=model, **loaders, **scores))
+
+
+def turned(one) -> None:
+    one.metainfo = dict(classes=SHAPES[::-1])
+
+
+def test_what_mmdetection_makes_of_voc_in_another_order(voc):
+    """The label of one object is another number, so that both in one training are two classes."""
+    use_scope('mmdet')
+    one, other = voc.train_dataloader.dataset.datasets[1], dict(voc.train_dataloader.dataset.datasets[1])
+    other['metainfo'] = dict(classes=SHAPES[::-1])
+    labels = [[it['bbox_label'] for it in DATASETS.build(part).get_data_info(0)['instances']] for part in (one, other)]
+    assert labels[0] and labels[1] == [len(SHAPES) - 1 - label for label in labels[0]]
+
+
+def test_parts_of_voc_in_different_orders(voc):
+    stop_on_errors(voc)
+    turned(voc.train_dataloader.dataset.datasets[1])
+    fails(voc, r'datasets\[1\] has the classes of train_dataloader\.dataset\.datasets\[0\] in another order')
+
+
+def test_validation_of_voc_in_another_order(voc):
+    turned(voc.val_dataloader.dataset)
+    first = r'train_dataloader\.dataset\.datasets\[0\]'
+    fails(voc, rf'val_dataloader\.dataset has the classes of {first} in another order .*set its metainfo\.classes to')
+
+
+@pytest.mark.parametrize(
+    'names, how', [(SHAPES[::-1], 'in another order'), (('cat', 'dog', 'cow', 'hen', 'ox'), 'with other names')]
+)
+def test_a_checkpoint_of_voc_with_other_classes(voc, tmp_path, names, how):
+    voc.load_from = str(tmp_path / 'a.pth')
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=names))), voc.load_from)
+    fails(voc, f'a.pth was trained on as many classes as test_dataloader.dataset has, {how}', stage='test')
+    torch.save(dict(state_dict={}, meta=dict(dataset_meta=dict(classes=SHAPES))), voc.load_from)
+    stop_on_errors(voc, 'test')
+
+
+def test_classes_of_voc_as_a_text_or_a_set(voc):
+    voc.val_dataloader.dataset.metainfo = dict(classes='star')
+    fails(voc, r"metainfo\.classes of val_dataloader\.dataset is the text 'star'.*write a tuple: classes=\('star',\)")
+    voc.val_dataloader.dataset.metainfo = dict(classes=set(SHAPES))
+    fails(voc, r'metainfo\.classes of val_dataloader\.dataset is a set, whose order is another one')

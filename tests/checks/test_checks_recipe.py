@@ -1,9 +1,11 @@
 """Settings with which a run learns nothing, or what is wrong."""
 
 import checked
+import numpy as np
 import pytest
 import settings
 from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
 from rethink import checks, config_path
 
 DATA, PIXELS = 'train_dataloader.dataset', 'model.data_preprocessor'
@@ -11,6 +13,29 @@ LOAD, ANNOTATIONS = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations',
 FLIP, RESIZE = dict(type='RandomFlip', prob=0.5), dict(type='Resize', scale=(64, 64))
 PACK = dict(type='PackDetInputs')
 PRETRAINED = dict(type='Pretrained', checkpoint='torchvision://resnet18')
+UNIT = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+NORMALISE, ZERO = dict(type='Normalize', **UNIT), dict(type='Normalize', mean=[0, 0, 0], std=[0, 0, 0])
+OF_255 = dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def in_pipeline(*steps, part='train', **more) -> dict:
+    """Transforms of a detector that normalises by them."""
+    pipeline = [LOAD, ANNOTATIONS, *steps, PACK] if part == 'train' else [LOAD, RESIZE, ANNOTATIONS, *steps, PACK]
+    return {f'{PIXELS}.mean': None, f'{PIXELS}.std': None, f'{part}_dataloader.dataset.pipeline': pipeline, **more}
+
+
+def wrapped(step) -> dict:
+    """In the pipeline of a wrapper."""
+    inner = dict(type='CocoDataset', ann_file='x.json', pipeline=[LOAD, ANNOTATIONS])
+    whole = dict(_delete_=True, type='MultiImageMixDataset', dataset=inner, pipeline=[RESIZE, step, PACK])
+    return {f'{PIXELS}.mean': None, f'{PIXELS}.std': None, DATA: whole}
+
+
+# MMDetection wraps the preprocessor where there are images of several kinds.
+BRANCHES = {
+    'model.data_preprocessor': dict(_delete_=True, type='MultiBranchDataPreprocessor',
+                                    data_preprocessor=dict(type='DetDataPreprocessor', **UNIT))
+}  # fmt: skip
 BEST = 'default_hooks.checkpoint.save_best'
 WRONG = [
     ('no-rate', {'optim_wrapper.optimizer.lr': 0}, 'error', 'the learning rate is 0'),
@@ -19,6 +44,25 @@ WRONG = [
     ('pixel-range', {f'{PIXELS}.std': [58.4, 0.0, 57.4]}, 'error', 'become infinite'),
     ('pixel-range', {f'{PIXELS}.mean': [0.485, 0.456, 0.406], f'{PIXELS}.std': [0.229, 0.224, 0.225]}, 'error',
      'mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]'),
+    ('pixel-range', in_pipeline(NORMALISE), 'error', 'Normalize in train_dataloader.dataset.pipeline: mean=[123.675'),
+    ('pixel-range', in_pipeline(ZERO), 'error', 'become infinite'),
+    ('pixel-range', in_pipeline(NORMALISE, part='val'), 'error', 'of Normalize in val_dataloader.dataset.pipeline'),
+    ('pixel-range', in_pipeline(NORMALISE, part='test'), 'error', 'of Normalize in test_dataloader.dataset.pipeline'),
+    # Of one in several pipelines, the first is said.
+    ('pixel-range', in_pipeline(NORMALISE) | in_pipeline(NORMALISE, part='val'), 'error', 'train_dataloader'),
+    ('pixel-range', in_pipeline(dict(type='RandomChoice', transforms=[[RESIZE, NORMALISE], [OF_255]])), 'error',
+     'for pixels of 0 to 1'),
+    ('pixel-range', in_pipeline(dict(type='RandomApply', transforms=[ZERO])), 'error', 'become infinite'),
+    ('pixel-range', in_pipeline(dict(type='MultiBranch', branch_field=['sup'], sup=[NORMALISE])), 'error', '0 to 255'),
+    ('pixel-range', in_pipeline(dict(type='mmpretrain.MultiView', num_views=[2], transforms=[[NORMALISE]])), 'error',
+     '0 to 255'),
+    ('pixel-range', in_pipeline(tta_pipeline=[LOAD, dict(type='TestTimeAug', transforms=[[RESIZE], [NORMALISE]])]),
+     'error', 'Normalize in tta_pipeline'),
+    ('pixel-range', wrapped(ZERO), 'error', 'train_dataloader.dataset.pipeline'),
+    ('pixel-range', BRANCHES, 'error', 'model.data_preprocessor.data_preprocessor: mean=[123.675'),
+    # Behind what may divide by 255.
+    ('pixel-range', in_pipeline(dict(type='mine.ToUnit'), NORMALISE), 'warning', '0 to 255'),
+    ('pixel-range', in_pipeline(dict(type='Albu', transforms=[dict(type='ToFloat')]), NORMALISE), 'warning', 'to 255'),
     ('pipeline-order', {f'{DATA}.pipeline': [LOAD, FLIP, ANNOTATIONS, PACK]}, 'error', 'RandomFlip comes before'),
     ('pipeline-order', {f'{DATA}.pipeline': [LOAD, RESIZE, ANNOTATIONS, PACK]}, 'error', 'Resize comes before'),
     ('unshuffled', {'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=False)}, 'warning', 'shuffle'),
@@ -42,6 +86,12 @@ RIGHT = [
     {f'{PIXELS}.std': [1.0, 1.0, 1.0]},
     {f'{PIXELS}.mean': [123.675, 116.28, 103.53], f'{PIXELS}.std': [58.395, 57.12, 57.375]},
     {f'{PIXELS}.mean': None, f'{PIXELS}.std': None},
+    in_pipeline(OF_255),
+    in_pipeline(dict(type='Normalize', mean=[0, 0, 0], std=[255, 255, 255])),
+    in_pipeline(dict(type='RandomChoice', transforms=[[OF_255], [OF_255]])),
+    # torchvision's comes after ToTensor, which divides; albumentations' divides by itself.
+    in_pipeline(dict(type='mmpretrain.torchvision/ToTensor'), dict(type='mmpretrain.torchvision/Normalize', **UNIT)),
+    in_pipeline(dict(type='Albu', transforms=[dict(type='Normalize', **UNIT)])),
     {f'{DATA}.pipeline': [LOAD, ANNOTATIONS, FLIP, RESIZE, PACK]},
     {f'{DATA}.pipeline': [LOAD, dict(type='PhotoMetricDistortion'), ANNOTATIONS, PACK]},
     {f'{DATA}.pipeline': [LOAD, dict(FLIP, prob=0), ANNOTATIONS, PACK]},
@@ -73,6 +123,22 @@ def test_pixels_that_a_transform_scales_may_be_meant():
     values = {f'{PIXELS}.mean': [0.4] * 3, f'{PIXELS}.std': [0.2] * 3}
     pipeline = [LOAD, ANNOTATIONS, dict(type='Albu', transforms=[]), dict(type='mine.ToUnit'), PACK]
     settings.check('pixel-range', values | {f'{DATA}.pipeline': pipeline}, 'warning', 'for pixels of 0 to 1')
+
+
+def test_what_normalising_twice_or_for_other_pixels_makes_of_them():
+    """By mmcv's transform: with the numbers for 0 to 1 a thousand times as far, with 0 no numbers."""
+    image = np.array([[[0, 128, 255]]], np.uint8)
+    right, wrong, zero = (
+        TRANSFORMS.build(dict(one, type='mmcv.Normalize')).transform(dict(img=image.copy()))['img']
+        for one in (OF_255, NORMALISE, ZERO)
+    )
+    assert np.abs(right).max() < 3 and np.abs(wrong).max() > 500 and not np.isfinite(zero).all()
+
+
+def test_the_preprocessor_that_mmengine_gives_to_a_model_without_one():
+    config = Config(dict(default_scope='mmdet', model=dict(type='RetinaNet'), data_preprocessor=dict(UNIT)))
+    (found,) = checks.RULES['pixel-range'][0](checks.Facts(config))
+    assert found.where == 'data_preprocessor' and found.level == 'error'
 
 
 def test_our_schedule_behind_mmdetections_losses_is_told_and_ours_behind_ours_is_not(tmp_path):

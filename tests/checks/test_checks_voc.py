@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from ast import literal_eval
 
 import pytest
 from checked import fails
@@ -101,6 +102,97 @@ def test_objects_of_other_classes_alone(cfg):
     cfg.allow_class_subset = True
     cfg.model.roi_head.bbox_head.num_classes = 2
     stop_on_errors(cfg)
+
+
+def parts_of(cfg):
+    return (*cfg.train_dataloader.dataset.datasets, cfg.val_dataloader.dataset)
+
+
+PARTS = r'train_dataloader\.dataset\.datasets\[0\], train_dataloader\.dataset\.datasets\[1\], val_dataloader\.dataset'
+
+
+def obey(cfg, fix):
+    """Set what a sentence says that is to set, as a person copies it."""
+    classes, places, number = re.search(
+        r'metainfo = dict\(classes=(\(.*?\))\) in (.*?)(?:, and model\.\S+ = (\d+))?(?:;.*|, or .*|\.)?$', fix
+    ).groups()
+    for place in places.split(', '):
+        Config.merge_from_dict(
+            cfg, {place.replace('[', '.').replace(']', '') + '.metainfo.classes': literal_eval(classes)}
+        )
+    if number:
+        cfg.model.roi_head.bbox_head.num_classes = int(number)
+
+
+@pytest.mark.parametrize('heads', [20, len(CLASSES)])
+def test_own_classes_under_the_twenty_are_said_with_all_that_is_to_set(cfg, heads):
+    for part in parts_of(cfg):
+        part.pop('metainfo')
+    cfg.model.roi_head.bbox_head.num_classes = heads
+    found = [one for one in check(cfg) if one.rule in ('classes', 'voc')]
+    # Neither that 20 classes have no object, nor that the heads are to have 20.
+    assert {one.level for one in found} == {'error'} and len({one.fix for one in found}) == 1, found
+    assert (', and model.roi_head.bbox_head.num_classes = 5' in found[0].fix) == (heads == 20)
+    assert str(tuple(sorted(CLASSES))) in found[0].fix
+    obey(cfg, found[0].fix)
+    stop_on_errors(cfg)
+
+
+def test_a_class_more_is_said_with_all_that_is_to_set(cfg, devkit):
+    change(devkit, '<name>.*?</name>', '<name>cow</name>', 'VOC2012/Annotations/val_000001.xml')
+    change(devkit, '<name>.*?</name>', '<name>ship</name>')
+    fails(
+        cfg, rf"of 1 classes .*has not \('ship'\).* set metainfo = dict\(classes=.*'cow', 'ship'\)\) in {PARTS}, and"
+    )
+    (first, _) = [one for one in check(cfg) if one.rule == 'classes']
+    obey(cfg, first.fix)
+    assert list(cfg.val_dataloader.dataset.metainfo.classes) == [*CLASSES, 'cow', 'ship']
+    assert cfg.model.roi_head.bbox_head.num_classes == 7
+    stop_on_errors(cfg)
+
+
+def test_of_voc_and_a_class_of_its_own_those_that_there_are(cfg, devkit):
+    """Not all of the 20 and one more, of which most would have no object."""
+    for path in devkit.glob('*/Annotations/*.xml'):
+        change(devkit, '<name>.*?</name>', '<name>car</name>', path.relative_to(devkit), 0)
+    change(devkit, '<name>.*?</name>', '<name>ship</name>')
+    for part in parts_of(cfg):
+        part.pop('metainfo')
+    cfg.model.roi_head.bbox_head.num_classes = 20
+    (found,) = [one for one in check(cfg) if one.rule == 'classes']
+    assert "dict(classes=('car', 'ship')) in" in found.fix and 'num_classes = 2;' in found.fix
+    obey(cfg, found.fix)
+    stop_on_errors(cfg)
+
+
+def test_classes_as_a_text_are_the_first_that_is_said(cfg):
+    cfg.train_dataloader.dataset.datasets[0].metainfo = dict(classes='ellipse')
+    fails(cfg, rf"metainfo\.classes {FIRST} is the text 'ellipse', .*write a tuple: classes=\('ellipse',\)")
+
+
+def test_images_without_an_object(cfg, devkit):
+    for path in devkit.glob('*/Annotations/train*.xml'):
+        change(devkit, '(?s)<object>.*</object>', '', path.relative_to(devkit), 0)
+    fails(cfg, rf'the images that .*trainval\.txt {FIRST} lists have no object .*; name an image set')
+    # Of all classes none is left to be named.
+    assert not any('classes=()' in one.fix for one in check(cfg))
+
+
+def test_a_class_that_is_never_trained(cfg):
+    for part in parts_of(cfg):
+        part.metainfo = dict(classes=(*CLASSES, 'cow'))
+    cfg.model.roi_head.bbox_head.num_classes = 6
+    (found,) = [one for one in check(cfg) if one.rule == 'classes']
+    assert found.level == 'warning' and '1 of 6 classes' in found.what and "('cow')" in found.what
+    obey(cfg, found.fix)
+    assert not [one for one in check(cfg) if one.rule == 'classes']
+
+
+def test_classes_that_may_be_meant_as_one(cfg):
+    for part in parts_of(cfg):
+        part.metainfo = dict(classes=(*CLASSES, CLASSES[0].title()))
+    (found,) = [one for one in check(cfg) if one.rule == 'alike-classes']
+    assert found.level == 'warning' and f'alone ({CLASSES[0]!r}, {CLASSES[0].title()!r})' in found.what
 
 
 def test_a_file_that_is_not_xml(cfg, devkit):
@@ -202,6 +294,58 @@ def test_sizes_and_everything_difficult(cfg, devkit):
     for path in (devkit / 'VOC2012' / 'Annotations').iterdir():
         change(devkit, '<difficult>0', '<difficult>1', path.relative_to(devkit), 0)
     fails(cfg, r'all objects that .*VOC2012.* are marked difficult, and none is trained')
+
+
+@pytest.mark.parametrize('of', ['train', 'val'])
+def test_everything_difficult_in_either_use(cfg, devkit, of):
+    for path in devkit.glob(f'*/Annotations/{of}*.xml'):
+        change(devkit, '<difficult>0', '<difficult>1', path.relative_to(devkit), 0)
+    fails(cfg, 'marked difficult, and ' + ('none is trained' if of == 'train' else 'none is counted: .* AP is 0'))
+
+
+def test_everything_of_the_classes_difficult(cfg, devkit):
+    """What is of other classes is not among it."""
+    for path in devkit.glob('VOC2012/Annotations/val*.xml'):
+        change(devkit, '<difficult>0', '<difficult>1', path.relative_to(devkit), 0)
+    change(
+        devkit, '(?s)<name>[^<]*</name>(.*?)<difficult>1', r'<name>cow</name>\1<difficult>0', path.relative_to(devkit)
+    )
+    cfg.allow_class_subset = True
+    fails(cfg, 'none is counted')
+
+
+def test_what_voc_counts_of_difficult_objects():
+    """Found, each of them: AP is 0 where all are difficult, and 1 where one is not."""
+    import torch
+    from mmdet.evaluation import VOCMetric
+
+    boxes = torch.tensor([[1.0, 1, 9, 9], [11, 11, 19, 19]])
+    labels = torch.zeros(2, dtype=torch.long)
+    for number, wanted in ((2, 0), (1, 1)):
+        metric = VOCMetric()
+        metric.dataset_meta = dict(classes=('star',), dataset_type='VOC2007')
+        sample = dict(
+            gt_instances=dict(bboxes=boxes[number:], labels=labels[number:]),
+            ignored_instances=dict(bboxes=boxes[:number], labels=labels[:number]),
+            pred_instances=dict(bboxes=boxes, labels=labels, scores=torch.ones(2)),
+        )
+        metric.process({}, [sample])
+        assert metric.evaluate(1)['pascal_voc/mAP'] == pytest.approx(wanted)
+
+
+def test_images_of_validation_in_training(cfg, devkit):
+    assert not [one for one in check(cfg) if one.rule == 'shared-images']
+    main = devkit / 'VOC2012' / 'ImageSets' / 'Main'
+    with open(main / 'val.txt', 'a') as file:
+        file.write((main / 'train.txt').read_text().split()[0] + '\n')
+    (found,) = [one for one in check(cfg) if one.rule == 'shared-images']
+    assert 'share 1 images' in found.what and found.where == 'val_dataloader.dataset' and found.level == 'warning'
+    cfg.val_dataloader.dataset.ann_file = 'VOC2012/ImageSets/Main/train.txt'
+    (found,) = [one for one in check(cfg) if one.rule == 'shared-images']
+    assert 'share 4 images' in found.what
+    # The same names of another year are other images.
+    cfg.train_dataloader.dataset.datasets.pop()
+    assert not [one for one in check(cfg) if one.rule == 'shared-images']
 
 
 def test_images_that_the_filter_leaves(cfg):

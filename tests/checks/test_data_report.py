@@ -148,6 +148,96 @@ def test_voc(devkit):
     assert found.bad and all('train_000002.xml' in one for one in said(found)['xml'])
 
 
+LINES = {
+    'a blank first line': (lambda names: '\n' + '\n'.join(names), 'has a blank line (line 1)'),
+    'two columns': (lambda names: ''.join(f'{name}  1\n' for name in names), 'has two columns'),
+    'a column of some': (lambda names: f'{names[0]} 1\n' + '\n'.join(names[1:]), 'are no names of images'),
+    'folders': (lambda names: '\n'.join(f'JPEGImages/{name} x' for name in names), 'lacks 3 of the 3 files'),
+    'nothing': (lambda names: '', 'lists no image'),
+}
+
+
+@pytest.mark.parametrize('name', LINES)
+def test_an_image_set_with_a_fault_is_still_one(devkit, name):
+    """VOC's own sets of a class alone are no splits, whatever is wrong with the plain one that they are of."""
+    write, sentence = LINES[name]
+    main = devkit / 'ImageSets' / 'Main'
+    names = (main / 'val.txt').read_text().split()
+    (main / 'val.txt').write_text(write(names))
+    (main / 'star_val.txt').write_text(''.join(f'{one} -1\n' for one in names))
+    found = report(devkit)
+    assert [one.name for one in found.splits] == ['train', 'val'] and found.bad
+    assert any(sentence in one.what and 'val.txt' in one.what for one in found.problems), found.problems
+
+
+def test_the_set_of_a_class_without_its_plain_one(devkit):
+    main = devkit / 'ImageSets' / 'Main'
+    (main / 'star_test.txt').write_text('val_000001 1\n')
+    found = report(devkit)
+    assert [one.name for one in found.splits] == ['star_test', 'train', 'val']
+    assert 'has two columns' in said(found)['two-columns'][0]
+    # A name with a space is one where there is an image of it.
+    for folder, ending in (('JPEGImages', '.jpg'), ('Annotations', '.xml')):
+        (devkit / folder / f'val_000001{ending}').rename(devkit / folder / f'val 1{ending}')
+    names = (main / 'val.txt').read_text().split()
+    (main / 'star_test.txt').unlink()
+    (main / 'val.txt').write_text('\n'.join(['val 1', *names[1:]]))
+    (main / 'test.txt').write_text('val 1\n')
+    assert [(one.name, len(one.names)) for one in report(devkit).splits] == [('test', 1), ('train', 4), ('val', 3)]
+
+
+@pytest.mark.parametrize(
+    'content, sentence',
+    [
+        ('', 'is not JSON'),
+        ('{"images": [{"id": 1, "file', 'is not JSON'),
+        ('{"images": [], "annotations": []}', 'cat'),
+    ],
+)
+def test_a_file_that_was_to_have_objects_is_a_split(tmp_path, content, sentence):
+    write_coco(tmp_path)
+    (tmp_path / 'val.json').write_text(content)
+    (tmp_path / 'captions.json').write_text('{"images": [{"id": 1}], "annotations": [{"caption": "a cat"}]}')
+    (tmp_path / 'numbers.json').write_text('{"images": 12, "annotations": 24}')
+    found = report(tmp_path)
+    assert [one.name for one in found.splits] == ['annotations', 'val'] and found.bad
+    assert any(sentence in one.what and 'val.json' in one.what for one in found.problems), found.problems
+
+
+def rename(root, first, name):
+    """Of the objects of a class, one."""
+    path = next(one for one in sorted(root.glob('Annotations/*.xml')) if f'<name>{first}<' in one.read_text())
+    path.write_text(path.read_text().replace(f'<name>{first}<', f'<name>{name}<', 1))
+
+
+@pytest.mark.parametrize('name', ['Star', 'star ', 's tar'])
+def test_classes_that_may_be_meant_as_one(devkit, name):
+    total = report(devkit).classes['star']
+    rename(devkit, 'star', name)
+    found = report(devkit)
+    (sentence,) = said(found)['alike-classes']
+    assert sentence.startswith('warning') and f'{name!r} with 1 objects' in sentence and not found.bad
+    assert f"'star' with {sum(total) - 1} objects" in sentence
+
+
+def test_categories_of_coco_that_may_be_meant_as_one(roboflow):
+    """Each file with one of them."""
+    path = roboflow / 'valid' / '_annotations.coco.json'
+    path.write_text(path.read_text().replace('"square"', '"Square "'))
+    (sentence,) = said(report(roboflow))['alike-classes']
+    assert "'square' with 8 objects, 'Square ' with 4 objects" in sentence
+
+
+def test_classes_of_an_export_that_may_be_meant_as_one_are_said_once(tmp_path):
+    roboflow_yolo(tmp_path / 'my_data')
+    (path,) = (tmp_path / 'my_data').glob('*.yaml')
+    first = CLASSES[0]
+    path.write_text(path.read_text().replace(CLASSES[1], first.upper()))
+    found = report(tmp_path / 'my_data')
+    assert sum('differ in capitals or spaces alone' in one.what for one in found.problems) == len(found.splits)
+    assert 'alike-classes' not in said(found)
+
+
 def test_a_folder_of_xml(devkit):
     """Without image sets, and with pictures of other formats."""
     shutil.rmtree(devkit / 'ImageSets')

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config_tree import is_remote, items, type_name
+from ..datasets import voc as layout
+from ..datasets.annotations import Annotations, objects_of_categories
+from ..datasets.class_names import ALIKE, ONE_NAME, alike, plain
 from ..errors import some_names
 from .annotations import GROUP, is_group
 from .datasets import Dataset
@@ -13,7 +16,8 @@ from .facts import Facts
 from .files import how_to_get
 from .findings import Finding, rule
 from .keypoints import all_to_set, is_of_keypoints
-from .order import places_of_others, plain
+from .order import bare, places_of_others
+from .voc import image_set
 
 _DROPPED = (
     'MMDetection drops the boxes of classes that a config lacks, trains nothing for those that a file lacks, and says '
@@ -24,11 +28,12 @@ _DROPPED = (
 @rule('classes', ends=True)
 def classes(facts: Facts) -> Iterator[Finding]:
     outputs = (facts.model.get('head') or {}).get('num_classes')
-    said = set()
+    said, wrong = set(), False
     for one in facts.used:
         text = (one.cfg.get('metainfo') or {}).get('classes')
         if isinstance(text, str) and not os.path.isfile(text):
             what = f'metainfo.classes of {one.path} is the text {text!r}, of which each letter would be a class.'
+            wrong = True
             yield Finding('error', one.path, what, fix=f'write a tuple: classes=({text!r},)')
             continue
         if isinstance(text, set | frozenset):
@@ -42,8 +47,10 @@ def classes(facts: Facts) -> Iterator[Finding]:
             yield Finding('error', one.path, what, fix='name each class once, and correct num_classes')
             continue
         if names is not None:
-            of_file = list(_of_coco(facts, one, names, bool(facts.cfg.get('allow_class_subset'))))
+            subset = bool(facts.cfg.get('allow_class_subset'))
+            of_file = [*_of_coco(facts, one, names, subset), *_of_voc(facts, one, names, subset)]
             yield from of_file
+            wrong |= any(finding.level == 'error' for finding in of_file)
             # Of wrong names the number is among what there is to set; one that does not fit may fit the right ones.
             if not any(found.level == 'error' for found in of_file) and len(names) not in said:
                 said.add(len(names))
@@ -51,6 +58,8 @@ def classes(facts: Facts) -> Iterator[Finding]:
         if isinstance(outputs, int):
             yield from _of_folders(one, outputs)
             yield from _of_labels(one, outputs)
+    if not wrong:
+        yield from _never_seen(facts)
 
 
 def _of_coco(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
@@ -112,7 +121,7 @@ def _of_lvis(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]:
     if places_of_others(of_file, names):  # for the rule of order
         return
     own = (one.cfg.get('metainfo') or {}).get('classes') is not None
-    other = [(there, here) for there, here in zip(of_file, names, strict=True) if plain(there) != plain(here)]
+    other = [(there, here) for there, here in zip(of_file, names, strict=True) if bare(there) != bare(here)]
     many = 2 * len(other) > len(names)
     if other and (own or many):
         pairs = ', '.join(f'{here!r} for {there!r}' for there, here in other[:3]) + ', …' * (len(other) > 3)
@@ -122,6 +131,87 @@ def _of_lvis(facts: Facts, one: Dataset, names: list[str]) -> Iterator[Finding]:
         )
         source = 'docs/data.md'
         yield Finding('error' if many else 'warning', one.path, what, why, source, _all_at_once(facts, of_file))
+
+
+def _of_voc(facts: Facts, one: Dataset, names: list[str], subset: bool) -> Iterator[Finding]:
+    """Objects are found by name; MMDetection leaves out those of others and says nothing."""
+    found = image_set(facts, one)
+    a = found and found.annotations
+    if a is None or layout.NO_XML in a.troubles:
+        return
+    there = _names_of(a)
+    if not there:
+        what = f'the images that {a.path} of {one.path} lists have no object.'
+        yield Finding('error', one.path, what, fix='name an image set of labelled images')
+        return
+    known = {plain(name): name for name in names}
+    near = {name: known[plain(name)] for name in set(there) - set(names) if plain(name) in known}
+    lost = set(there) - set(names) - set(near)
+    if lost == set(there):
+        what = f'no object that {a.path} of {one.path} lists is of a class of the data set'
+        yield Finding('error', one.path, f'{what} ({some_names(there)}).', fix=_all_of_voc(facts, one, names))
+        return
+    if near:
+        pairs = ', '.join(f'{name!r} for {right!r}' for name, right in sorted(near.items())[:4])
+        number = sum(there[name] for name in near)
+        what = f'{number:,} objects that {a.path} of {one.path} lists have a class in another spelling ({pairs})'
+        yield Finding('error', one.path, f'{what} and are left out.', fix='write the name as in metainfo.classes')
+    if lost and not subset:
+        what = (
+            f'{sum(there[name] for name in lost):,} objects that {a.path} of {one.path} lists are of {len(lost)} '
+            f'classes that the data set has not ({some_names(lost)}), and would be left out.'
+        )
+        fix = f'{_all_of_voc(facts, one, names)}; or train without them, with allow_class_subset = True in the config'
+        yield Finding('error', one.path, what, fix=fix)
+
+
+def _names_of(a: Annotations) -> dict[str, int]:
+    """Name → its objects."""
+    return dict(zip([one['name'] for one in a.categories], objects_of_categories(a), strict=True))
+
+
+def _all_of_voc(facts: Facts, one: Dataset, names: list[str]) -> str:
+    """All that is to set for the objects of all image sets: those of VOC's own 20 that none has are left out."""
+    sets = [image_set(facts, other) for other in facts.used]
+    there = {name for found in sets if found and found.annotations for name in _names_of(found.annotations)}
+    if (one.cfg.get('metainfo') or {}).get('classes') is None or not there & set(names):
+        return _all_at_once(facts, sorted(there))
+    known = set(map(plain, names))
+    return _all_at_once(facts, names + sorted(name for name in there if plain(name) not in known))
+
+
+def _never_seen(facts: Facts) -> Iterator[Finding]:
+    """Classes of VOC without an object in all of the training data."""
+    sets = {one.path: image_set(facts, one) for one in facts.datasets['train'] if one in facts.used}
+    read = {path: found.annotations for path, found in sets.items() if found and found.annotations}
+    first = next((one for one in facts.datasets['train'] if one.path in read), None)
+    if first is None or first.classes is None:
+        return
+    there = {name for a in read.values() for name in _names_of(a)}
+    empty = [name for name in first.classes if name not in there]
+    if empty and len(empty) < len(first.classes):
+        what = f'{len(empty)} of {len(first.classes)} classes of {first.path} have no object ({some_names(empty)}).'
+        fix = f'leave them out: {_all_at_once(facts, [name for name in first.classes if name in there])}'
+        why = 'each is a class that is never seen.'
+        yield Finding('warning', first.path, what, why, 'docs/data.md', fix)
+
+
+@rule('alike-classes')
+def alike_classes(facts: Facts) -> Iterator[Finding]:
+    """Of a data set and its file; names in VOC's files that are another spelling are for the rule above."""
+    from mmdet.datasets import CocoDataset
+
+    said = set()
+    for one in facts.used:
+        names = [name for name in one.classes or () if isinstance(name, str)]
+        if one.is_a(CocoDataset) and one.file:
+            names += [its['name'] for its in one.file.categories or () if isinstance(its['name'], str)]
+        for group in alike(names):
+            if tuple(sorted(group)) not in said:
+                said.add(tuple(sorted(group)))
+                what = f'names of classes of {one.path} {ALIKE} ({", ".join(map(repr, group))}).'
+                why = 'each is a class of its own, and what is found of the one is wrong for the other.'
+                yield Finding('warning', one.path, what, why, 'docs/data.md', ONE_NAME)
 
 
 def _as_others(facts: Facts, one: Dataset, names: list[str]) -> str | None:

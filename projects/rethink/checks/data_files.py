@@ -1,5 +1,6 @@
 """Detection data sets as they lie on the disk: their annotation files or image sets, and where the images are."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -72,21 +73,25 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
         raise ConfigError(f'there is no annotation file or folder {path}; {how_to_get(path)}.')
     sets = sorted((path / 'ImageSets' / 'Main').glob('*.txt')) if (path / 'ImageSets' / 'Main').is_dir() else []
     if sets:
-        # Those of one class have two columns.
-        plain = [one for one in sets if len((voc.names_in(one) or ['one'])[0].split()) == 1]
-        return [_voc(one, path) for one in plain or sets]
+        return [_voc(one, path) for one in sets if not _of_one_class(one, {part.stem for part in sets})]
     files = sorted({*path.glob('*.json'), *path.glob('annotations/*.json'), *path.glob('*/_annotations.coco.json')})
     # Others are captions, or say what a tool has written.
     files = [one for one in files if not one.name.startswith('.') and one.is_file()]
-    files = [one for one in files if AnnotationFile(one).has('images') and _has_objects(AnnotationFile(one))]
-    if files:
-        return [_coco(one, images) for one in files]
+    with_objects = [one for one in files if AnnotationFile(one).has('images') and _has_objects(AnnotationFile(one))]
+    if with_objects:
+        return [_coco(one, images) for one in files if one in with_objects or _was_to_have(one)]
     for folder in (path / 'Annotations', path / 'annotations', path):
         if next(folder.glob('*.xml'), None):
             return [_folder_of_xml(folder, path, images)]
     if images is not None:
         raise ConfigError(f'--images is {images}, and {path} is read as an export, whose images are found below it.')
     return _export(path)
+
+
+def _of_one_class(image_set: Path, parts: set[str]) -> bool:
+    """VOC's own ``cat_train.txt`` beside ``train.txt``: which of its images have a cat."""
+    name, _, part = image_set.stem.rpartition('_')
+    return bool(name) and part in parts and voc.of_one_class(voc.names_in(image_set) or [''])
 
 
 def _export(path: Path) -> list[Split]:
@@ -108,6 +113,20 @@ def _export(path: Path) -> list[Split]:
 
 def _has_objects(file: AnnotationFile) -> bool:
     return file.has('bbox') or (file.has('categories') and not file.has('caption'))
+
+
+def _was_to_have(path: Path) -> bool:
+    """Of a file beside those with objects: it is empty, cut off, or COCO's without an object or category."""
+    file = AnnotationFile(path)
+    if not path.stat().st_size:
+        return True
+    if not file.has('images') or file.has('caption'):
+        return False
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError:
+        return True
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ('images', 'annotations'))
 
 
 def _coco(path: Path, images: str | None) -> Split:

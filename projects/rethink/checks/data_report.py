@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ..datasets.annotations import objects_of_categories
+from ..datasets.class_names import ALIKE, ONE_NAME, alike
 from ..errors import some_names
 from ..reuse import tool
 from .annotations import Problem
@@ -56,6 +57,7 @@ def look(splits: list[Split], check_images: bool, workers: int, progress: bool =
         for category, number in zip(a.categories, objects_of_categories(a), strict=True):
             found.classes.setdefault(str(category.get('name')), [0] * len(splits))[index] += number
         found.sizes.append(sizes_of(a))
+    found.problems += _alike(found)
     found.problems += _orders(splits)
     found.problems += _shared(splits, workers, progress)
     if check_images:
@@ -70,6 +72,18 @@ def look(splits: list[Split], check_images: bool, workers: int, progress: bool =
 
 def _paths(one: Split) -> list[str]:
     return [os.path.join(one.folder, name) for name in one.names if name]
+
+
+def _alike(found: Report) -> list[Problem]:
+    """Of all splits, so that also a name in one and its other spelling in another are told."""
+    said = ' '.join(one.what for one in found.problems if ALIKE in one.what)  # the reader of an export says it itself
+    groups = [group for group in alike(found.classes) if not all(repr(name) in said for name in group)]
+    problems = []
+    for group in groups:
+        numbers = ', '.join(f'{name!r} with {sum(found.classes[name]):,} objects' for name in group)
+        what = f'names of classes {ALIKE} ({numbers}), and each is a class of its own.'
+        problems.append(Problem('alike-classes', 'warning', what, ONE_NAME))
+    return problems
 
 
 def _orders(splits: list[Split]) -> list[Problem]:

@@ -173,6 +173,25 @@ class Facts:
         owners = (one.cfg, wrapper) if wrapper is not one.cfg else (wrapper,)
         return [step for owner in owners for step in owner.get('pipeline') or [] if isinstance(step, dict)]
 
+    @functools.cached_property
+    def pipelines(self) -> list[tuple[str, list]]:
+        """All pipelines of the config with their dotted names, those of wrappers, hooks and TTA too."""
+        found = []
+        for part in ('train', 'val', 'test'):
+            dataset = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
+            found += _pipelines_of(dataset, f'{part}_dataloader.dataset')
+        for where, one in self.hooks:
+            found.append((f'{where}.switch_pipeline', one.get('switch_pipeline')))
+        found.append(('tta_pipeline', self.cfg.get('tta_pipeline')))
+        return [(where, steps) for where, steps in found if isinstance(steps, list | tuple)]
+
+    @functools.cached_property
+    def preprocessors(self) -> list[tuple[str, dict]]:
+        """What normalises images, with its dotted name: of the model, or of a part of it that MMDetection wraps."""
+        own = list(_preprocessors(self.model, 'model'))
+        whole = self.cfg.get('data_preprocessor')  # MMEngine gives it to a model that has none
+        return own if own or not isinstance(whole, dict) else [('data_preprocessor', whole)]
+
     def file(self, path: str) -> AnnotationFile:
         """The same for all who ask, so that it is read once."""
         return self._annotations.setdefault(os.path.normpath(path), AnnotationFile(path))
@@ -251,25 +270,87 @@ class Facts:
         """Of the whole training, where they are known; of one process where the number of processes is not."""
         if not self.by_epoch:
             return self.length
-        if not (self.length and self.train_images and self.batch):
+        return self.length * self.epoch if self.length and self.epoch else None
+
+    @functools.cached_property
+    def epoch(self) -> int | None:
+        """Iterations of an epoch, as :attr:`iterations`; images that a data set leaves out are counted."""
+        loader = self.cfg.get('train_dataloader') or {}
+        images = self._drawn(loader.get('dataset'), 'train_dataloader.dataset')
+        usual = ('DefaultSampler', 'InfiniteSampler', 'AspectRatioBatchSampler', '')
+        samplers = (type_name((loader.get(key) or {}).get('type')) for key in ('sampler', 'batch_sampler'))
+        if not images or not self.batch or not all(one in usual for one in samplers):
             return None
-        return self.length * ceil(self.train_images * self._repeats / (self.batch * (self.gpus or 1)))
+        most = loader.get('num_batch_per_epoch')
+        number = ceil(images / (self.batch * (self.gpus or 1)))
+        return min(number, most) if isinstance(most, int) else number
+
+    def _drawn(self, tree, name: str) -> int | None:
+        """Samples of an epoch of a data set or of what wraps it; None where that is not known."""
+        if not isinstance(tree, dict):
+            return None
+        kind = type_name(tree.get('type'))
+        if 'dataset' in tree:
+            times = {'RepeatDataset': tree.get('times', 1), 'MultiImageMixDataset': 1}.get(kind)
+            inner = self._drawn(tree['dataset'], f'{name}.dataset')
+            return inner * times if inner and isinstance(times, int) else None
+        if isinstance(tree.get('datasets'), list | tuple):
+            parts = [self._drawn(one, f'{name}.datasets[{index}]') for index, one in enumerate(tree['datasets'])]
+            return sum(parts) if kind == 'ConcatDataset' and None not in parts else None
+        images = next((one.images for one in self.datasets['train'] if one.path == name), None)
+        some = tree.get('indices')
+        if images is None or some is None:
+            return images
+        return min(images, some) if isinstance(some, int) else len(some)
+
+    @functools.cached_property
+    def schedulers(self) -> list[tuple[str, dict]]:
+        """Schedules with their dotted names; those of several optimisers are lists in a dict."""
+        return list(_with_type(self.cfg.get('param_scheduler'), 'param_scheduler'))
+
+    @functools.cached_property
+    def hooks(self) -> list[tuple[str, dict]]:
+        """Hooks that the config names, with their dotted names; settings of a default one may have no type."""
+        default = [(f'default_hooks.{name}', one) for name, one in (self.cfg.get('default_hooks') or {}).items()]
+        custom = [(f'custom_hooks.{index}', one) for index, one in enumerate(self.cfg.get('custom_hooks') or [])]
+        return [(where, one) for where, one in (*default, *custom) if isinstance(one, dict)]
 
     @property
     def drops(self) -> list[int]:
         """Where the learning rate falls in steps, in iterations or epochs."""
-        schedulers = self.cfg.get('param_scheduler') or []
-        schedulers = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
         return sorted(
             milestone
-            for one in schedulers
-            if type_name(one.get('type')) == 'MultiStepLR' and one.get('by_epoch', True) == self.by_epoch
+            for _, one in self.schedulers
+            if type_name(one['type']) == 'MultiStepLR' and one.get('by_epoch', True) == self.by_epoch
             for milestone in one.get('milestones') or []
         )
 
     @property
     def optimizer(self) -> dict:
         return (self.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+
+
+def _pipelines_of(dataset, name: str) -> Iterator[tuple[str, list]]:
+    if isinstance(dataset, dict):
+        yield f'{name}.pipeline', dataset.get('pipeline')
+        yield from _pipelines_of(dataset.get('dataset'), f'{name}.dataset')
+        for index, one in items(dataset.get('datasets')):
+            yield from _pipelines_of(one, f'{name}.datasets[{index}]')
+
+
+def _preprocessors(tree, name: str) -> Iterator[tuple[str, dict]]:
+    for key, inner in items(tree):
+        if key == 'data_preprocessor' and isinstance(inner, dict):
+            yield f'{name}.{key}', inner
+        yield from _preprocessors(inner, f'{name}.{key}')
+
+
+def _with_type(tree, name: str) -> Iterator[tuple[str, dict]]:
+    if isinstance(tree, dict) and 'type' in tree:
+        yield name, tree
+        return
+    for key, inner in items(tree):
+        yield from _with_type(inner, f'{name}.{key}')
 
 
 def _own_weights(cfg: dict) -> str | None:

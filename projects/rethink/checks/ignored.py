@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from mmengine.registry import LOOPS, OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import HOOKS, LOOPS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 
 from ..config_tree import items, type_name
@@ -278,7 +278,10 @@ def custom_keys(facts: Facts) -> Iterator[Finding]:
 
 # --- hooks -----------------------------------------------------------------------------------------------------------
 
-_HOOKS = re.findall(r'^ {12}(\w+)=dict\(type=', inspect.getsource(Runner.register_default_hooks), re.MULTILINE)
+# Name → class.
+_HOOKS = dict(
+    re.findall(r"^ {12}(\w+)=dict\(type='(\w+)'", inspect.getsource(Runner.register_default_hooks), re.MULTILINE)
+)
 
 
 @rule('hook-name')
@@ -293,4 +296,46 @@ def hook_name(facts: Facts) -> Iterator[Finding]:
                 f'MMEngine knows {", ".join(_HOOKS)}, and registers any other name as one more hook.',
                 'MMEngine, Runner.register_default_hooks',
                 f'rename it to {near}, or put it into custom_hooks',
+            )
+
+
+_TWICE = {
+    'ParamSchedulerHook': 'schedules make two steps at a time, and are over at half of the training.',
+    'CheckpointHook': 'both save, each by its own settings.',
+    'LoggerHook': 'all is logged twice, each time by other settings.',
+}
+
+
+@rule('hook-twice')
+def hook_twice(facts: Facts) -> Iterator[Finding]:
+    """Of the classes of MMEngine's default hooks two, of which one has a name that replaces nothing."""
+    given = facts.cfg.get('default_hooks') or {}
+    for name, kind in _HOOKS.items():
+        own, base = f'default_hooks.{name}', HOOKS.get(kind)
+        found = [
+            where
+            for where, one in facts.hooks
+            if where != own
+            and inspect.isclass(its := facts.class_of(HOOKS, one.get('type')))
+            and issubclass(its, base)
+        ]
+        # What is near to a name is said as such.
+        found = [where for where in found if where.startswith('custom') or not _near(where.partition('.')[2], _HOOKS)]
+        if name not in given:
+            first = f'the default_hooks.{name} that MMEngine has by itself'
+        elif given[name] is not None:
+            replaced = facts.class_of(HOOKS, given[name].get('type', kind))
+            first = own if inspect.isclass(replaced) and issubclass(replaced, base) else None
+        else:
+            first = None
+        if first is None:
+            first, *found = found or [None]
+        for where in found:
+            yield Finding(
+                'error' if kind == 'ParamSchedulerHook' else 'warning',
+                where,
+                f'{where} is a {kind} beside {first}, and both run.',
+                _TWICE.get(kind, 'what it does is done twice.'),
+                'MMEngine, Runner.register_default_hooks: a hook replaces that of its name alone',
+                f'put its settings into {own} and leave it out, or set {own}=None',
             )

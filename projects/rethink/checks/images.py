@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from .datasets import Dataset
 from .facts import Facts
 from .findings import Finding, rule
+from .voc import image_set
 
 # Between the published 10k images, where scratch still matches, and 3.5k, where it does not.
 ENOUGH = 10_000
@@ -34,7 +35,7 @@ def shared_images(facts: Facts) -> Iterator[Finding]:
             if not train.annotations or not val.annotations:
                 continue
             same = os.path.normpath(train.annotations) == os.path.normpath(val.annotations)
-            shared = _files(train) & _files(val)
+            shared = _files(facts, train) & _files(facts, val)
             if not shared and not (same and _folder(train) == _folder(val)):
                 continue
             number = f'{len(shared):,} images' if shared else 'the same annotation file'
@@ -49,6 +50,9 @@ def _folder(one: Dataset) -> str:
     return os.path.normpath(os.path.join(one.cfg.get('data_root') or '', first))
 
 
-def _files(one: Dataset) -> set[str]:
+def _files(facts: Facts, one: Dataset) -> set[str]:
+    of_voc = image_set(facts, one)
+    if of_voc is not None:
+        return {os.path.normpath(os.path.join(of_voc.images, name)) for name in of_voc.names or () if name.strip()}
     folder = _folder(one)
     return {os.path.join(folder, name) for name in one.names_of(one.records or []) if name}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from mmcv.image import io as mmcv_io
 from mmengine.registry import TRANSFORMS
 
-from ..config_tree import items, step_name, type_name
+from ..config_tree import every_step, items, step_name, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
@@ -241,18 +241,15 @@ def drawn_at_test(facts: Facts) -> Iterator[Finding]:
 
 @rule('normalised-twice')
 def normalised_twice(facts: Facts) -> Iterator[Finding]:
-    given = facts.model.get('data_preprocessor') or {}
-    mean, std = given.get('mean'), given.get('std')
-    if not (isinstance(mean, list | tuple) and isinstance(std, list | tuple)) or not (
-        any(mean) or any(one != 1 for one in std)
-    ):
-        return
-    for _, place, steps, _ in _pipelines(facts):
-        if any(type_name(step['type']) == 'Normalize' for step in steps):
+    given = [(where, one.get('mean'), one.get('std')) for where, one in facts.preprocessors]
+    both = [one for one in given if isinstance(one[1], list | tuple) and isinstance(one[2], list | tuple)]
+    where = next((where for where, mean, std in both if any(mean) or any(one != 1 for one in std)), None)
+    for _, place, steps, _ in _pipelines(facts) if where else ():
+        if any(type_name(step['type']) == 'Normalize' for step in every_step(steps)):
             yield Finding(
                 'error',
                 place,
-                f'Normalize in {place} subtracts the mean, and model.data_preprocessor does so once more.',
+                f'Normalize in {place} subtracts the mean, and {where} does so once more.',
                 'the network sees pixels that are nearly constant, as no weights were trained with.',
                 'MMDetection 3: the data_preprocessor normalises, and no transform',
                 f'leave Normalize out of {place}',

@@ -89,12 +89,12 @@ def _of_file(place: str, file: AnnotationFile, names: list[str], by_id: bool) ->
 
 def places_of_others(names: list[str], others: list[str]) -> list[int]:
     """Places of two lists of as many names in which one has a name that the other has in another place."""
-    one, other = map(plain, names), list(map(plain, others))
+    one, other = map(bare, names), list(map(bare, others))
     there = set(other)
     return [at for at, (mine, theirs) in enumerate(zip(one, other, strict=True)) if mine != theirs and mine in there]
 
 
-def plain(name) -> str:
+def bare(name) -> str:
     """A name without what spellings differ in: case, spaces, underscores, brackets."""
     text = str(name)
     return re.sub(r'[\W_]', '', text).casefold() or text
@@ -115,7 +115,7 @@ def _of_lvis(facts: Facts, said: set) -> Iterator[Finding]:
             said.add(file.path)
             what = f'{file.path} of {place} has {len(names)} categories, and {first.path} has {len(firsts)}.'
             yield Finding('error', place, what, _OF_LVIS, fix=f'give it the categories of {first.path}')
-        if len(names) == len(firsts) and list(map(plain, names)) != list(map(plain, firsts)):
+        if len(names) == len(firsts) and list(map(bare, names)) != list(map(bare, firsts)):
             said.add(file.path)
             what, fix = 'has other classes than', f'give it the categories of {first.path}'
             if sorted(names) == sorted(firsts):
@@ -189,7 +189,7 @@ def classes_in(content) -> list | None:
 def _both(one: list[str], other: list[str]) -> str:
     """From the first place in which they differ."""
     pairs = list(zip(one, other, strict=True))
-    differ = [index for index, (mine, theirs) in enumerate(pairs) if plain(mine) != plain(theirs)]
+    differ = [index for index, (mine, theirs) in enumerate(pairs) if bare(mine) != bare(theirs)]
     at = next(iter(differ or (index for index, (mine, theirs) in enumerate(pairs) if mine != theirs)))
     more = ', …' if len(one) > at + 3 else ''
     names = [', '.join(map(repr, map(str, some[at : at + 3]))) + more for some in (one, other)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mmengine.registry import TRANSFORMS
 
-from ..config_tree import step_name, type_name
+from ..config_tree import every_step, step_name, type_name
 from .facts import Facts
 from .findings import Finding, rule
 from .ignored import class_words
@@ -12,7 +12,7 @@ from .ignored import class_words
 
 @rule('no-rate')
 def no_rate(facts: Facts) -> Iterator[Finding]:
-    kinds = {type_name(one.get('type')) for one in _dicts(facts.cfg.get('param_scheduler'))}
+    kinds = {type_name(one['type']) for _, one in facts.schedulers}
     if facts.optimizer.get('lr') == 0 and 'OneCycleLR' not in kinds:
         yield Finding(
             'error',
@@ -26,12 +26,12 @@ def no_rate(facts: Facts) -> Iterator[Finding]:
 
 @rule('rising-rate')
 def rising_rate(facts: Facts) -> Iterator[Finding]:
-    for one in _dicts(facts.cfg.get('param_scheduler')):
-        kind, gamma = type_name(one.get('type')), one.get('gamma')
+    for where, one in facts.schedulers:
+        kind, gamma = type_name(one['type']), one.get('gamma')
         if kind in ('MultiStepLR', 'StepLR', 'ExponentialLR') and _is_number(gamma) and gamma > 1:
             what = f'gamma of {kind} is {gamma}, by which the learning rate is multiplied.'
             fix = f'gamma={1 / gamma:.3g}'
-            yield Finding('error', 'param_scheduler', what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
+            yield Finding('error', where, what, 'it rises at each step.', 'PyTorch, torch.optim', fix)
 
 
 @rule('two-conventions')
@@ -118,27 +118,49 @@ def _dicts(value) -> list[dict]:
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
+_DIVIDES = {
+    'data_preprocessor': 'mmengine, ImgDataPreprocessor: (pixel - mean) / std, pixels of 0 to 255',
+    'Normalize': 'mmcv, Normalize: (pixel - mean) / std, pixels of 0 to 255',
+}
+
+
+def _normalising(facts: Facts) -> Iterator[tuple[str, str, dict, list[dict]]]:
+    """Place, what it is, its settings, and the transforms before it."""
+    from mmcv.transforms import Normalize
+
+    for where, one in facts.preprocessors:
+        yield where, 'data_preprocessor', one, _transforms(facts)
+    for where, steps in facts.pipelines:
+        steps = list(every_step(steps))
+        for at, step in enumerate(steps):
+            kind = _class(facts, step)
+            if isinstance(kind, type) and issubclass(kind, Normalize):
+                yield where, 'Normalize', step, steps[:at]
+
+
 @rule('pixel-range')
 def pixel_range(facts: Facts) -> Iterator[Finding]:
-    given = facts.model.get('data_preprocessor') or {}
-    mean, std = given.get('mean'), given.get('std')
-    if not all(isinstance(one, list | tuple) and all(map(_is_number, one)) for one in (mean, std)):
-        return
-    where, source = (
-        'model.data_preprocessor',
-        'mmengine, ImgDataPreprocessor: (pixel - mean) / std, pixels of 0 to 255',
-    )
-    if 0 in std:
-        what = f'std is {list(std)}, and pixels are divided by it.'
-        fix = f'{where}.std=[1.0, 1.0, 1.0] to leave them as they are'
-        yield Finding('error', where, what, 'they become infinite.', source, fix)
-    elif all(0 < one < 1 for one in std) and all(0 <= one <= 1 for one in mean):
-        what = f'mean {list(mean)} and std {list(std)} are for pixels of 0 to 1, and they are of 0 to 255.'
-        scaled = [[round(255 * one, 3) for one in values] for values in (mean, std)]
-        fix = f'{where}: mean={scaled[0]}, std={scaled[1]}'
-        level = 'error' if all(_is_known(facts, one) for one in _transforms(facts)) else 'warning'
-        why = 'the network sees values of up to a thousand, and no weights were trained with such.'
-        yield Finding(level, where, what, why, source, fix)
+    said = []  # of the same in many pipelines the first
+    for where, name, one, before in _normalising(facts):
+        mean, std = one.get('mean'), one.get('std')
+        if not all(isinstance(it, list | tuple) and it and all(map(_is_number, it)) for it in (mean, std)):
+            continue
+        if (name, list(mean), list(std)) in said:
+            continue
+        said.append((name, list(mean), list(std)))
+        of = '' if name == 'data_preprocessor' else f' of {name} in {where}'
+        source, to_set = _DIVIDES[name], where if name == 'data_preprocessor' else f'{name} in {where}'
+        if 0 in std:
+            what = f'std{of} is {list(std)}, and pixels are divided by it.'
+            fix = f'{to_set}: std={[1.0] * len(std)} to leave them as they are'
+            yield Finding('error', where, what, 'they become infinite.', source, fix)
+        elif all(0 < it < 1 for it in std) and all(0 <= it <= 1 for it in mean):
+            what = f'mean {list(mean)} and std {list(std)}{of} are for pixels of 0 to 1, and they are of 0 to 255.'
+            scaled = [[round(255 * it, 3) for it in values] for values in (mean, std)]
+            fix = f'{to_set}: mean={scaled[0]}, std={scaled[1]}'
+            level = 'error' if all(_is_known(facts, it) for it in before) else 'warning'
+            why = 'the network sees values of up to a thousand, and no weights were trained with such.'
+            yield Finding(level, where, what, why, source, fix)
 
 
 def _is_number(value) -> bool:
@@ -146,16 +168,19 @@ def _is_number(value) -> bool:
 
 
 def _transforms(facts: Facts) -> list[dict]:
-    found = []
-    for one in facts.datasets['train']:
-        found += _dicts(one.cfg.get('pipeline') or [])
-    return found
+    return [step for where, steps in facts.pipelines if where.startswith('train') for step in every_step(steps)]
+
+
+# Of albumentations, which divide by 255.
+_TO_ONE = ('Normalize', 'ToFloat')
 
 
 def _is_known(facts: Facts, transform: dict) -> bool:
     """Whether it is one of OpenMMLab's, of which none scales pixels to 0 to 1, except Normalize."""
     kind = _class(facts, transform)
     name = getattr(kind, '__module__', '')
+    if kind is not None and kind.__name__ == 'Albu':
+        return not any(type_name(one.get('type')) in _TO_ONE for one in every_step(transform.get('transforms')))
     return name.startswith(('mmdet.', 'mmcv.', 'mmpretrain.', 'rethink.')) and 'Normalize' not in kind.__name__
 
 

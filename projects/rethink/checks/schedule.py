@@ -90,9 +90,7 @@ def hyper_parameters(facts: Facts) -> Iterator[Finding]:
     if not facts.detector or images is None or not 20_000 <= images <= 60_000 or not facts.base_batch or not rate:
         return
     original = type_name(facts.optimizer.get('type')) == 'SGD' and abs(rate / facts.base_batch - 0.02 / 16) < 1e-6
-    gammas = [
-        one.get('gamma', 0.1) for one in facts.cfg.param_scheduler if type_name(one.get('type')) == 'MultiStepLR'
-    ]
+    gammas = [one.get('gamma', 0.1) for _, one in facts.schedulers if type_name(one['type']) == 'MultiStepLR']
     if original and gammas == [0.1]:
         yield Finding(
             'note',

@@ -1,17 +1,22 @@
-"""Rule of PASCAL VOC's layout: what an image set lists is there, can be read, and has objects of its classes."""
+"""Rule of PASCAL VOC's layout: what an image set lists is there, can be read, and is no nonsense.
+
+Of which classes its objects are is for the rule of classes.
+"""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..config_tree import is_remote, type_name
 from ..datasets import voc as layout
-from ..datasets.annotations import Annotations, objects_of_categories
+from ..datasets.annotations import Annotations
 from ..errors import some_names
-from .annotations import TIMES, Problem, repeated, set_classes
+from .annotations import TIMES, Problem, repeated
 from .datasets import Dataset
 from .facts import Facts
 from .files import how_to_get
@@ -21,57 +26,75 @@ from .listed_images import sizes_of_images
 _IMAGES = '.jpg'
 
 
-@rule('voc', ends=True)
-def voc(facts: Facts) -> Iterator[Finding]:
-    from mmdet.datasets import XMLDataset
-
-    subset = bool(facts.cfg.get('allow_class_subset'))
-    trained: dict[str, set[str]] = {}
-    for one in facts.used:
-        if one.is_a(XMLDataset) and one.local and one.file:
-            filtered = any(type_name(step.get('type')) == 'FilterAnnotations' for step in facts.steps(one))
-            for problem in _look(one, filtered, subset, trained):
-                fix, sure = problem.fix, problem.sure
-                yield Finding(problem.level, one.path, problem.what, source='docs/data.md', fix=fix, sure=sure)
-    first = next((one for one in facts.datasets['train'] if one.path in trained), None)
-    if first is not None and first.classes is not None:
-        there = set().union(*trained.values())
-        empty = [name for name in first.classes if name not in there]
-        if empty:
-            what = (
-                f'{len(empty)} of {len(first.classes)} classes of {first.path} have no object ({some_names(empty)}).'
-            )
-            fix = f'leave them out: {set_classes([name for name in first.classes if name in there])}'
-            yield Finding('warning', first.path, what, source='docs/data.md', fix=fix)
-
-
-def _look(one: Dataset, filtered: bool, subset: bool, trained: dict[str, set[str]]) -> Iterator[Problem]:
-    """Folders are listed and not searched for each file; what is missing goes before what is wrong in files.
+@dataclass(frozen=True)
+class ImageSet:
+    """An image set of a run, and what is known of it.
 
     Args:
-        trained: gets the names of what there is to train.
+        images, objects: its folders.
+        names: its lines; None where it is no text, or on another machine.
+        absent: what it lists and there is no file of.
+        annotations: its columns; None where a file is missing.
     """
+
+    images: str
+    objects: str
+    names: list[str] | None
+    absent: list[Problem]
+    annotations: Annotations | None
+
+
+_READ: WeakKeyDictionary[Facts, dict[str, ImageSet]] = WeakKeyDictionary()
+
+
+def image_set(facts: Facts, one: Dataset) -> ImageSet | None:
+    """The same for all who ask, so that it is read once; None where a data set is none, or its file is missing."""
+    from mmdet.datasets import XMLDataset
+
+    if not (one.is_a(XMLDataset) and one.local and one.file):
+        return None
+    read = _READ.setdefault(facts, {})
+    if one.path not in read:
+        read[one.path] = _read(one)
+    return read[one.path]
+
+
+def _read(one: Dataset) -> ImageSet:
+    """Folders are listed and not searched for each file; what is missing goes before what is wrong in files."""
     year = one.join((one.cfg.get('data_prefix') or {}).get('sub_data_root', ''))
-    if is_remote(year):
-        return
     images = os.path.join(year, one.cfg.get('img_subdir', 'JPEGImages'))
     objects = os.path.join(year, one.cfg.get('ann_subdir', 'Annotations'))
+    if is_remote(year):
+        return ImageSet(images, objects, None, [], None)
     names = names_in(one.annotations)
     absent = list(files_of(one.annotations, images, objects, names, one.path))
-    yield from absent
-    if any(problem.level != 'warning' for problem in absent):
+    missing = any(problem.level != 'warning' for problem in absent)
+    return ImageSet(images, objects, names, absent, None if missing else layout.read(one.annotations, objects, names))
+
+
+@rule('voc', ends=True)
+def voc(facts: Facts) -> Iterator[Finding]:
+    for one in facts.used:
+        found = image_set(facts, one)
+        if found is not None:
+            filtered = any(type_name(step.get('type')) == 'FilterAnnotations' for step in facts.steps(one))
+            for problem in _look(one, found, filtered):
+                fix, sure = problem.fix, problem.sure
+                yield Finding(problem.level, one.path, problem.what, source='docs/data.md', fix=fix, sure=sure)
+
+
+def _look(one: Dataset, found: ImageSet, filtered: bool) -> Iterator[Problem]:
+    yield from found.absent
+    a = found.annotations
+    if a is None:
         return
-    a = layout.read(one.annotations, objects, names)
     trains = one.path.startswith('train')
     least = (one.cfg.get('filter_cfg') or {}).get('bbox_min_size') or 0
-    yield from in_files(a, objects, trains and not filtered and least < 1)
-    yield from of_classes(a, one.classes, one.path, subset)
+    yield from in_files(a, found.objects, trains and not filtered and least < 1)
     yield from repeated(a, not trains)
-    if trains:
-        trained[one.path] = {category['name'] for category in a.categories}
     yield from _left(a, one, trains)
     if not a.troubles:
-        yield from sizes_of_images(a, images, [f'{name}{_IMAGES}' for name in a.names])
+        yield from sizes_of_images(a, found.images, [f'{name}{_IMAGES}' for name in a.names])
 
 
 def names_in(image_set: str | os.PathLike) -> list[str] | None:
@@ -81,6 +104,11 @@ def names_in(image_set: str | os.PathLike) -> list[str] | None:
     except UnicodeDecodeError:
         return None
     return [name.rstrip('\r') for name in (names[:-1] if names[-1:] == [''] else names)]
+
+
+def of_one_class(names: list[str]) -> bool:
+    """Whether lines are names and 1, 0 or -1, as in VOC's sets of a class: it is there, not there, or difficult."""
+    return all(name.split()[1:] in (['1'], ['0'], ['-1']) for name in names)
 
 
 def files_of(image_set: str, images: str, objects: str, names: list[str] | None, of: str) -> Iterator[Problem]:
@@ -99,7 +127,7 @@ def files_of(image_set: str, images: str, objects: str, names: list[str] | None,
         )
         yield Problem('blank-line', 'error', what, 'take it out')
         return
-    if all(name.split()[1:] in (['1'], ['0'], ['-1']) for name in names):
+    if of_one_class(names) and not os.path.isfile(os.path.join(images, names[0] + _IMAGES)):
         what = (
             f'{image_set} of {of} has two columns ({names[0]!r}): it says of one class which images have it, and '
             'is no list of images.'
@@ -119,9 +147,12 @@ def files_of(image_set: str, images: str, objects: str, names: list[str] | None,
             near = stems.get(os.path.splitext(missing[0])[0])
             line = missing[0][: -len(suffix)]
             bare = os.path.splitext(line.strip().lstrip('\ufeff'))[0]
+            bare = bare if bare in stems else line.split()[0]
             if bare != line and bare in stems:
                 what = f'{image_set} of {of} has lines that are no names of images ({line!r} for {bare!r}).'
-                yield Problem('no-names', 'error', what, 'write names alone, without folder, ending, spaces and mark')
+                yield Problem(
+                    'no-names', 'error', what, 'write names alone, without folder, ending, columns, spaces and mark'
+                )
                 return
             hint = f'; there is {near!r}, and MMDetection reads {suffix} alone' if near else ''
             what = (
@@ -192,47 +223,16 @@ def _of(a: Annotations, where: np.ndarray) -> str:
     return some_names({f'{a.names[index]}.xml' for index in a.of_image[where]})
 
 
-def of_classes(a: Annotations, classes: list[str] | None, of: str, subset: bool) -> Iterator[Problem]:
-    """Objects are found by name; MMDetection leaves out those of others and says nothing."""
-    there = dict(zip([one['name'] for one in a.categories], objects_of_categories(a), strict=True))
-    if classes is None or layout.NO_XML in a.troubles:
-        return
-    if not set(there) & set(classes):
-        what = f'no object that {a.path} of {of} lists is of a class of the data set.'
-        fix = f'set metainfo.classes to the names in the files ({some_names(there) or "there is none"})'
-        yield Problem('classes', 'error', what, fix)
-        return
-    other = set(there) - set(classes)
-    plain = {_plain(name): name for name in classes}
-    near = {name: plain[_plain(name)] for name in other if _plain(name) in plain}
-    if near:
-        pairs = ', '.join(f'{name!r} for {right!r}' for name, right in sorted(near.items())[:4])
-        number = sum(there[name] for name in near)
-        what = f'{number:,} objects that {a.path} of {of} lists have a class in another spelling ({pairs})'
-        what += ' and are left out.'
-        yield Problem('spelling', 'error', what, 'write the name as in metainfo.classes')
-    lost = other - set(near)
-    if lost and not subset:
-        what = (
-            f'{sum(there[name] for name in lost):,} objects that {a.path} of {of} lists are of {len(lost)} classes '
-            f'that the data set has not ({some_names(lost)}), and would be left out.'
-        )
-        fix = 'add them to metainfo.classes, or allow it with allow_class_subset = True in the config'
-        yield Problem('classes', 'error', what, fix)
-
-
-def _plain(name: str) -> str:
-    return ' '.join(name.split()).lower()
-
-
 def _left(a: Annotations, one: Dataset, trains: bool) -> Iterator[Problem]:
     cfg = {} if one.cfg.get('test_mode') else one.cfg.get('filter_cfg') or {}
-    if trains and len(a.crowd) and a.crowd.all():
-        what = f'all objects that {a.path} of {one.path} lists are marked difficult, and none is trained.'
-        yield Problem('all-crowds', 'error', what, 'write 0 for difficult')
     known = [category['id'] for category in a.categories if one.classes is None or category['name'] in one.classes]
+    of_classes = np.isin(a.of_category, known)
+    if of_classes.any() and a.crowd[of_classes].all():
+        what = f'all objects that {a.path} of {one.path} lists are marked difficult, and '
+        what += 'none is trained.' if trains else 'none is counted: whatever is found, AP is 0.'
+        yield Problem('all-crowds', 'error', what, 'write 0 for difficult')
     full = np.zeros(len(a.names), bool)
-    full[a.of_image[np.isin(a.of_category, known)]] = True
+    full[a.of_image[of_classes]] = True
     small = np.zeros(len(a.names), bool)
     small[:] = a.sizes.min(1) < cfg.get('min_size', 0)
     left = ~small & (full if cfg.get('filter_empty_gt') else True)

@@ -25,6 +25,7 @@ from ...files import write_together
 from ...trust.images import file_cut_off
 from ...trust.soundness import other_than_file
 from ..boxes import Reading, meant
+from ..class_names import ALIKE, alike
 
 # More than this share of the images or of the objects is not left out: then the data are half copied, or are not what
 # they were taken for. Outlines of this share may be absent, and boxes stand for them.
@@ -465,10 +466,9 @@ def _say_classes(classes: list[str], counts: Counter, notes: Notes) -> None:
     empty = [name for name in classes if not counts[name]]
     if empty:
         notes.remark('Classes without an object', *empty)
-    alike = Counter(name.strip().lower() for name in classes)
-    twins = [name for name in classes if alike[name.strip().lower()] > 1]
+    twins = sorted(sum(alike(classes), []), key=classes.index)
     if twins:
-        notes.remark('Classes whose names differ in capitals or spaces alone, and which may be meant as one', *twins)
+        notes.remark(f'Classes whose names {ALIKE}, and which may be meant as one', *twins)
 
 
 def _content(raw: Raw, kept: list[Picture]) -> dict:
