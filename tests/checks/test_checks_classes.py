@@ -27,6 +27,17 @@ def test_default_classes_on_other_annotations(cfg):
     fails(cfg, 'no category for 80 of the 80 classes .* and 76 more')
 
 
+def test_classes_that_may_be_meant_as_one(cfg, tmp_path):
+    """Of COCO's file, which has each as a category; what differs in more than capitals and spaces is another name."""
+    write_coco(tmp_path / 'more', 4, classes=('square', 'Square ', 'bar', 'bar2'))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.update(
+            data_root=str(tmp_path / 'more'), metainfo=dict(classes=('square', 'Square ', 'bar', 'bar2'))
+        )
+    (one,) = [one for one in check(cfg) if one.rule == 'alike-classes']
+    assert one.level == 'warning' and "alone ('square', 'Square ')" in one.what and "'bar" not in one.what
+
+
 def test_categories_that_would_vanish(cfg, tmp_path):
     write_coco(tmp_path / 'more', 2, classes=('square', 'bar', 'star'))
     cfg.train_dataloader.dataset.data_root = str(tmp_path / 'more')

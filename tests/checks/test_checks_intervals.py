@@ -5,10 +5,12 @@ import re
 import pytest
 import settings
 import torch
-from checked import MMDET
+from checked import MMDET, fails
+from conftest import write_detector
 from mmengine.config import Config
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from rethink import checks
+from rethink.checks import stop_on_errors
 
 EPOCHS = {
     'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=12),
@@ -182,6 +184,14 @@ def test_what_comes_too_late(rule, options, level, says):
 @pytest.mark.parametrize('options', RIGHT, ids=str)
 def test_what_is_right(options):
     settings.right(options)
+
+
+@pytest.mark.parametrize('options, level', [(one[1], one[2]) for one in WRONG if one[0] == 'schedule-ends'], ids=str)
+def test_what_would_end_a_training_ends_it_before(options, level, data, tmp_path):
+    cfg = Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
+    stop_on_errors(cfg)
+    cfg.merge_from_dict(options)
+    fails(cfg, r'param_scheduler\.0')
 
 
 def test_drops_after_the_end_of_their_schedule_never_come():

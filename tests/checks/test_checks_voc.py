@@ -408,6 +408,19 @@ def test_image_sets_that_are_no_text_or_say_a_thing_twice(cfg, devkit):
     fails(cfg, r'train\.txt of .* is no text in UTF-8')
 
 
+def test_y_before_x(cfg, devkit):
+    """In images that are wider than high, beside which a box at the right is below the picture."""
+    for path in (devkit / 'VOC2012' / 'Annotations').glob('train*.xml'):
+        size = '<width>200</width><height>60</height>'
+        text = re.sub(r'<width>.*?</height>', size, path.read_text(), flags=re.DOTALL)
+        for name, value in dict(xmin=10, ymin=120, xmax=40, ymax=180).items():
+            text = re.sub(f'<{name}>.*?<', f'<{name}>{value}<', text)
+        path.write_text(text)
+    (one,) = [one for one in check(cfg) if 'reach out of their images as xmin, ymin, xmax, ymax' in one.what]
+    assert one.level == 'error' and one.what.endswith('and as ymin, xmin, ymax, xmax all fit.')
+    assert not one.sure and one.fix == 'write x before y'
+
+
 def test_boxes_of_another_world_and_boxes_twice(cfg, devkit):
     replaced(devkit, r'<xmax>\d+<', '<xmax>1000000<', 1)
     assert any('sticks out by 10 times the size' in one.what for one in check(cfg) if one.level == 'error')

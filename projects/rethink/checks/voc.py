@@ -15,6 +15,7 @@ import numpy as np
 from ..config_tree import is_remote, type_name
 from ..datasets import voc as layout
 from ..datasets.annotations import Annotations
+from ..datasets.boxes import OF_VOC, meant
 from ..errors import some_names
 from .annotations import TIMES, Problem, repeated
 from .datasets import Dataset
@@ -203,6 +204,16 @@ def in_files(a: Annotations, folder: str, strict: bool) -> Iterator[Problem]:
         yield Problem('no-area', 'error' if strict else 'warning', f'{what}.', fix)
     sizes = a.sizes[a.of_image]
     known = np.isfinite(sizes).all(1) & ~flat
+    # Boxes are without the pixel of their second corner.
+    other = meant(a.boxes[known] + [0, 0, 1, 1], sizes[known], OF_VOC)
+    if other:
+        reading, reaching = other
+        what = (
+            f'{reaching:,} of {known.sum():,} boxes in {folder} reach out of their images as xmin, ymin, xmax, ymax, '
+        )
+        what += f'and as {reading.words} all fit.'
+        yield Problem(reading.kind, 'error', what, reading.fix, sure=False)
+        return
     end = a.boxes[:, :2] + a.boxes[:, 2:] + 1
     outside = known & ((end <= 0) | (a.boxes[:, :2] >= sizes)).any(1)
     over = np.maximum(end - sizes, -a.boxes[:, :2] - 1).max(1, initial=-np.inf)
