@@ -1,18 +1,14 @@
 """Rules of what is to happen at an iteration or an epoch that the training does not have."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import cos, pi
 
 from mmengine.registry import HOOKS
 
 from ..config_tree import type_name
 from .facts import Facts
 from .findings import Finding, rule
+from .schedule_forms import LOOPS, UNITS, after_the_end, as_number, schedules, too_late
 
-_LOOPS = 'MMEngine, EpochBasedTrainLoop and IterBasedTrainLoop'
-_UNITS = {True: 'epochs', False: 'iterations'}
 _FLAG = 'MMEngine, ParamSchedulerHook and CheckpointHook: by_epoch is True by default'
 
 
@@ -25,86 +21,16 @@ def _whole_run(facts: Facts) -> tuple[int, bool] | None:
     return (length, facts.by_epoch) if 'Loop' in known or 'by_epoch' in train else None
 
 
-def _late(where: str, what: str, why: str, fix: str, level: str = 'warning') -> Finding:
-    return Finding(level, where, what, why, _LOOPS, fix)
-
-
-@dataclass(frozen=True)
-class _Schedule:
-    """A schedule in its own unit.
-
-    Args:
-        where: its dotted name.
-        cfg: its config.
-        kind: name of its class.
-        form: what :mod:`mmengine` calls it without ``LR``, ``Momentum`` or ``ParamScheduler``.
-        changes: what it changes, for a sentence.
-        length: of the training, in its unit.
-        exact: it is no more than the most that the training can be.
-        has: the length as a sentence.
-    """
-
-    where: str
-    cfg: dict
-    kind: str
-    form: str
-    changes: str
-    length: int
-    exact: bool
-    has: str
-
-    @property
-    def begin(self) -> int:
-        return self.cfg.get('begin') or 0
-
-    @property
-    def end(self) -> int:
-        """MMEngine's default is the end of the training."""
-        end = self.cfg.get('end')
-        return end if isinstance(end, int | float) else self.length
-
-    @property
-    def steps(self) -> int:
-        """That it makes."""
-        return min(self.end, self.length) - self.begin
-
-
-_SUFFIX = re.compile('(LR|Momentum|ParamScheduler)$')
-
-
-def _schedules(facts: Facts, run: tuple[int, bool]) -> Iterator[_Schedule]:
-    """Of whose unit the training's length is known."""
-    length, epochs = run
-    has = f'the training has {length} {_UNITS[epochs]}'
-    for where, one in facts.schedulers:
-        kind = type_name(one['type'])
-        suffix = _SUFFIX.search(kind)
-        changes = {'LR': 'learning rate', 'Momentum': 'momentum'}.get(
-            suffix[0] if suffix else '', one.get('param_name', 'learning rate')
-        )
-        of_it = where, one, kind, _SUFFIX.sub('', kind), changes
-        by_epoch = bool(one.get('by_epoch', True))
-        if by_epoch == epochs:
-            yield _Schedule(*of_it, length, True, has)
-        elif epochs and facts.iterations:
-            in_iterations = f'the training has {facts.iterations} iterations ({length} epochs)'
-            yield _Schedule(*of_it, facts.iterations, False, in_iterations)
-
-
 @rule('beyond-the-end')
 def beyond_the_end(facts: Facts) -> Iterator[Finding]:
     run = _whole_run(facts)
     if run is None:
         return
     length, by_epoch = run
-    units = _UNITS[by_epoch]
+    units = UNITS[by_epoch]
     end = f'the training has {length} {units}'
-    for one in _schedules(facts, run):
-        if one.begin >= one.length:
-            what = f'{one.has}, and {one.kind} begins at {one.begin}.'
-            yield _late(f'{one.where}.begin', what, 'it is never used.', 'begin and end within the training')
-        elif one.form in _OF_FORM:
-            yield from _OF_FORM[one.form](one)
+    for one in schedules(facts, run):
+        yield from after_the_end(one)
     yield from _ends_at_nothing(facts, run)
     yield from _patience(facts, run)
     train, hooks = facts.cfg.train_cfg, facts.cfg.get('default_hooks') or {}
@@ -112,21 +38,23 @@ def beyond_the_end(facts: Facts) -> Iterator[Finding]:
         # One more than there are is how configs say that there is no validation, or one at the end.
         if (begin := train.get('val_begin', 1)) > length:
             what, level = f'{end}, and validation begins at {begin}.', 'note' if begin == length + 1 else 'warning'
-            yield _late('train_cfg.val_begin', what, 'nothing is validated.', f'val_begin of at most {length}', level)
+            yield too_late(
+                'train_cfg.val_begin', what, 'nothing is validated.', f'val_begin of at most {length}', level
+            )
         elif (every := train.get('val_interval', 1)) > length:
             what, level = f'{end}, and validation comes every {every}.', 'note' if every == length + 1 else 'warning'
             fix = f'val_interval of at most {length}'
-            yield _late('train_cfg.val_interval', what, 'it comes once, at the end.', fix, level)
+            yield too_late('train_cfg.val_interval', what, 'it comes once, at the end.', fix, level)
         late = [begin for begin, _ in train.get('dynamic_intervals') or [] if begin > length]
         if late:
             what = f'{end}, and dynamic_intervals change at {", ".join(map(str, late))}.'
-            yield _late('train_cfg.dynamic_intervals', what, 'they do not.', f'at {length} at the latest')
+            yield too_late('train_cfg.dynamic_intervals', what, 'they do not.', f'at {length} at the latest')
     yield from _hooks_beyond(facts, run)
     every = (hooks.get('logger') or {}).get('interval', 10)
     if not by_epoch and every > length:
         what = f'{end}, and losses are to be logged every {every}.'
         why = 'none is ever logged, nor drawn.'
-        yield _late('default_hooks.logger.interval', what, why, f'interval of at most {length}')
+        yield too_late('default_hooks.logger.interval', what, why, f'interval of at most {length}')
 
 
 # Hooks, arguments that count iterations, and what does not happen then.
@@ -143,140 +71,33 @@ def _hooks_beyond(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
 
     length, by_epoch = run
     of_iterations = f'{facts.iterations} iterations' + (f' ({length} epochs)' if by_epoch else '')
-    lengths = {False: (facts.iterations, of_iterations), by_epoch: (length, f'{length} {_UNITS[by_epoch]}')}
+    lengths = {False: (facts.iterations, of_iterations), by_epoch: (length, f'{length} {UNITS[by_epoch]}')}
     if not by_epoch:
         lengths[False] = lengths[by_epoch]
     for where, one in facts.hooks:
         kind, found = type_name(one.get('type')), facts.class_of(HOOKS, one.get('type'))
         saves = where == 'default_hooks.checkpoint' or isinstance(found, type) and issubclass(found, CheckpointHook)
         most, has = lengths.get(bool(one.get('by_epoch', True)), (None, ''))
-        if saves and most and _number(one.get('interval')) > most:
+        if saves and most and as_number(one.get('interval')) > most:
             what = f'the training has {has}, and a checkpoint is to be saved every {one["interval"]}.'
             why = 'there is one at the end, and none to go on from before.'
             if not one.get('save_last', True):
                 why = 'there is none at all.'
-            yield _late(f'{where}.interval', what, why, f'interval of at most {most}')
+            yield too_late(f'{where}.interval', what, why, f'interval of at most {most}')
         most, has = lengths[False]
         key, why = _EVERY.get(kind, (None, ''))
-        if key and most and _number(one.get(key)) > most:
+        if key and most and as_number(one.get(key)) > most:
             what = f'the training has {has}, and {key} of {kind} is {one[key]}.'
-            yield _late(f'{where}.{key}', what, why, f'{key} of at most {most}')
+            yield too_late(f'{where}.{key}', what, why, f'{key} of at most {most}')
         for key, counts in (('begin_epoch', True), ('begin_iter', False), ('switch_epoch', True)):
             most, has = lengths.get(counts, (None, ''))
             if most and isinstance(one.get(key), int) and one[key] >= most > 0 < one[key]:
                 what = f'the training has {has}, and {kind} begins at {one[key]}.'
-                yield _late(f'{where}.{key}', what, 'it does nothing.', f'{key} below {most}')
-        if by_epoch and _number(one.get('num_last_epochs')) >= length:
+                yield too_late(f'{where}.{key}', what, 'it does nothing.', f'{key} below {most}')
+        if by_epoch and as_number(one.get('num_last_epochs')) >= length:
             what = f'the training has {lengths[True][1]}, and {kind} is for the last {one["num_last_epochs"]}.'
             fix = f'num_last_epochs below {length}'
-            yield _late(f'{where}.num_last_epochs', what, 'there is no epoch before them.', fix)
-
-
-def _number(value) -> float:
-    """Of what is none, one that no length is below."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else float('-inf')
-
-
-# --- schedules by their form -----------------------------------------------------------------------------------------
-
-# What may be left of the way down at the end of a training: below, a schedule is as good as complete. Ours.
-_LEFT = 0.1
-# Iterations of an epoch are others with other data and other processes.
-_OR_EPOCHS = ', or epochs with by_epoch=True, convert_to_iter_based=True'
-
-
-def _falls(one: _Schedule, falls: list[int], key: str, fix: str) -> Iterator[Finding]:
-    """At steps of a schedule, which count from its beginning."""
-    at = [one.begin + fall for fall in falls]
-    late = [fall for fall in at if fall >= one.length]
-    fix += '' if one.exact else _OR_EPOCHS
-    beyond = [fall for fall in at if fall >= one.end]
-    if late:
-        what = f'{one.has}, and the {one.changes} was to fall at {", ".join(map(str, late))}.'
-        yield _late(f'{one.where}.{key}', what, 'it does not fall there.', fix)
-    elif beyond:
-        what = f'{one.kind} ends at {one.end}, and the {one.changes} was to fall at {", ".join(map(str, beyond))}.'
-        yield _late(f'{one.where}.end', what, 'it does not fall there.', f'end={one.length}')
-
-
-def _milestones(one: _Schedule) -> Iterator[Finding]:
-    marks = [mark for mark in one.cfg.get('milestones') or [] if isinstance(mark, int)]
-    yield from _falls(one, marks, 'milestones', 'milestones within the training')
-
-
-def _every(one: _Schedule) -> Iterator[Finding]:
-    size = one.cfg.get('step_size')
-    if isinstance(size, int) and size > 0:
-        yield from _falls(one, [size], 'step_size', f'step_size below {one.length - one.begin}')
-
-
-def _ramp(one: _Schedule) -> Iterator[Finding]:
-    if one.end <= one.length:
-        return
-    begins, ends = one.cfg.get('start_factor', 1 / 3), one.cfg.get('end_factor', 1.0)
-    if one.form == 'Linear' and _number(ends) < _number(begins):
-        yield from _not_down(one, one.end - one.begin, 1 - one.steps / (one.end - one.begin), 'end')
-        return
-    what = f'{one.has}, and the warm-up ends at {one.end}.'
-    more = '' if one.exact else ', or more epochs'
-    fix = f'{one.where}.end = less than {one.length}{more}'
-    yield _late(f'{one.where}.end', what, f'the {one.changes} is never reached.', fix)
-
-
-def _not_down(one: _Schedule, period: float, left: float, key: str, fix: str = '') -> Iterator[Finding]:
-    if left > _LEFT:
-        what = f'{one.has}, and {one.kind} makes {one.steps} of its {period} steps.'
-        why = f'at the end {min(left, 1):.0%} of the way down is left, and the small {one.changes} never comes.'
-        fix = (fix or f'{key}={one.begin * (key == "end") + one.steps}') + ('' if one.exact else _OR_EPOCHS)
-        yield _late(f'{one.where}.{key}', what, why, fix)
-
-
-def _cosine(one: _Schedule) -> Iterator[Finding]:
-    period = one.cfg.get('T_max') or one.end - one.begin
-    if period > one.steps:
-        left = (1 + cos(pi * one.steps / period)) / 2
-        yield from _not_down(one, period, left, 'T_max' if one.cfg.get('T_max') else 'end')
-
-
-def _poly(one: _Schedule) -> Iterator[Finding]:
-    period = one.end - one.begin
-    if period > one.steps:
-        yield from _not_down(one, period, (1 - one.steps / period) ** one.cfg.get('power', 1.0), 'end')
-
-
-def _one_cycle(one: _Schedule) -> Iterator[Finding]:
-    period = one.cfg.get('total_steps') or one.end - one.begin
-    if period > one.steps:
-        top = one.cfg.get('pct_start', 0.3) * (2 if one.cfg.get('three_phase') else 1) * period
-        part = (one.steps - top) / (period - top) if period > top else 1
-        left = 1 if part <= 0 else 1 - part if one.cfg.get('anneal_strategy') == 'linear' else (1 + cos(pi * part)) / 2
-        yield from _not_down(one, period, left, 'total_steps' if one.cfg.get('total_steps') else 'end')
-
-
-def _restarts(one: _Schedule) -> Iterator[Finding]:
-    periods = [period for period in one.cfg.get('periods') or [] if isinstance(period, int)]
-    begins = [one.begin + sum(periods[:index]) for index in range(1, len(periods))]
-    late = [begin for begin in begins if begin >= min(one.end, one.length)]
-    if late:
-        what = f'{one.has}, and {one.kind} was to restart at {", ".join(map(str, late))}.'
-        yield _late(f'{one.where}.periods', what, 'it does not.', f'periods that are {one.steps} together')
-    elif periods and sum(periods) > one.steps:
-        done = one.steps - sum(periods[:-1])
-        left = (1 + cos(pi * done / periods[-1])) / 2
-        yield from _not_down(one, sum(periods), left, 'periods', f'periods that are {one.steps} together')
-
-
-_OF_FORM = {
-    'MultiStep': _milestones,
-    'Step': _every,
-    'Linear': _ramp,
-    'Constant': _ramp,
-    'QuadraticWarmup': _ramp,
-    'CosineAnnealing': _cosine,
-    'Poly': _poly,
-    'OneCycle': _one_cycle,
-    'CosineRestart': _restarts,
-}
+            yield too_late(f'{where}.num_last_epochs', what, 'there is no epoch before them.', fix)
 
 
 def _validations(facts: Facts, length: int) -> int | None:
@@ -296,17 +117,19 @@ def _patience(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
     for where, one in facts.schedulers:
         patience = one.get('patience', 10)
         of_losses = one.get('monitor', 'loss') == 'loss'
-        if 'ReduceOnPlateau' in type_name(one['type']) and not of_losses and _number(patience) + 2 > number:
+        if 'ReduceOnPlateau' in type_name(one['type']) and not of_losses and as_number(patience) + 2 > number:
             what = (
                 f'{has}, and {type_name(one["type"])} lowers the rate after more than {patience} that are no better.'
             )
-            yield _late(f'{where}.patience', what, 'it never does.', 'a smaller patience, or train_cfg.val_interval')
+            yield too_late(
+                f'{where}.patience', what, 'it never does.', 'a smaller patience, or train_cfg.val_interval'
+            )
     for where, one in facts.hooks:
         patience = one.get('patience', 5)
-        if type_name(one.get('type')) == 'EarlyStoppingHook' and _number(patience) + 1 > number:
+        if type_name(one.get('type')) == 'EarlyStoppingHook' and as_number(patience) + 1 > number:
             what = f'{has}, and EarlyStoppingHook stops after {patience} that are no better.'
             fix = 'a smaller patience, or train_cfg.val_interval'
-            yield _late(f'{where}.patience', what, 'it never does.', fix, 'note')
+            yield too_late(f'{where}.patience', what, 'it never does.', fix, 'note')
 
 
 @rule('schedule-ends', ends=True)
@@ -321,7 +144,7 @@ def schedule_ends(facts: Facts) -> Iterator[Finding]:
                 why = 'MMEngine ends when it is built.'
                 fix = f'restart_weights = {[1] * len(periods)}, or others of this number'
                 yield Finding('error', f'{where}.restart_weights', what, why, 'MMEngine, CosineRestartLR', fix)
-    for one in _schedules(facts, run) if run else ():
+    for one in schedules(facts, run) if run else ():
         total = one.cfg.get('total_steps')
         # Its last step is that before the end; one more than there are is taken.
         if one.form == 'OneCycle' and one.exact and total and total + 1 < one.steps:
@@ -338,21 +161,23 @@ _DOWN = {'CosineAnnealingLR': 'eta_min', 'PolyLR': 'eta_min'}
 def _ends_at_nothing(facts: Facts, run: tuple[int, bool]) -> Iterator[Finding]:
     """A schedule whose rate is 0 long before the end, or rises again from there."""
     rate = facts.optimizer.get('lr')
-    for one in _schedules(facts, run):
+    for one in schedules(facts, run):
         # Of what may be fewer iterations, the end may be that of the training.
         if one.kind not in _DOWN or not one.exact or one.begin >= one.length:
             continue
-        until, units = min(one.end, one.length), _UNITS[run[1]]
+        until, units = min(one.end, one.length), UNITS[run[1]]
         period = one.cfg.get('T_max') if one.kind == 'CosineAnnealingLR' else None
         if period and period < one.steps:
             what = f'{one.kind} is at its lowest after T_max = {period} of its {one.steps} {units}.'
-            yield _late(f'{one.where}.T_max', what, 'from there the learning rate rises again.', f'T_max={one.steps}')
+            yield too_late(
+                f'{one.where}.T_max', what, 'from there the learning rate rises again.', f'T_max={one.steps}'
+            )
         lowest = one.cfg.get('eta_min') or 0
         lowest = one.cfg.get('eta_min_ratio', lowest / rate if isinstance(rate, float) and rate else 1)
         incomplete = period and period > one.steps
         if until < one.length and (lowest or 0) < 0.01 and not one.cfg.get('param_name') and not incomplete:
             what = f'{one.kind} ends at {until} of {one.length} {units}, at {lowest or 0:.2g} of the learning rate.'
-            yield _late(f'{one.where}.end', what, 'from there next to nothing is learnt.', f'end={one.length}')
+            yield too_late(f'{one.where}.end', what, 'from there next to nothing is learnt.', f'end={one.length}')
 
 
 @rule('by-epoch')
@@ -425,4 +250,4 @@ def _hooks_by_epoch(facts: Facts) -> Iterator[Finding]:
                 what = f'{kind} counts in epochs ({key}={one[key]}), and the training in iterations.'
                 why = 'it never begins: a loop by iterations is one epoch.'
                 fix = 'begin_iter in its place' if key == 'begin_epoch' else 'a loop by epochs, or leave it out'
-                yield Finding('error', f'custom_hooks.{index}.{key}', what, why, _LOOPS, fix)
+                yield Finding('error', f'custom_hooks.{index}.{key}', what, why, LOOPS, fix)
