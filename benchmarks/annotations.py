@@ -85,7 +85,8 @@ def tool(what: str, path: Path, cache: Path) -> None:
 def one(what: str, path: str, keypoints: int) -> None:
     """The case itself: what it imports is not counted as time."""
     import rethink  # noqa: F401
-    from rethink.checks import annotations as rules
+    from rethink.checks.annotations import problems
+    from rethink.checks.problems import Use
     from rethink.datasets import annotations
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -95,7 +96,7 @@ def one(what: str, path: str, keypoints: int) -> None:
             json.load(file)
     elif what != 'nothing':
         found = annotations.read(path, progress=False)
-        list(rules.problems(found, rules.Use(keypoints=keypoints or None)))
+        list(problems(found, Use(keypoints=keypoints or None)))
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(

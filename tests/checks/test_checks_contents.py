@@ -17,7 +17,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from pycocotools.mask import decode, encode, frPyObjects
 from rethink.checks import check, stop_on_errors
-from rethink.checks.annotations import Use, problems
+from rethink.checks.annotations import problems
+from rethink.checks.problems import Use
 from rethink.datasets.annotations import read
 
 POLYGON = [[10, 10, 30, 10, 30, 30]]

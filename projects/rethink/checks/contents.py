@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from mmengine.registry import METRICS
 
 from ..config_tree import is_remote, step_name
-from .annotations import Problem, Use, problems
+from .annotations import problems
 from .datasets import AnnotationFile, Dataset, names_below
 from .facts import Facts
 from .findings import Finding, rule
 from .listed_images import missing_images, sizes_of_images
+from .problems import Problem, Use
 
 
 @rule('annotations', ends=True)

@@ -21,10 +21,11 @@ from ..errors import ConfigError
 from ..files import sha256
 from ..trust.images import EXTENSIONS
 from . import voc
-from .annotations import Problem, Use, problems
+from .annotations import problems
 from .datasets import AnnotationFile, of_2014, of_urls
 from .files import how_to_get
 from .listed_images import missing_images, sizes_of_images
+from .problems import Problem, Use
 
 # Images that a process takes at a time.
 _CHUNK = 16

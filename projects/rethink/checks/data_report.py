@@ -11,9 +11,9 @@ from ..datasets.annotations import objects_of_categories
 from ..datasets.class_names import ALIKE, ONE_NAME, alike
 from ..errors import some_names
 from ..reuse import tool
-from .annotations import Problem
 from .data_files import Split, cannot_be_decoded, same_content, sizes_of
 from .findings import LEVELS, Finding, count, text
+from .problems import Problem
 
 # Rows of classes on a screen.
 _ROWS = 30

@@ -15,8 +15,8 @@ from ..datasets.splits import find_missing
 from ..errors import some_names
 from ..trust.images import file_cut_off
 from ..trust.soundness import other_than_file
-from .annotations import Problem
 from .files import how_to_get
+from .problems import Problem
 
 # Images whose header is read: all of a small set, so many of a larger one.
 SAMPLE = 500

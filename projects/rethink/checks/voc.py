@@ -17,12 +17,13 @@ from ..datasets import voc as layout
 from ..datasets.annotations import Annotations
 from ..datasets.boxes import OF_VOC, meant
 from ..errors import some_names
-from .annotations import TIMES, Problem, repeated
 from .datasets import Dataset
 from .facts import Facts
 from .files import how_to_get
 from .findings import Finding, rule
 from .listed_images import sizes_of_images
+from .objects import TIMES, repeated
+from .problems import Problem
 
 _IMAGES = '.jpg'
 
