@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mmdet.datasets import LVISV05Dataset, LVISV1Dataset
 from mmdet.registry import DATASETS, MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
@@ -548,7 +549,7 @@ def hide(monkeypatch, package):
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def write_lvis(folder: Path, classes: int = 1203) -> None:
+def write_lvis(folder: Path, version: type = LVISV1Dataset) -> None:
     """Four small images with two objects each, in the layout of LVIS v1 and with the folders of COCO."""
     (folder / 'annotations').mkdir()
     images, objects = [], []
@@ -580,7 +581,8 @@ def write_lvis(folder: Path, classes: int = 1203) -> None:
                     segmentation=[polygon],
                 )
             )
-    categories = [dict(id=index + 1, name=f'class {index}', frequency='rcf'[index % 3]) for index in range(classes)]
+    names = enumerate(version.METAINFO['classes'], 1)
+    categories = [dict(id=at, name=name, frequency='rcf'[at % 3]) for at, name in names]
     content = json.dumps(dict(images=images, annotations=objects, categories=categories))
     for part in ('train', 'val'):
         (folder / 'annotations' / f'lvis_v1_{part}.json').write_text(content)
@@ -619,7 +621,7 @@ def test_lvis_is_read_jittered_and_pasted(tmp_path):
 
 def test_annotations_of_another_version_of_lvis_are_refused(tmp_path):
     pytest.importorskip('lvis')
-    write_lvis(tmp_path, classes=1230)
+    write_lvis(tmp_path, LVISV05Dataset)
     with pytest.raises(ConfigError, match='has 1230 categories and .*LVISV1Dataset, 1203 classes'):
         checks.stop_on_errors(lvis_config(tmp_path))
 

@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image, ImageDraw
 from rethink.analysis.logs import read_run
 from rethink.analysis.published import LOGGED, TTA
+from rethink.datasets.person import PERSON_KEYPOINTS
 from test_rethink_configs import FOLDER, INITS, MODELS_META, load
 
 # One config for each model that a row names.
@@ -74,7 +75,7 @@ def folder(tmp_path_factory) -> Path:
                 annotations.append(write_person(draw, place, id=2 * index + person + 1, image_id=index))
             picture.save(coco / split / f'{index}.jpg')
             images.append(dict(id=index, file_name=f'{index}.jpg', width=160, height=128))
-        person = dict(categories[0], keypoints=[f'joint {index}' for index in range(17)], skeleton=[[1, 2]])
+        person = dict(categories[0], keypoints=list(PERSON_KEYPOINTS), skeleton=[[1, 2]])
         for kind, known in (('instances', categories), ('person_keypoints', [person])):
             content = dict(images=images, annotations=annotations, categories=known)
             (coco / 'annotations' / f'{kind}_{split}.json').write_text(json.dumps(content))
