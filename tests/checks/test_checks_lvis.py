@@ -93,17 +93,6 @@ def test_a_file_whose_classes_have_other_ids(folder, run_in_process):
     assert ap_of_metric(folder, 'val.json') == pytest.approx(1)
 
 
-def test_the_file_of_the_metric_alone(folder, cfg):
-    cfg.test_evaluator.ann_file = lvis_file(folder, 'other.json', swap)
-    fails(cfg, rf'other\.json lists the classes of test_evaluator in another order .*{BOTH}', stage='test')
-
-
-def test_metainfo_in_another_order_than_the_files(cfg):
-    for part in (cfg.train_dataloader, cfg.val_dataloader):
-        part.dataset.metainfo = dict(classes=CLASSES[::-1])
-    fails(cfg, r"from place 1 on 'square', 'bar' and 'bar', 'square'.*set metainfo\.classes .*\('square', 'bar'\)")
-
-
 def test_parts_of_a_concatenation(folder, cfg):
     plain = cfg.train_dataloader.dataset.to_dict()
     lvis_file(folder, 'other.json', swap)

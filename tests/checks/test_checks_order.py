@@ -6,6 +6,7 @@ import pytest
 import torch
 from checked import fails
 from conftest import CLASSES, write_detector
+from lvis_data import lvis_config, lvis_file, swap, write_lvis
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -62,12 +63,22 @@ def test_a_file_in_another_order_than_its_classes(cfg, other, data):
     fails(cfg, rf'other\.json lists the classes of val_dataloader\.dataset in another order .*{BOTH}.*--like {data}')
 
 
-def test_the_file_of_the_metric_alone(cfg, other):
-    cfg.test_evaluator.ann_file = str(other)
+@pytest.fixture(params=['COCO', 'LVIS'])
+def either(request, tmp_path):
+    """A config, and a file whose classes have each other's places: COCO's are found by name, LVIS's by place."""
+    if request.param == 'COCO':
+        return request.getfixturevalue('cfg'), str(request.getfixturevalue('other'))
+    folder = write_lvis(tmp_path / 'lvis')
+    return lvis_config(folder), lvis_file(folder, 'other.json', swap)
+
+
+def test_the_file_of_the_metric_alone(either):
+    cfg, cfg.test_evaluator.ann_file = either
     fails(cfg, rf'other\.json lists the classes of test_evaluator in another order .*{BOTH}', stage='test')
 
 
-def test_classes_in_another_order_than_the_files(cfg):
+def test_classes_in_another_order_than_the_files(either):
+    cfg, _ = either
     for part in (cfg.train_dataloader, cfg.val_dataloader):
         part.dataset.metainfo = dict(classes=CLASSES[::-1])
     fails(cfg, r"from place 1 on 'square', 'bar' and 'bar', 'square'.*set metainfo\.classes .*\('square', 'bar'\)")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..config_tree import is_remote, items, type_name
 from ..datasets import voc as layout
 from ..datasets.annotations import Annotations, objects_of_categories
-from ..datasets.class_names import ALIKE, ONE_NAME, alike, plain
+from ..datasets.class_names import ALIKE, ONE_NAME, alike, bare, plain
 from ..errors import some_names
 from .annotations import GROUP, is_group
 from .datasets import Dataset
@@ -16,7 +16,7 @@ from .facts import Facts
 from .files import how_to_get
 from .findings import Finding, rule
 from .keypoints import all_to_set, is_of_keypoints
-from .order import bare, places_of_others
+from .order import places_of_others
 from .voc import image_set
 
 _DROPPED = (

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Iterator
 
-from mmengine.registry import METRICS
-
 from ..config_tree import is_remote, step_name
 from .annotations import problems
 from .datasets import AnnotationFile, Dataset, names_below
@@ -99,8 +97,8 @@ def _scored(facts: Facts) -> Iterator[tuple[str, str, dict]]:
     from mmdet.evaluation import CocoMetric
 
     for place, evaluator in facts.evaluators:
-        path, kind = evaluator.get('ann_file'), facts.class_of(METRICS, evaluator.get('type'))
-        good = isinstance(kind, type) and issubclass(kind, CocoMetric) and not evaluator.get('format_only')
+        path = evaluator.get('ann_file')
+        good = facts.metric_is(evaluator, CocoMetric) and not evaluator.get('format_only')
         if good and isinstance(path, str) and not is_remote(path) and os.path.isfile(path):
             yield place, path, evaluator
 
@@ -113,7 +111,7 @@ def _masks_of(evaluator: dict) -> bool:
 def _by_lvis(facts: Facts, evaluator: dict) -> bool:
     from mmdet.evaluation import LVISMetric
 
-    return issubclass(facts.class_of(METRICS, evaluator.get('type')), LVISMetric)
+    return facts.metric_is(evaluator, LVISMetric)
 
 
 def _of_images(one: Dataset, use: Use) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config_tree import is_remote
+from ..config_tree import is_remote, items
 from ..datasets.annotations import Annotations, objects_of_categories, read
 
 # train2017, where its annotations are not at hand.
@@ -191,12 +191,15 @@ def of_2014(names: list[str]) -> list[str]:
     return [name[-16:] if name.startswith('COCO') else name for name in names]
 
 
+def nested(dataset, name: str) -> Iterator[tuple[str, dict]]:
+    """A data set's config and all that it wraps, with their dotted names; what wraps goes before what is within."""
+    if isinstance(dataset, dict):
+        yield name, dataset
+        yield from nested(dataset.get('dataset'), f'{name}.dataset')
+        for index, inner in items(dataset.get('datasets')):
+            yield from nested(inner, f'{name}.datasets[{index}]')
+
+
 def unwrapped(dataset: dict, name: str) -> Iterator[tuple[str, dict]]:
     """The data sets inside a data set's config, with their dotted names."""
-    if 'dataset' in dataset:
-        yield from unwrapped(dataset['dataset'], f'{name}.dataset')
-    elif isinstance(dataset.get('datasets'), list | tuple):
-        for index, inner in enumerate(dataset['datasets']):
-            yield from unwrapped(inner, f'{name}.datasets[{index}]')
-    else:
-        yield name, dataset
+    yield from ((place, one) for place, one in nested(dataset, name) if not {'dataset', 'datasets'} & one.keys())

@@ -4,32 +4,25 @@ import os
 from collections.abc import Iterator
 
 from mmengine.config import ConfigDict
-from mmengine.registry import METRICS
 
-from ..config_tree import items, type_name
+from ..config_tree import type_name
 from ..errors import some_names
 from ..evaluation.names import asked, names_of, texts, unknown_items
 from ..reuse import tool
-from .datasets import Dataset
+from .datasets import Dataset, nested
 from .facts import Facts
 from .findings import Finding, rule
 
 _CAP = 100
 
 
-def _is_of_coco(facts: Facts, metric: dict) -> bool:
-    """It derives from MMDetection's, as LVIS's does: the annotations of all images are in a file, not in samples."""
+def _metrics(facts: Facts) -> Iterator[tuple[str, str, dict]]:
+    """Part, dotted name and config of each metric with an annotation file, as LVIS's has one too."""
     from mmdet.evaluation import CocoMetric
 
-    kind = facts.class_of(METRICS, metric.get('type'))
-    return isinstance(kind, type) and issubclass(kind, CocoMetric)
-
-
-def _metrics(facts: Facts) -> Iterator[tuple[str, str, dict]]:
-    """Part, dotted name and config of each metric with an annotation file."""
     for name, metric in facts.evaluators:
         path = metric.get('ann_file')
-        if _is_of_coco(facts, metric) and isinstance(path, str) and os.path.isfile(path):
+        if facts.metric_is(metric, CocoMetric) and isinstance(path, str) and os.path.isfile(path):
             yield name.partition('_')[0], name, metric
 
 
@@ -57,23 +50,13 @@ def evaluated_images(facts: Facts) -> Iterator[Finding]:
 
 def _repeated(facts: Facts, part: str, name: str) -> Iterator[Finding]:
     """Wrappers that give an image more than once, so that what is found again is wrong."""
-    for place, one in _wrappers(
-        (facts.cfg.get(f'{part}_dataloader') or {}).get('dataset'), f'{part}_dataloader.dataset'
-    ):
+    whole = (facts.cfg.get(f'{part}_dataloader') or {}).get('dataset')
+    for place, one in nested(whole, f'{part}_dataloader.dataset'):
         kind = type_name(one.get('type'))
         if kind == 'ClassBalancedDataset' or (kind == 'RepeatDataset' and one.get('times') != 1):
             what = f'{place} is a {kind}, which gives images several times, and {name} knows each once: what is found '
             what += 'again would count as wrong.'
             yield Finding('error', place, what, fix='name the data set within it in its place')
-
-
-def _wrappers(tree, path: str) -> Iterator[tuple[str, dict]]:
-    """Data sets around others, with their dotted names."""
-    if isinstance(tree, dict) and ('dataset' in tree or 'datasets' in tree):
-        yield path, tree
-        yield from _wrappers(tree.get('dataset'), f'{path}.dataset')
-        for index, inner in items(tree.get('datasets')):
-            yield from _wrappers(inner, f'{path}.datasets[{index}]')
 
 
 def _of_other_file(facts: Facts, name: str, path: str, datasets: list[Dataset]) -> Iterator[Finding]:
@@ -107,12 +90,6 @@ def _image(record: dict, key: str | None) -> tuple:
     return str(record.get('id')), record.get(key)
 
 
-def _is_of_lvis(facts: Facts, metric: dict) -> bool:
-    from mmdet.evaluation import LVISMetric
-
-    return issubclass(facts.class_of(METRICS, metric.get('type')), LVISMetric)
-
-
 @rule('metric-items', ends=True)
 def metric_items(facts: Facts) -> Iterator[Finding]:
     """Names that a metric does not have: COCO's ends at the first validation, LVIS's leaves them out."""
@@ -132,12 +109,14 @@ def metric_items(facts: Facts) -> Iterator[Finding]:
 
 @rule('proposal-nums', ends=True)
 def proposal_nums(facts: Facts) -> Iterator[Finding]:
+    from mmdet.evaluation import CocoMetric, LVISMetric
+
     for name, metric in facts.evaluators:
         numbers = metric.get('proposal_nums')
         if metric.get('use_mp_eval'):  # AP is that of the largest number, however many there are
             continue
         of_numbers = isinstance(numbers, list | tuple) and all(isinstance(one, int) for one in numbers)
-        if not _is_of_coco(facts, metric) or _is_of_lvis(facts, metric) or not of_numbers:
+        if not of_numbers or not facts.metric_is(metric, CocoMetric) or facts.metric_is(metric, LVISMetric):
             continue
         wanted = set(asked(metric))
         measured = [*texts(metric.get('metric_items')), *(['AR@100'] if 'proposal' in wanted else [])]

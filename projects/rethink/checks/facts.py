@@ -3,17 +3,17 @@
 import functools
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
 
 from ..config_tree import items, total_batch, type_name
 from ..registering import use_scope
-from .datasets import AnnotationFile, Dataset, unwrapped
+from .datasets import AnnotationFile, Dataset, nested, unwrapped
 
 BATCH_NORMS = ('BN', 'BN1d', 'BN2d', 'BN3d', 'SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'InPlaceABN')
 # Keys of a detector; a model with none of them classifies or is self-supervised.
@@ -70,7 +70,7 @@ class Facts:
     def __init__(self, cfg: Config, gpus: int | None = None, stage: str = 'train') -> None:
         self.cfg, self.gpus, self.stage = cfg, gpus, stage
         self.model = cfg.get('model') or {}
-        self._annotations: dict[str, AnnotationFile] = {}
+        self._made: dict[object, object] = {}
         self.scope = cfg.get('default_scope') or 'mmdet'
         use_scope(self.scope)
 
@@ -179,7 +179,8 @@ class Facts:
         found = []
         for part in ('train', 'val', 'test'):
             dataset = (self.cfg.get(f'{part}_dataloader') or {}).get('dataset')
-            found += _pipelines_of(dataset, f'{part}_dataloader.dataset')
+            within = nested(dataset, f'{part}_dataloader.dataset')
+            found += [(f'{name}.pipeline', one.get('pipeline')) for name, one in within]
         for where, one in self.hooks:
             found.append((f'{where}.switch_pipeline', one.get('switch_pipeline')))
         found.append(('tta_pipeline', self.cfg.get('tta_pipeline')))
@@ -193,8 +194,14 @@ class Facts:
         return own if own or not isinstance(whole, dict) else [('data_preprocessor', whole)]
 
     def file(self, path: str) -> AnnotationFile:
-        """The same for all who ask, so that it is read once."""
-        return self._annotations.setdefault(os.path.normpath(path), AnnotationFile(path))
+        path = os.path.normpath(path)
+        return self.once(path, lambda: AnnotationFile(path))
+
+    def once(self, key, make: Callable):
+        """What ``make`` makes, the same for all who ask by this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @property
     def used(self) -> list[Dataset]:
@@ -210,6 +217,11 @@ class Facts:
             several = isinstance(some, list | tuple)
             found += [(f'{name}[{index}]', one) for index, one in enumerate(some)] if several else [(name, some)]
         return [(name, one) for name, one in found if isinstance(one, dict)]
+
+    def metric_is(self, metric: dict, *kinds: type) -> bool:
+        """Whether a metric of :attr:`evaluators` is of one of these classes, or derives from one."""
+        kind = self.class_of(METRICS, metric.get('type'))
+        return isinstance(kind, type) and issubclass(kind, kinds)
 
     # --- batch and length ---
 
@@ -328,14 +340,6 @@ class Facts:
     @property
     def optimizer(self) -> dict:
         return (self.cfg.get('optim_wrapper') or {}).get('optimizer') or {}
-
-
-def _pipelines_of(dataset, name: str) -> Iterator[tuple[str, list]]:
-    if isinstance(dataset, dict):
-        yield f'{name}.pipeline', dataset.get('pipeline')
-        yield from _pipelines_of(dataset.get('dataset'), f'{name}.dataset')
-        for index, one in items(dataset.get('datasets')):
-            yield from _pipelines_of(one, f'{name}.datasets[{index}]')
 
 
 def _preprocessors(tree, name: str) -> Iterator[tuple[str, dict]]:

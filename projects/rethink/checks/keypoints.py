@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from ..config_tree import items, type_name
+from ..datasets.class_names import bare
 from ..datasets.person import PERSON_KEYPOINTS
 from .datasets import AnnotationFile, Dataset
 from .facts import Facts
@@ -67,11 +68,7 @@ _NONE = re.compile(r'[\W\d_]*')
 
 def same_name(one: str, other: str) -> bool:
     """Whether two names are one: ``left_eye``, ``Left Eye``, ``leftEye``, ``eye_left``, ``L_Eye``."""
-    return _plain(one) == _plain(other) or _words(one) == _words(other)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r'[\W_]', '', name).casefold()
+    return bare(one) == bare(other) or _words(one) == _words(other)
 
 
 def _words(name: str) -> list[str]:

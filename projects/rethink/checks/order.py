@@ -7,13 +7,11 @@ evaluation, and nobody says so.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mmengine.registry import METRICS
-
 from ..config_tree import is_remote
+from ..datasets.class_names import bare
 from ..reuse import tool
 from ..trust.checkpoints import read_content
 from .datasets import AnnotationFile, Dataset
@@ -58,11 +56,10 @@ def _files(facts: Facts) -> Iterator[tuple[str, AnnotationFile, Dataset, bool]]:
         if one.is_a(CocoDataset) and one.classes is not None and one.file:
             yield one.path, one.file, one, one.is_a(LVISV05Dataset)
     for place, evaluator in facts.evaluators:
-        kind, path = facts.class_of(METRICS, evaluator.get('type')), evaluator.get('ann_file')
+        path = evaluator.get('ann_file')
         of = [one for one in facts.datasets[place.split('_')[0]] if one.classes is not None]
-        of_coco = isinstance(kind, type) and issubclass(kind, CocoMetric)
-        if of_coco and of and isinstance(path, str) and os.path.isfile(path):
-            yield place, facts.file(path), of[0], issubclass(kind, LVISMetric)
+        if of and facts.metric_is(evaluator, CocoMetric) and isinstance(path, str) and os.path.isfile(path):
+            yield place, facts.file(path), of[0], facts.metric_is(evaluator, LVISMetric)
 
 
 def _of_file(place: str, file: AnnotationFile, names: list[str], by_id: bool) -> Iterator[Finding]:
@@ -92,12 +89,6 @@ def places_of_others(names: list[str], others: list[str]) -> list[int]:
     one, other = map(bare, names), list(map(bare, others))
     there = set(other)
     return [at for at, (mine, theirs) in enumerate(zip(one, other, strict=True)) if mine != theirs and mine in there]
-
-
-def bare(name) -> str:
-    """A name without what spellings differ in: case, spaces, underscores, brackets."""
-    text = str(name)
-    return re.sub(r'[\W_]', '', text).casefold() or text
 
 
 def _of_lvis(facts: Facts, said: set) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,19 +45,13 @@ class ImageSet:
     annotations: Annotations | None
 
 
-_READ: WeakKeyDictionary[Facts, dict[str, ImageSet]] = WeakKeyDictionary()
-
-
 def image_set(facts: Facts, one: Dataset) -> ImageSet | None:
     """The same for all who ask, so that it is read once; None where a data set is none, or its file is missing."""
     from mmdet.datasets import XMLDataset
 
     if not (one.is_a(XMLDataset) and one.local and one.file):
         return None
-    read = _READ.setdefault(facts, {})
-    if one.path not in read:
-        read[one.path] = _read(one)
-    return read[one.path]
+    return facts.once((ImageSet, one.path), lambda: _read(one))
 
 
 def _read(one: Dataset) -> ImageSet:

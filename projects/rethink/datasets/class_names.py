@@ -1,5 +1,6 @@
-"""Names of classes as people write them: which may be meant as one."""
+"""Names of classes and keypoints as people write them: which may be meant as one."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -11,6 +12,12 @@ ONE_NAME = 'if they are meant as one class, write one name in all annotations an
 def plain(name: str) -> str:
     """A name without what people do not see as a difference: capitals, spaces, an umlaut as one sign or as two."""
     return ''.join(unicodedata.normalize('NFKC', name).split()).casefold()
+
+
+def bare(name) -> str:
+    """A name without what spellings of published lists differ in: capitals, spaces, underscores, brackets."""
+    text = str(name)
+    return re.sub(r'[\W_]', '', text).casefold() or text
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:
