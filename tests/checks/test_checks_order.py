@@ -1,6 +1,7 @@
 """Classes in another order: what MMDetection makes of it, and that it is refused with both orders."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from rethink.checks import stop_on_errors
+from rethink.checks import check, stop_on_errors
 from rethink.datasets.shapes import CLASSES as SHAPES
 from rethink.datasets.shapes import DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
@@ -126,6 +127,15 @@ def test_a_training_that_begins_with_the_weights_of_other_classes(cfg, tmp_path,
     write_checkpoint(cfg, tmp_path, **in_checkpoint(form, ('cat', 'dog')))
     stop_on_errors(cfg)
     assert 'a.pth' not in capsys.readouterr().out
+
+
+def test_weights_that_cannot_be_read_hide_nothing_else(cfg, tmp_path):
+    """They are told when the model has been built; a test ends here."""
+    cfg.load_from = str(tmp_path / 'a.pth')
+    Path(cfg.load_from).write_bytes(b'half a checkpoint')
+    cfg.optim_wrapper.optimizer.lr = 0
+    assert 'no-rate' in {one.rule for one in check(cfg)}
+    fails(cfg, 'a.pth .* is not a PyTorch checkpoint|a.pth .*half-written', stage='test')
 
 
 def test_the_file_is_written_anew(cfg, other, data, run_in_process):

@@ -76,6 +76,13 @@ def test_columns(tmp_path):
     assert set(found.faults) == {Fault.NO_KEYPOINTS | Fault.MASK_HERE} and not found.image_faults.any()
 
 
+def test_numbers_of_keypoints_that_no_column_holds(tmp_path):
+    objects = [dict(id=1, keypoints=[1, 1, 2], num_keypoints=number) for number in (10**30, -(10**30), 1, 1.5)]
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(dict(images=[], annotations=objects, categories=[])))
+    assert read(path).keypoints.tolist() == [[3, 32767, 1], [3, -1, 1], [3, 1, 1], [3, -1, 1]]
+
+
 def test_ids_that_are_no_integers(tmp_path):
     ids = [1, 2.0, '2', None, 1 << 80, [3]]
     path = tmp_path / 'a.json'

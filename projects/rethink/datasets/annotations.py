@@ -37,6 +37,8 @@ _LARGE, _KEPT = 4 << 20, 32
 FREQUENCIES = ('r', 'c', 'f')
 # Of what is kept; another one is not read.
 _VERSION = 3
+# Of a column of small numbers.
+_MOST = np.iinfo(np.int16).max
 # A polygon whose numbers add up to more has none of an image.
 _FAR = 1e8
 # Of a compressed RLE.
@@ -328,7 +330,8 @@ def _keypoints(records: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of some annotations the columns ``keypoints``, ``points`` and ``extents``; all of as many points at once."""
     values = [record.get('keypoints') for record in records]
     lengths = np.array([len(value) if isinstance(value, list) else -1 for value in values], np.int64)
-    said = [number if isinstance(number := record.get('num_keypoints'), int) else -1 for record in records]
+    said = [record.get('num_keypoints') for record in records]
+    said = [max(-1, min(number, _MOST)) if isinstance(number, int) else -1 for number in said]
     found = np.stack([lengths, np.array(said, np.int64), np.full(len(records), -1)], 1)
     points, boxes = np.zeros(len(records), np.int8), np.zeros((len(records), 4), np.float32)
     for length in np.unique(lengths[lengths >= 0]).tolist():
@@ -349,7 +352,7 @@ def _keypoints(records: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             boxes[rows, column] = some.min(1, initial=np.inf) if least else some.max(1, initial=-np.inf)
     extents = boxes[found[:, 2] > 0]
     extents[~np.isfinite(extents)] = np.nan
-    return found.clip(-1, np.iinfo(np.int16).max).astype(np.int16), points, extents
+    return found.clip(-1, _MOST).astype(np.int16), points, extents
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
