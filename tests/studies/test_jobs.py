@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from rethink.analysis.logs import read_run
 from rethink.errors import ConfigError
 from rethink.files import exclusively
 from rethink.studies.backends.local import Local
-from rethink.studies.jobs import Job
+from rethink.studies.jobs import Job, Progress
 
 # Counts to `last` in `step`s of `pause` seconds, from where its log ended, and logs its start and end in a journal.
 TRAINER = textwrap.dedent("""
@@ -239,3 +240,23 @@ def test_a_resumed_log_is_read_as_one(tmp_path):
 def test_a_folder_without_a_log_is_a_run_that_has_not_begun(tmp_path):
     run = read_run(tmp_path / 'nothing')
     assert (run.iteration, run.max_iters, run.finished, run.curve('coco/bbox_mAP')) == (0, None, False, [])
+
+
+def test_the_time_left_of_a_training_that_goes_on_behind_its_log(tmp_path):
+    """It was killed at 40 with a checkpoint of 20: the pace is that of the iterations since, and never negative."""
+    job = Job('one', [], tmp_path, 100)
+
+    def log(start: str, steps: range) -> None:
+        folder = tmp_path / start / 'vis_data'
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(dict(loss=1.0, step=step)) for step in steps]
+        (folder / 'scalars.json').write_text('\n'.join(lines) + '\n')
+
+    log('20260101_000000', range(1, 41))
+    bar = Progress([job])
+    for done, left in ((22, r'\?'), (30, r'2:2\d:\d\d')):
+        log('20260102_000000', range(21, done + 1))
+        bar.due, bar.start_t = 0.0, time.time() - 1000
+        bar.show([job])
+        assert re.search(f' {left} left, one {done}/100', str(bar)), str(bar)
+    bar.close()

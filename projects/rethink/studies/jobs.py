@@ -107,6 +107,8 @@ class Progress(tqdm):
         now += [f'{len(running) - 4} others'] * (len(running) > 4)
         self.set_postfix_str(', '.join(now + [more] * bool(more)), refresh=False)
         self.n = self._done()
+        # A training that goes on is back at its checkpoint, behind its log: the pace counts from there.
+        self.initial = min(self.initial, self.n)
         self.refresh()
 
     def close(self) -> None:
