@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from test_rethink_configs import CASCADE, FOLDER, MODELS_META, SETTINGS, load
+from test_rethink_configs import CASCADE, FOLDER, MODELS_META, SETTINGS, few_rois, load
 
 
 @pytest.mark.parametrize('name', CASCADE)
@@ -59,7 +59,9 @@ def test_the_docstring_states_what_is_published(name):
 def test_forward_backward_step():
     register_all_modules()
     torch.manual_seed(0)
-    model = MODELS.build(load('scratch_r50_gn_aug_cascade_9x').model)
+    cfg = load('scratch_r50_gn_aug_cascade_9x')
+    few_rois(cfg)
+    model = MODELS.build(cfg.model)
     model.init_weights()
     inputs = demo_mm_inputs(1, [[3, 128, 160]], num_items=[3], num_classes=80, with_mask=True)
     data = model.train().data_preprocessor(inputs, True)

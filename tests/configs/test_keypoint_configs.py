@@ -5,7 +5,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.registry import init_default_scope
-from test_rethink_configs import FOLDER, KEYPOINT, MODELS_META, SETTINGS, changed_keys, leaves, load
+from test_rethink_configs import FOLDER, KEYPOINT, MODELS_META, SETTINGS, changed_keys, few_rois, leaves, load
 
 
 @pytest.mark.parametrize('name', KEYPOINT)
@@ -63,6 +63,8 @@ def test_settings_are_the_published_ones(name):
 def model():
     init_default_scope('mmdet')
     cfg = load('scratch_r50_gn_keypoint_2x')
+    few_rois(cfg)
+    cfg.model.test_cfg.rcnn.max_per_img = 8
     model = MODELS.build(cfg.model)
     model.init_weights()
     return model

@@ -100,6 +100,7 @@ def small(cfg: Config) -> list[str]:
         'model.train_cfg.rpn_proposal.max_per_img=32',
         'model.test_cfg.rpn.max_per_img=32',
         'model.test_cfg.rcnn.score_thr=-1.0',
+        'model.test_cfg.rcnn.max_per_img=8',
     ]
     options += [f'{part}_dataloader.num_workers=0' for part in ('train', 'val')]
     options += [f'{part}_dataloader.persistent_workers=False' for part in ('train', 'val')]

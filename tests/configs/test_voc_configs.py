@@ -15,7 +15,7 @@ from rethink.checks import stop_on_errors
 from rethink.datasets.shapes import CLASSES, DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
 from rethink.engine import launch
-from test_rethink_configs import FOLDER, MODELS_META, SETTINGS, SIZE, VOC, in_iterations, leaves, load
+from test_rethink_configs import FOLDER, MODELS_META, SETTINGS, SIZE, VOC, few_rois, in_iterations, leaves, load
 from torch import nn
 
 # The development kits' own counts: VOC2007 trainval, VOC2012 train.
@@ -103,7 +103,9 @@ def test_the_other_choice_of_images_in_the_docs():
 @pytest.fixture(scope='module')
 def model():
     init_default_scope('mmdet')
-    model = MODELS.build(load('scratch_r101_gn_voc_144ki').model)
+    cfg = load('scratch_r101_gn_voc_144ki')
+    few_rois(cfg)
+    model = MODELS.build(cfg.model)
     model.init_weights()
     return model.train()
 

@@ -114,9 +114,7 @@ class Facts:
 
     def model_class(self, kind):
         """The class of a ``type`` in the model; None where none is registered."""
-        if not isinstance(kind, str):
-            return kind
-        return MODELS.get(kind if '.' in kind else f'{self.scope}.{kind}') or MODELS.get(kind)
+        return self.class_of(MODELS, kind)
 
     @property
     def backbone(self) -> Backbone | None:
@@ -165,7 +163,8 @@ class Facts:
         """A class by its name in a registry."""
         if not isinstance(kind, str):
             return kind
-        return registry.get(kind if '.' in kind else f'{self.scope}.{kind}') or registry.get(kind)
+        scoped = kind if '.' in kind else f'{self.scope}.{kind}'
+        return self.once((registry, kind), lambda: registry.get(scoped) or registry.get(kind))
 
     def steps(self, one: Dataset) -> list[dict]:
         """The transforms of a data set and of what wraps it."""
