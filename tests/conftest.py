@@ -134,6 +134,13 @@ def run_tool(
     )
 
 
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers():
+    """For ``-n auto`` one more than there are cores: tests that wait for a process leave theirs idle."""
+    workers = yield
+    return workers if 'PYTEST_XDIST_AUTO_NUM_WORKERS' in os.environ else workers + 1
+
+
 @pytest.fixture(autouse=True)
 def variables():
     """What the code sets for the processes that it starts (``WORLD_SIZE``) would be read by the next test."""

@@ -37,15 +37,18 @@ def cfg(tmp_path, data):
     return Config.fromfile(write_detector(tmp_path / 'tiny.py', data))
 
 
-def test_what_mmdetection_makes_of_a_file_in_another_order(other, capsys):
-    """Every object found, by its class in training: pycocotools says 1.0, MMDetection's metric does not."""
-    truth = COCO(str(other))
-    found = [dict(one, score=1.0) for one in truth.dataset['annotations']]
+def evaluated(path: Path, kept: str | None = None) -> tuple[COCOeval, CocoMetric]:
+    """A file's own boxes as predictions, all or those of a class: evaluated by pycocotools, and MMDetection's metric.
+
+    A label is the id less one, as of a model that was trained with the classes in the order of :data:`CLASSES`.
+    """
+    truth = COCO(str(path))
+    names = {one['id']: one['name'] for one in truth.dataset['categories']}
+    found = [dict(one, score=1.0) for one in truth.dataset['annotations'] if kept in (None, names[one['category_id']])]
     right = COCOeval(truth, truth.loadRes([dict(one) for one in found]), 'bbox')
     right.evaluate(), right.accumulate(), right.summarize()
-    assert right.stats[0] == pytest.approx(1)
 
-    metric = CocoMetric(ann_file=str(other), metric='bbox')
+    metric = CocoMetric(ann_file=str(path), metric='bbox', classwise=True)
     metric.dataset_meta = dict(classes=CLASSES)
     for image in truth.getImgIds():
         boxes = [one for one in found if one['image_id'] == image]
@@ -56,7 +59,47 @@ def test_what_mmdetection_makes_of_a_file_in_another_order(other, capsys):
             labels=torch.tensor([one['category_id'] - 1 for one in boxes]),
         )
         metric.process({}, [dict(img_id=image, ori_shape=(64, 64), pred_instances=instances)])
+    return right, metric
+
+
+def test_what_mmdetection_makes_of_a_file_in_another_order(other, capsys):
+    """Every object found, by its class in training: pycocotools says 1.0, MMDetection's metric does not."""
+    right, metric = evaluated(other)
+    assert right.stats[0] == pytest.approx(1)
     assert metric.evaluate(12)['coco/bbox_mAP'] < 0.1
+
+
+def test_what_mmdetection_makes_of_metainfo_in_another_order(cfg, data, capsys):
+    """AP is pycocotools' own, of all and of each class; in pictures each class has the other's name."""
+    right, metric = evaluated(data / 'annotations.json', kept='square')
+    metric.dataset_meta = dict(classes=CLASSES[::-1])
+    values = metric.evaluate(12)
+    assert values['coco/bbox_mAP'] == pytest.approx(right.stats[0], abs=5e-4) == pytest.approx(0.5)
+    by_class = right.eval['precision'][:, :, :, 0, -1].mean(axis=(0, 1))
+    assert by_class == pytest.approx([1, 0])
+    assert [values[f'coco/{name}_precision'] for name in CLASSES] == pytest.approx(list(by_class))
+    labels, names = labels_of(cfg, data / 'annotations.json', CLASSES[::-1])
+    assert {(CLASSES[id - 1], names[label]) for id, label in labels} == {('square', 'bar'), ('bar', 'square')}
+
+
+def test_what_mmdetection_makes_of_parts_in_different_orders(cfg, data, other):
+    """The same objects have one label in a part and another in the next."""
+    one, _ = labels_of(cfg, data / 'annotations.json', CLASSES)
+    next_one, _ = labels_of(cfg, other, CLASSES[::-1])
+    assert len(one) == 24 and [(id, 1 - label) for id, label in one] == next_one
+
+
+def labels_of(cfg, file: Path, classes) -> tuple[list[tuple[int, int]], tuple[str, ...]]:
+    """Of each object in a file, pycocotools' category and MMDetection's label; MMDetection's names of labels."""
+    use_scope('mmdet')
+    truth = COCO(str(file))
+    built = DATASETS.build(
+        dict(cfg.train_dataloader.dataset, ann_file=str(file), metainfo=dict(classes=classes), pipeline=[])
+    )
+    infos = [built.get_data_info(index) for index in range(len(built))]
+    ids = [one['category_id'] for info in infos for one in truth.imgToAnns[info['img_id']]]
+    labels = [one['bbox_label'] for info in infos for one in info['instances']]
+    return list(zip(ids, labels, strict=True)), built.metainfo['classes']
 
 
 def test_a_file_in_another_order_than_its_classes(cfg, other, data):
