@@ -25,6 +25,7 @@ __all__ = ['__version__', 'config_path']
 when_imported('mmengine', 'rethink.reuse:install')
 when_imported('yapf.yapflib.yapf_api', 'rethink.configs.formatting:install')
 when_imported('mmcv', 'rethink.ops:install')
+when_imported('timm.models._builder', 'rethink.trust.timm_weights:install')
 when_imported('mmdet.datasets.api_wrappers', 'rethink.evaluation.nothing_found:install')
 trust.install()
 if 'mmengine.runner' in sys.modules:

@@ -24,6 +24,7 @@ from rethink.studies.plan import Plan
 from rethink.trust.checkpoints import best_checkpoint, latest_checkpoint
 from rethink.trust.tensors import read_state_dict
 from torchvision.models import get_model
+from web_server import web_server
 
 # A small network with BN; what is tried of it holds for EfficientNet-Lite0, whose family it is of.
 TIMM = 'tf_mobilenetv3_small_minimal_100'
@@ -285,6 +286,40 @@ def test_weights_of_torchvision_are_given_whole(tmp_path):
     found.train(False)
     images = torch.randn(1, 3, 64, 96)
     assert torch.equal(found(images)[-1], wanted.eval().features(images))
+
+
+class Ran:
+    """Unpickled, it leaves a file."""
+
+    def __reduce__(self):
+        return os.mkdir, ('ran',)
+
+
+@pytest.mark.parametrize('name', [f'timm/{TIMM}', 'mobilenet_v3_small'])
+def test_weights_at_an_address(name, tmp_path, monkeypatch):
+    """They are those of the file; what is not there, of another network, or runs code is one sentence."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    torch.manual_seed(0)
+    of = name.removeprefix('timm/')
+    whole = timm.create_model(of, pretrained=False) if of == TIMM else get_model(of, weights=None)
+    content = dict(good=whole.state_dict(), other=dict(a=torch.ones(1)), runs=dict(state_dict=Ran()))
+    one = backbone.resolve(name)
+    with web_server() as web:
+        for kind, what in content.items():
+            torch.save(what, f'{kind}.pth')
+            content[kind] = web.put(f'{kind}.pth', Path(f'{kind}.pth').read_bytes())
+        pixels, said = backbone.fetch(one, content['good'], tmp_path / 'there.pth')
+        there, _ = backbone.fetch(one, 'good.pth', tmp_path / 'here.pth')
+        assert content['good'] in said and pixels.mean == there.mean
+        a, b = (read_state_dict(tmp_path / f'{name}.pth', 'weights') for name in ('there', 'here'))
+        assert a.keys() == b.keys() and all(torch.equal(value, b[key]) for key, value in a.items())
+        for kind, address in dict(content, none=f'{web.address}/none.pth').items():
+            if kind != 'good':
+                with pytest.raises(ConfigError, match='name weights|with --weights|more than values') as caught:
+                    backbone.fetch(one, address, tmp_path / 'no.pth')
+                assert f'{kind}.pth' in str(caught.value) and '\n' not in str(caught.value)
+    assert not (tmp_path / 'no.pth').exists() and not (tmp_path / 'ran').exists()
 
 
 def test_weights_of_another_network_are_refused(weights, tmp_path):

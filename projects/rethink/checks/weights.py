@@ -21,6 +21,7 @@ from ..errors import ConfigError, say, some_names
 from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
 from ..trust.tensors import check_tensors, compare, read_state_dict, shapes, tensors
+from ..trust.timm_weights import lacking
 from .resumable import check_content
 
 
@@ -192,7 +193,8 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
         if not isinstance(backbone, Frozen) or backbone.allow_random or not backbone.not_given:
             continue
         sources = list(_sources(cfg, model, name))
-        if not sources:
+        by_timm = set(lacking(backbone).values())
+        if not sources and not by_timm:
             raise ConfigError(
                 f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
                 f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
@@ -201,12 +203,31 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
         missing = set() if None in given else backbone.not_given.difference(*given)
         if missing:
             total = len(weight_names(backbone))
+            files = [*by_timm, *(path for path, *_ in sources)]
             raise ConfigError(
                 f'the frozen model.{name} gets {total - len(missing)} of {total} tensors from '
-                f'{" and ".join(path for path, *_ in sources)}, and the others ({some_names(missing)}) would stay '
-                'random; name a checkpoint of this architecture and its prefix, or freeze random ones with '
+                f'{" and ".join(files)}, and the others ({some_names(missing)}) would stay random; '
+                'name a checkpoint of this architecture and its prefix, or freeze random ones with '
                 f'model.{name}.allow_random=True.'
             )
+
+
+def _check_timm(model: nn.Module) -> None:
+    """What timm was to give weights has some; says what it left random."""
+    from ..models.frozen import weight_names
+
+    for name, module in model.named_modules():
+        left = lacking(module.timm_model) if hasattr(module, 'timm_model') else {}
+        if left:
+            total, source = len(weight_names(module.timm_model)), next(iter(left.values()))
+            if len(left) == total:
+                raise ConfigError(
+                    f'model.{name} (pretrained=True) gets none of its {total} tensors from {source}, and would stay '
+                    "random without a word of timm; name weights of this architecture in timm's names, or set "
+                    'pretrained=False.'
+                )
+            given = total - len(left)
+            say(f'model.{name}: {given} of {total} tensors come from {source}, without {some_names(left)}.')
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -250,6 +271,8 @@ def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = Fa
         HOOKS.build(hook).check(model)
     if not bases:
         _check_frozen(cfg, model)
+    if not bases and not load_from:
+        _check_timm(model)
     for name, module in model.named_modules():
         for entry in _init_cfgs(module):
             if not is_remote(entry['checkpoint']):

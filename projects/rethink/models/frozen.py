@@ -9,6 +9,7 @@ from mmengine.registry import MODELS as MODELS_OF_ALL
 from torch import Tensor, nn
 
 from ..errors import ConfigError, some_names
+from ..trust.timm_weights import lacking
 from .adapters import Adapter
 
 
@@ -127,7 +128,8 @@ def frozen(backbone: nn.Module, allow_random: bool = False) -> nn.Module:
     backbone.__class__ = _frozen_class(type(backbone))
     backbone.allow_random = allow_random
     # A backbone that was built with its weights, as timm's are with pretrained=True, says so to MMEngine.
-    backbone.not_given = set() if getattr(backbone, '_is_init', False) else weight_names(backbone)
+    names = weight_names(backbone)
+    backbone.not_given = names & lacking(backbone).keys() if getattr(backbone, '_is_init', False) else names
     backbone._initialised = False
     return backbone.train()
 

@@ -23,10 +23,12 @@ from ...checks.init import PIXELS
 from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
 from ...errors import ConfigError, describe, some_names
+from ...models.frozen import weight_names
 from ...models.torchvision_backbone import nodes
 from ...registering import use_scope
 from ...trust.checkpoints import read_content
 from ...trust.tensors import compare
+from ...trust.timm_weights import lacking
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
@@ -335,6 +337,13 @@ def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
             f'timm cannot load {backbone.cfg["model_name"]} from {source} ({describe(error):.300}); name a file of '
             "this architecture in timm's names with --weights."
         ) from error
+    left = lacking(module)
+    if left:
+        total = len(weight_names(module))
+        raise ConfigError(
+            f'{weights or "timm"} gives {backbone.name} {total - len(left)} of {total} tensors (without '
+            f"{some_names(left)}); name weights of this architecture in timm's names."
+        )
     has = module.timm_model.pretrained_cfg
     mean, std = (tuple(255 * value for value in has[key]) for key in ('mean', 'std'))
     return module, Pixels(mean, std, True, f'timm, of {backbone.cfg["model_name"]}')
