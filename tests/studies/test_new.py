@@ -247,6 +247,8 @@ def test_a_study_in_mixed_precision_trains_so_and_not_otherwise(make, tmp_path):
         ('resnet18', None, (64, 128, 256, 512)),
         ('mobilenet_v3_small', None, (16, 24, 48, 576)),
         ('timm/convnext_atto', None, (40, 80, 160, 320)),
+        # Its first stage is no map that timm gives by itself.
+        ('timm/dla46_c', None, (64, 64, 128, 256)),
         ('mmpretrain.MobileNetV2', None, (24, 32, 96, 1280)),
         ('mmpretrain.ConvNeXt', dict(arch='atto'), (40, 80, 160, 320)),
         ('mmdet.ResNet', dict(depth=18), (64, 128, 256, 512)),

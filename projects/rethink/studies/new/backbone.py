@@ -219,7 +219,9 @@ def _takes_no_size(name: str, error: Exception) -> str:
 def _indices(name: str, cfg: dict) -> tuple[int, ...]:
     """The last stage of each stride: what ``out_indices`` is, by what the backbone gives when it gives all it has."""
     if cfg['type'] == _TIMM:
-        found = _strides(name, _build(name, cfg))
+        # What it gives by itself need not begin with its first stage.
+        stages = len(_build(name, cfg).timm_model.feature_info.info)
+        found = _strides(name, _build(name, cfg | dict(out_indices=tuple(range(stages)))))
     else:
         found, refused = [], None
         # How many stages there are, no two libraries say alike.
