@@ -56,6 +56,18 @@ def test_browse_dataset(tested):
     assert all(cv2.imread(str(path)).shape[2] == 3 for path in (tested / 'seen').iterdir())
 
 
+def test_values_of_cfg_options_keep_their_spaces(tested):
+    """MMEngine's DictAction takes them away; MMDetection's script then finds no such folder."""
+    (tested / 'my data').symlink_to(tested / 'data')
+    roots = [f'{part}_dataloader.dataset.data_root={tested}/my data/' for part in ('train', 'val')]
+    options = ['--output-dir', 'spaces', '--not-show', '--cfg-options', *roots]
+    ran(tested, 'analysis_tools/browse_dataset.py', 'tiny.py', *options)
+    assert len(list((tested / 'spaces').iterdir())) == 4
+    done = run('browse_dataset.py', 'tiny.py', '--not-show', '--cfg-options', 'model', cwd=tested)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr.splitlines()[-1].startswith("error: --cfg-options: the override 'model' is not of the form")
+
+
 def test_a_config_of_a_package_is_its_file(tmp_path):
     script = tmp_path / 'script.py'
     script.write_text('import sys\nprint(*sys.argv[1:], sep="\\n")\n')

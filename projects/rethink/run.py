@@ -6,9 +6,10 @@
     python -m rethink.run my/script.py …                                    any file
 
 MMDetection's scripts import mmcv's compiled ops, which a pip-installed mmcv does not have; with rethink they are there
-(:mod:`rethink.ops`), files of weights run no code (:mod:`rethink.trust`), what our configs name is registered, and a
-config may be given as ``rethink::rethink/scratch_r50_gn_6x.py``. A script is executed where it is, as ``python SCRIPT
-ARGUMENTS`` does it. Of a name that several have, ours is taken, and that is said.
+(:mod:`rethink.ops`), files of weights run no code (:mod:`rethink.trust`), what our configs name is registered, values
+of ``--cfg-options`` keep their spaces, and a config may be given as ``rethink::rethink/scratch_r50_gn_6x.py``. A
+script is executed where it is, as ``python SCRIPT ARGUMENTS`` does it. Of a name that several have, ours is taken, and
+that is said.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from .arguments import run as quietly
 from .errors import ConfigError
+from .on_import import when_imported
 
 PACKAGES = ('rethink', 'mmdet', 'mmpretrain')
 
@@ -136,6 +138,7 @@ def main(arguments: list[str]) -> None:
         script, others = find(arguments[0])
         if others:
             print(f'{script}; of this name there is also {", ".join(others)}.', file=sys.stderr)
+        when_imported('mmengine.config', 'rethink.configs.overrides:install')
         execute(script, [_config_file(one) for one in arguments[1:]])
 
 

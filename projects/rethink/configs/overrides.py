@@ -61,3 +61,10 @@ class Overrides(Action):
             setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **parse_options(values)})
         except ConfigError as error:
             parser.exit(2, f'error: {option_string}: {error}\n')
+
+
+def install() -> None:
+    """Let MMEngine's ``DictAction``, which other people's scripts have, do what :class:`Overrides` does."""
+    from mmengine.config import DictAction
+
+    DictAction.__call__ = Overrides.__call__
