@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 from rethink.checks.weights import check_weights
 from rethink.config_tree import remote_checkpoints
 from rethink.errors import ConfigError
+from web_server import web_server
 
 
 @pytest.fixture
@@ -146,10 +147,49 @@ def test_load_from_takes_what_the_runner_takes(cfg, model, tmp_path):
     weights_fail(cfg, model, 'gives the model nothing: 0 of')
 
 
-def test_remote_checkpoints_are_left_to_mmengine(cfg):
-    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet18')
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """Addresses of what is saved, and the cache into which it is downloaded."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    with web_server() as served:
+
+        def put(name: str, content: dict) -> str:
+            torch.save(content, tmp_path / name)
+            return served.put(name, (tmp_path / name).read_bytes())
+
+        yield put
+
+
+def test_what_is_downloaded_is_looked_at_as_well(cfg, model, web, capsys):
+    """The usual mistakes: weights of another depth, of another width, of a detector for a backbone, and of nothing."""
+    weights = model.backbone.state_dict()
+    whole = web('whole.pth', dict(state_dict=weights))
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=whole)
+    assert remote_checkpoints(cfg) == [whole]
     check_weights(cfg)
-    assert remote_checkpoints(cfg) == ['torchvision://resnet18']
+    assert f'75 of 75 tensors come from {whole}' in capsys.readouterr().out
+
+    half = {key: one for key, one in weights.items() if not key.startswith('layer3')}
+    cfg.model.backbone.init_cfg.checkpoint = web('half.pth', half)
+    check_weights(cfg)
+    assert '50 of 75 tensors come from' in capsys.readouterr().out
+    cfg.model.backbone.frozen_stages = 3
+    weights_fail(cfg, None, r'half\.pth .*lacks .* of the frozen tensors')
+    cfg.model.backbone.frozen_stages = -1
+
+    wide = {key: torch.cat([one, one]) if one.dim() else one for key, one in weights.items()}
+    cfg.model.backbone.init_cfg.checkpoint = web('wide.pth', wide)
+    weights_fail(cfg, None, r'/wide\.pth .* gives the model nothing: 0 of 75')
+    some = weights | dict(list(wide.items())[:9])
+    cfg.model.backbone.init_cfg.checkpoint = web('some.pth', some)
+    weights_fail(cfg, None, r'/some\.pth .* does not fit: .* have another shape')
+    cfg.model.backbone.init_cfg.checkpoint = web('detector.pth', dict(state_dict=model.state_dict()))
+    weights_fail(cfg, None, r"/detector\.pth .* gives the model nothing: .*prefix='backbone\.' fits")
+    # What a job would download elsewhere.
+    check_weights(cfg, remote=False)
+    cfg.model.backbone.init_cfg = None
+    cfg.load_from = web('other.pth', dict(a=torch.ones(1)))
+    weights_fail(cfg, None, r'/other\.pth .* gives the model nothing')
 
 
 def test_checkpoints_that_are_none(cfg, model, whole, tmp_path):

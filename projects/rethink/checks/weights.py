@@ -20,7 +20,7 @@ from ..config_tree import is_remote, type_name
 from ..errors import ConfigError, say, some_names
 from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
-from ..trust.tensors import check_tensors, compare, read_state_dict, shapes, tensors
+from ..trust.tensors import check_tensors, compare, shapes, state_dict, tensors
 from ..trust.timm_weights import lacking
 from .resumable import check_content
 
@@ -38,8 +38,16 @@ _read_before = {}
 CheckpointLoader.register_scheme(prefixes=_SCHEME, loader=lambda name, *_, **__: _read_before[name], force=True)
 
 
+def _content(path: str, what: str):
+    """Of a checkpoint, all; what is not on this machine is downloaded, into the place where MMEngine looks for it.
+
+    In a distributed run all processes have to ask for the same ones, as MMEngine waits for the first to download.
+    """
+    return CheckpointLoader.load_checkpoint(path, 'cpu', 'silent') if is_remote(path) else read_content(path, what)
+
+
 def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = False) -> dict[str, torch.Tensor]:
-    """The tensors that MMEngine takes from a local checkpoint, under the names by which it looks for them in a model.
+    """The tensors that MMEngine takes from a checkpoint, under the names by which it looks for them in a model.
 
     They go through MMEngine's own functions, which leave a ``module.`` away where there is no prefix, and only there.
 
@@ -50,7 +58,7 @@ def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = Fal
     Raises:
         ConfigError: the file cannot be read, or has no weights.
     """
-    content = read_content(path, what)
+    content = _content(path, what)
     tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
     if prefix is None:
         model = _Taken()
@@ -69,7 +77,7 @@ def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = Fal
 
 def _fitting_prefix(model: nn.Module, path: str, what: str) -> str | None:
     """The ``prefix`` of ``init_cfg`` that gives a model the most, where there is one that gives it something."""
-    content = read_content(path, what)
+    content = _content(path, what)
     names = tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
     found = Counter()
     for own, value in model.state_dict().items():
@@ -92,12 +100,12 @@ def _covers(
     from ..models.pretrained import rename
 
     if names:
-        content = read_content(path, what)
+        content = _content(path, what)
         weights = tensors(content.get('state_dict', content), path, what)
         weights = rename(weights, names, model, f'{path} ({what})')
     elif what.startswith('init_cfg') and not _loads_as_it_is(model):
         # A class that converts a file looks into it by itself.
-        weights = read_state_dict(path, what)
+        weights = state_dict(_content(path, what), path, what)
         if prefix:
             prefix = f'{prefix.rstrip(".")}.'
             weights = {key.removeprefix(prefix): one for key, one in weights.items() if key.startswith(prefix)}
@@ -173,19 +181,19 @@ def _sources(cfg: Config, model: nn.Module, name: str) -> Iterator[tuple[str, st
             yield entry['checkpoint'], begin, dict(prefix=entry.get('prefix'))
 
 
-def _given(backbone: nn.Module, path: str, begin: str | None, how: dict) -> set[str] | None:
+def _given(backbone: nn.Module, path: str, begin: str | None, how: dict, remote: bool) -> set[str] | None:
     """The tensors of a backbone that a checkpoint gives; None where that shows when it is loaded, and not before."""
-    if begin is None or is_remote(path):
+    if begin is None or (is_remote(path) and not remote):
         return None
     weights = taken(path, 'weights of a frozen backbone', **how)
     shapes = {key: value.shape for key, value in weights.items()}
     return {key for key, value in backbone.state_dict().items() if shapes.get(f'{begin}{key}') == value.shape}
 
 
-def _check_frozen(cfg: Config, model: nn.Module) -> None:
-    """Local checkpoints give each backbone that is frozen whole all of its weights, unless random ones are allowed.
+def _check_frozen(cfg: Config, model: nn.Module, remote: bool) -> None:
+    """Checkpoints give each backbone that is frozen whole all of its weights, unless random ones are allowed.
 
-    Where one is not local or not known before it is loaded, the backbone itself looks before its first step.
+    Where one is not known before it is loaded, the backbone itself looks before its first step.
     """
     from ..models.frozen import Frozen, weight_names
 
@@ -199,7 +207,7 @@ def _check_frozen(cfg: Config, model: nn.Module) -> None:
                 f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
                 f'also takes pretrained=True) or load_from, or freeze random ones with model.{name}.allow_random=True.'
             )
-        given = [_given(backbone, *source) for source in sources]
+        given = [_given(backbone, *source, remote) for source in sources]
         missing = set() if None in given else backbone.not_given.difference(*given)
         if missing:
             total = len(weight_names(backbone))
@@ -238,18 +246,19 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = False) -> None:
-    """The local checkpoints of a config fit its model.
+def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = False, remote: bool = True) -> None:
+    """The checkpoints of a config fit its model.
 
     ``load_from`` must cover something; with ``strict`` (a test) or ``cfg.resume``, all of the model. Each
     ``init_cfg = dict(type='Pretrained', …)`` must cover something, have no tensor of another shape, and cover all that
-    is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. Files that
-    are not local are left to MMEngine. The base of an ``InitFromBaseHook`` must give the whole backbone. So must these
-    together, where the backbone is a ``FrozenBackbone``; random weights are frozen only with its ``allow_random``.
+    is frozen; ``RenamedPretrained`` must cover all of the layers that it names. What they cover is printed. The
+    base of an ``InitFromBaseHook`` must give the whole backbone. So must these together, where the backbone is a
+    ``FrozenBackbone``; random weights are frozen only with its ``allow_random``.
 
     Args:
         model: built from ``cfg``, here where it is None; wrappers for distribution and test-time augmentation are
             looked through.
+        remote: download what is not on this machine, as MMEngine would do next; else it is left to the training.
 
     Raises:
         ConfigError: a checkpoint does not exist, cannot be read, or does not fit.
@@ -260,21 +269,22 @@ def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = Fa
     model = _unwrapped(model)
     strict = strict or bool(cfg.get('resume'))
     load_from = cfg.get('load_from')
-    if load_from and not is_remote(load_from) and not (may_be_folder(cfg) and os.path.isdir(load_from)):
+    folder = may_be_folder(cfg) and load_from and os.path.isdir(load_from)
+    if load_from and not folder and (remote or not is_remote(load_from)):
         _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
         if cfg.get('resume'):
-            check_content(read_content(load_from, 'resume'), load_from, cfg)
+            check_content(_content(load_from, 'resume'), load_from, cfg)
     if strict:  # everything is overwritten
         return
     bases = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook.get('type')) == 'InitFromBaseHook']
     for hook in bases:
         HOOKS.build(hook).check(model)
     if not bases:
-        _check_frozen(cfg, model)
+        _check_frozen(cfg, model, remote)
     if not bases and not load_from:
         _check_timm(model)
     for name, module in model.named_modules():
         for entry in _init_cfgs(module):
-            if not is_remote(entry['checkpoint']):
+            if remote or not is_remote(entry['checkpoint']):
                 what = f'init_cfg of model{"." if name else ""}{name}'
                 _covers(module, entry['checkpoint'], what, entry.get('prefix'), names=entry.get('names'))

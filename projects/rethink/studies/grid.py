@@ -159,7 +159,8 @@ class Grid:
             model = [cfg.get(key) for key in ('model', 'custom_hooks', 'load_from')]
             stop_on_errors(cfg)
             if model not in built:
-                check_weights(cfg)
+                # A job may be submitted where there is no network.
+                check_weights(cfg, remote=False)
             built.append(model)
 
 

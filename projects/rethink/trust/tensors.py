@@ -21,7 +21,11 @@ def read_state_dict(path: str, what: str) -> dict[str, Tensor]:
     Raises:
         ConfigError: as :func:`read_content`, or it has no weights of a model.
     """
-    content = read_content(path, what)
+    return state_dict(read_content(path, what), path, what)
+
+
+def state_dict(content, path: str, what: str) -> dict[str, Tensor]:
+    """:func:`read_state_dict` of a checkpoint that has been read."""
     for key in ('state_dict', 'model'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
