@@ -1,8 +1,11 @@
 """What the tools say: sentences about wrong input, and lines for a person."""
 
+import contextlib
+import logging
 import os
 import re
 import traceback
+from collections.abc import Iterator
 
 # In the text of what torch.utils.data raises in place of a worker's exception.
 _PASSED_ON = 'Original Traceback (most recent call last)'
@@ -36,6 +39,17 @@ def say(message: str) -> None:
     """Print a line, from the first process of each machine."""
     if os.environ.get('LOCAL_RANK', '0') == '0':
         print(message, flush=True)
+
+
+@contextlib.contextmanager
+def unlogged() -> Iterator[None]:
+    """Within, libraries log no initialisation, group of parameters or load: a training says them itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def some_names(names) -> str:

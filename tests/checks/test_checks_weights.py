@@ -147,6 +147,58 @@ def test_load_from_takes_what_the_runner_takes(cfg, model, tmp_path):
     weights_fail(cfg, model, 'gives the model nothing: 0 of')
 
 
+PVT = dict(type='PyramidVisionTransformer', num_layers=[1, 1, 1, 1], embed_dims=8, init_cfg=dict(type='Pretrained'))
+
+
+def as_its_authors_name_it(own: dict) -> dict:
+    """The weights of MMDetection's PVT under the names of PVT's release, which MMDetection converts when it loads."""
+    found = {}
+    for key, value in own.items():
+        stage, part, rest = int(key.split('.')[1]) + 1, key.split('.')[2], key.split('.', 3)[3]
+        if part == '0':
+            found[f'patch_embed{stage}.' + rest.replace('projection', 'proj')] = value
+        elif part == '2':
+            found[f'norm{stage}.{rest}'] = value
+        elif rest == '0.pos_embed':
+            found[f'pos_embed{stage}'] = torch.cat([value[:, :1], value], 1) if stage == 4 else value
+        elif rest.startswith('1.attn.attn.in_proj_'):
+            kind, third = rest.rpartition('_')[2], len(value) // 3
+            found[f'block{stage}.0.attn.q.{kind}'], found[f'block{stage}.0.attn.kv.{kind}'] = value.split(
+                [third, 2 * third]
+            )
+        else:
+            rest = (
+                rest.removeprefix('1.').replace('attn.attn.out_proj', 'attn.proj').replace('ffn.layers.0', 'mlp.fc1')
+            )
+            rest = rest.replace('ffn.layers.4', 'mlp.fc2')
+            found[f'block{stage}.0.{rest}'] = value.flatten(1) if 'mlp' in rest and value.dim() == 4 else value
+    return found
+
+
+def test_a_class_that_converts_is_asked_what_it_loads(tmp_path, capsys):
+    """No name of PVT's release is one of MMDetection's, and all of its tensors are loaded."""
+    init_default_scope('mmdet')
+    file = tmp_path / 'pvt.pth'
+    cfg = Config(dict(default_scope='mmdet', model=PVT))
+    cfg.model.init_cfg.checkpoint = str(file)
+    own = MODELS.build(cfg.model).state_dict()
+    theirs = as_its_authors_name_it(own)
+    assert not own.keys() & theirs.keys()
+    torch.save(theirs, file)
+    check_weights(cfg)
+    assert f'{len(own)} of {len(own)} tensors come from {file}' in capsys.readouterr().out
+    model = MODELS.build(cfg.model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    check_weights(cfg, model)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    torch.save({key: value for key, value in theirs.items() if not key.startswith('block3')}, file)
+    check_weights(cfg)
+    part = sum(not key.startswith('layers.2.1.1') for key in own)
+    assert f'{part} of {len(own)} tensors come from {file}' in capsys.readouterr().out
+    torch.save(dict(fc=torch.ones(1)), file)
+    weights_fail(cfg, None, f'gives the model nothing: 0 of {len(own)} tensors match; the file begins with fc')
+
+
 @pytest.fixture
 def web(tmp_path, monkeypatch):
     """Addresses of what is saved, and the cache into which it is downloaded."""

@@ -3,10 +3,11 @@
 MMEngine loads what fits and leaves the rest as it is, with a warning in the log.
 """
 
+import copy
 import inspect
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from mmengine.config import Config
@@ -17,7 +18,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model, _load_checkpoi
 from torch import nn
 
 from ..config_tree import is_remote, type_name
-from ..errors import ConfigError, say, some_names
+from ..errors import ConfigError, say, some_names, unlogged
 from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
 from ..trust.tensors import check_tensors, compare, shapes, state_dict, tensors
@@ -39,7 +40,7 @@ CheckpointLoader.register_scheme(prefixes=_SCHEME, loader=lambda name, *_, **__:
 
 
 def _content(path: str, what: str):
-    """Of a checkpoint, all; what is not on this machine is downloaded, into the place where MMEngine looks for it.
+    """A checkpoint, whole; one that is not on this machine is downloaded to where MMEngine looks for it.
 
     In a distributed run all processes have to ask for the same ones, as MMEngine waits for the first to download.
     """
@@ -104,11 +105,8 @@ def _covers(
         weights = tensors(content.get('state_dict', content), path, what)
         weights = rename(weights, names, model, f'{path} ({what})')
     elif what.startswith('init_cfg') and not _loads_as_it_is(model):
-        # A class that converts a file looks into it by itself.
-        weights = state_dict(_content(path, what), path, what)
-        if prefix:
-            prefix = f'{prefix.rstrip(".")}.'
-            weights = {key.removeprefix(prefix): one for key, one in weights.items() if key.startswith(prefix)}
+        of_file = state_dict(_content(path, what), path, what)
+        weights = _loaded_by(model) or of_file
     else:
         weights = taken(path, what, prefix, by_runner=not what.startswith('init_cfg'))
     match, lacking, differing, total = compare(model, weights)
@@ -152,6 +150,21 @@ def _loads_as_it_is(model: nn.Module) -> bool:
     """Whether an init_cfg gives a model tensors by name; a class with an ``init_weights`` of its own may convert."""
     plain = getattr(type(model), 'plain', type(model))
     return getattr(plain, 'init_weights', None) is BaseModule.init_weights
+
+
+def _loaded_by(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that a model loads in its own ``init_weights``, under its names: it may convert those of a file."""
+    copied, loaded = copy.deepcopy(model), {}
+
+    def keep(state: Mapping, prefix: str, *_) -> None:
+        # Of the whole, not of a part within.
+        if not prefix:
+            loaded.update((key, one) for key, one in state.items() if isinstance(one, torch.Tensor))
+
+    copied._load_from_state_dict = keep
+    with unlogged():
+        copied.init_weights()
+    return loaded
 
 
 def _init_cfgs(module: nn.Module) -> list[dict]:

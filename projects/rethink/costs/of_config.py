@@ -10,7 +10,6 @@ import copy
 import gc
 import hashlib
 import json
-import logging
 import sys
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..engine import launch
-from ..errors import ConfigError
+from ..errors import ConfigError, unlogged
 from ..files import write_atomically
 from ..registering import use_scope
 from .batch import entries, generate_batch, generate_proposals
@@ -339,13 +338,8 @@ def _on_gpu(step: Step) -> tuple[int, float]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """What libraries print while a model is built goes to stderr, and no initialisation is logged."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the initialisation of each tensor
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        logging.disable(before)
+    with unlogged(), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 @contextlib.contextmanager

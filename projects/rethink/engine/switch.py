@@ -13,7 +13,6 @@ construction. Its checkpoint is then turned into one of the cascade, from which 
 import copy
 import gc
 import itertools
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..checks.resumable import check_content
-from ..errors import ConfigError, say
+from ..errors import ConfigError, say, unlogged
 from ..files import write_atomically
 from ..registering import use_scope
 from ..trust.checkpoints import read_checkpoint
@@ -123,12 +122,8 @@ def _groups(model: nn.Module, cfg: Config) -> list[list[str]]:
     keys = ('constructor', 'optimizer', 'paramwise_cfg')
     wrapper = ConfigDict({key: copy.deepcopy(cfg.optim_wrapper[key]) for key in keys if key in cfg.optim_wrapper})
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # a line for each parameter, which the training says itself
-    try:
+    with unlogged():
         groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
-    finally:
-        logging.disable(before)
     return [[names[id(parameter)] for parameter in group['params']] for group in groups]
 
 

@@ -3,16 +3,13 @@
 import ast
 import difflib
 import inspect
-import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 from torch import nn
 from torchvision import models
@@ -22,7 +19,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from ...checks.init import PIXELS
 from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
-from ...errors import ConfigError, describe, some_names
+from ...errors import ConfigError, describe, some_names, unlogged
 from ...models.frozen import weight_names
 from ...models.torchvision_backbone import nodes
 from ...registering import use_scope
@@ -105,7 +102,7 @@ def resolve(name: str, options: dict | None = None) -> Backbone:
     """
     use_scope('mmdet')
     cfg = _cfg(name) | (options or {})
-    with _quiet():
+    with unlogged():
         kind = MODELS.get(cfg['type'])
         if 'gap_before_final_norm' in _arguments(kind):  # ConvNeXt's, for classification
             cfg.setdefault('gap_before_final_norm', False)
@@ -164,18 +161,6 @@ def _children(scope: str) -> Iterator[str]:
 def _near(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 3, 0.6)
     return f'; the nearest names are {", ".join(near)}.' if near else '.'
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what timm's wrapper and initialisations log of each build."""
-    before = logging.root.manager.disable
-    MMLogger.get_current_instance()
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _build(name: str, cfg: dict) -> nn.Module:
@@ -306,7 +291,7 @@ def fetch(backbone: Backbone, weights: str | None, path: Path, pixels: Pixels | 
         raise ConfigError(f'{backbone.name} has no weights of its own; name some with --weights FILE_OR_URL.')
     if weights is not None and not is_remote(weights) and not Path(weights).is_file():
         raise ConfigError(f'there is no file of weights {weights}; --weights names a file, or an address with ://.')
-    with _quiet():
+    with unlogged():
         if timm:
             module, given = _timm(backbone, weights)
         else:
