@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import run_tool, write_coco, write_detector
 from pycocotools import mask
+from web_server import web_server
 
 SCORE = 0.004
 
@@ -163,11 +164,19 @@ def changed(trained, tmp_path, change):
     return tmp_path / 'changed.pth'
 
 
-def test_a_checkpoint_of_another_model(trained, run_in_process, tmp_path):
+def test_a_checkpoint_of_another_model(trained, run_in_process, tmp_path, monkeypatch):
     wider = write_detector(tmp_path / 'wider.py', trained / 'data', "model['bbox_head']['stacked_convs'] = 2")
-    code, printed = run_in_process('image_demo.py', trained / 'data/images', wider, trained / 'run/iter_8.pth')
-    assert code == 2 and 'does not fit the model' in printed
-    assert 'use the config that the checkpoint was trained with' in printed
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    with web_server() as web:
+        here = trained / 'run/iter_8.pth'
+        address = web.put('iter_8.pth', here.read_bytes())
+        for weights in (here, address):
+            code, printed = run_in_process('image_demo.py', trained / 'data/images', wider, weights)
+            assert code == 2 and f'{weights} does not fit the model' in printed
+            assert 'use the config that the checkpoint was trained with' in printed
+        out = ['--out-dir', tmp_path / 'out']
+        code, printed = run_in_process('image_demo.py', trained / 'data/images', trained / 'tiny.py', address, *out)
+        assert code is None, printed
 
 
 def test_names_of_classes(trained, run_in_process, tmp_path):

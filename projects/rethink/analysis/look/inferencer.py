@@ -16,9 +16,7 @@ from torch import nn
 from ...checks.classes import head_classes
 from ...checks.order import classes_in
 from ...checks.weights import check_weights
-from ...config_tree import is_remote
 from ...errors import ConfigError, describe
-from ...trust.tensors import compare
 
 _LIMITS = 'one of coco, voc, citys has too few colours; random has as many as it needs'
 
@@ -51,16 +49,7 @@ class Inferencer(DetInferencer):
         super().__init__(cfg, weights, device, cfg.get('default_scope', 'mmdet'), palette, show_progress=False)
 
     def _load_weights_to_model(self, model: nn.Module, checkpoint: dict, cfg: ConfigDict) -> None:
-        weights = cfg.load_from
-        if is_remote(weights):
-            _, lacking, differing, total = compare(model, checkpoint.get('state_dict', checkpoint))
-            if lacking or differing:
-                raise ConfigError(
-                    f'{weights} does not fit the model: {len(lacking) + len(differing)} of {total} tensors are '
-                    'missing or have another shape; use the config that it was trained with.'
-                )
-        else:
-            check_weights(cfg, model, strict=True)
+        check_weights(cfg, model, strict=True)
         meta = checkpoint['meta'] = dict(checkpoint.get('meta') or {})
         about = _metainfo(cfg)
         meta['dataset_meta'] = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
