@@ -224,7 +224,8 @@ def test_what_is_downloaded_is_looked_at_as_well(cfg, model, web, capsys):
     half = {key: one for key, one in weights.items() if not key.startswith('layer3')}
     cfg.model.backbone.init_cfg.checkpoint = web('half.pth', half)
     check_weights(cfg)
-    assert '50 of 75 tensors come from' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '50 of 75 tensors come from' in said and "half.pth, without 'layer3.0.bn1.bias', " in said
     cfg.model.backbone.frozen_stages = 3
     weights_fail(cfg, None, r'half\.pth .*lacks .* of the frozen tensors')
     cfg.model.backbone.frozen_stages = -1

@@ -143,7 +143,9 @@ def _covers(
     # What converts names and shapes takes tensors under names of its own.
     own = model.state_dict() if strict or names or not what.startswith('init_cfg') or _loads_as_it_is(model) else None
     check_tensors(weights, f'{path} ({what})', own)
-    say(f'{what}: {match} of {total} tensors come from {path}' + (f' (prefix {prefix})' if prefix else '') + '.')
+    below = f' (prefix {prefix})' if prefix else ''
+    without = f', without {some_names(lacking + differing)}' if lacking or differing else ''
+    say(f'{what}: {match} of {total} tensors come from {path}{below}{without}.')
 
 
 def _loads_as_it_is(model: nn.Module) -> bool:
