@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, run_tool, write_detector
+from web_server import web_server
 
 # GN, no flips and no groups by aspect ratio: what a step computes then depends only on the images in it.
 EXACT = (
@@ -64,13 +65,17 @@ def test_two_processes_take_the_steps_of_one(one, two):
 
 
 def test_test_in_two_processes_gives_what_it_gives_in_one(file, work, one):
+    """Of a file, and of an address that the two download."""
     outputs = []
-    for name, more in (('test.py', ()), ('dist_test.sh', (2,))):
-        out = work / f'{name}.pkl'
-        result = run_tool(name, file, one, *more, '--work-dir', work / 'test', '--out', out)
-        assert result.returncode == 0, result.stderr
-        assert 'coco/bbox_mAP: ' in result.stdout
-        outputs.append({image['img_id']: image['pred_instances'] for image in pickle.loads(out.read_bytes())})
+    with web_server() as web:
+        address = web.put('model.pth', one.read_bytes())
+        for name, trained, more in (('test.py', one, ()), ('dist_test.sh', address, (2,))):
+            out = work / f'{name}.pkl'
+            options = ['--work-dir', work / 'test', '--out', out]
+            result = run_tool(name, file, trained, *more, *options, TORCH_HOME=str(work / 'cache'))
+            assert result.returncode == 0, result.stderr
+            assert 'coco/bbox_mAP: ' in result.stdout and f'tensors come from {trained}.' in result.stdout
+            outputs.append({image['img_id']: image['pred_instances'] for image in pickle.loads(out.read_bytes())})
     assert outputs[0].keys() == outputs[1].keys() and len(outputs[0]) == 12
     assert sum(len(instances['scores']) for instances in outputs[0].values()) > 12
     for image, instances in outputs[0].items():
