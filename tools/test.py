@@ -42,8 +42,9 @@ def main() -> None:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
         from mmdet.utils import setup_cache_size_limit_of_dynamo
         from rethink import checks
-        from rethink.checks import schema
-        from rethink.checks.weights import check_weights
+        from rethink.checks import order, schema
+        from rethink.checks.weights import check_weights, content_of
+        from rethink.config_tree import is_remote
 
         setup_cache_size_limit_of_dynamo()
         schema.check(cfg, 'test')
@@ -56,6 +57,8 @@ def main() -> None:
         launch.start_processes(cfg)
         runner = launch.build_runner(cfg)
         check_weights(cfg, runner.model, strict=True)
+        if is_remote(args.checkpoint):  # and could not be looked at before
+            order.check_checkpoint(cfg, 'test', content_of(args.checkpoint, 'checkpoint'))
         if args.out:
             launch.dump_predictions(runner, args.out)
         runner.test()

@@ -10,7 +10,7 @@ from conftest import CLASSES, write_detector
 from lvis_data import lvis_config, lvis_file, swap, write_lvis
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, MODELS
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from rethink.checks import check, stop_on_errors
@@ -18,6 +18,7 @@ from rethink.datasets.shapes import CLASSES as SHAPES
 from rethink.datasets.shapes import DetectionSpec
 from rethink.datasets.shapes_voc import write_voc
 from rethink.registering import use_scope
+from web_server import web_server
 
 BOTH = r"from place 1 on 'bar', 'square' and 'square', 'bar'"
 
@@ -170,6 +171,22 @@ def test_a_training_that_begins_with_the_weights_of_other_classes(cfg, tmp_path,
     write_checkpoint(cfg, tmp_path, **in_checkpoint(form, ('cat', 'dog')))
     stop_on_errors(cfg)
     assert 'a.pth' not in capsys.readouterr().out
+
+
+def test_a_checkpoint_at_an_address(cfg, tmp_path, run_in_process, monkeypatch):
+    """It is downloaded when the test begins, and looked at then."""
+    use_scope('mmdet')
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    weights = MODELS.build(cfg.model).state_dict()
+    with web_server() as web:
+        for names in (CLASSES, CLASSES[::-1]):
+            torch.save(dict(state_dict=weights, meta=in_checkpoint('MMEngine', names)), tmp_path / 'a.pth')
+            address = web.put(f'{names[0]}.pth', (tmp_path / 'a.pth').read_bytes())
+            code, printed = run_in_process('test.py', tmp_path / 'tiny.py', address, '--work-dir', tmp_path / names[0])
+            assert code == (None if names == CLASSES else 2), printed
+    assert (
+        f'error: {address} was trained on as many classes as test_dataloader.dataset has, in another order' in printed
+    )
 
 
 def test_weights_that_cannot_be_read_hide_nothing_else(cfg, tmp_path):

@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mmengine.config import Config
+
 from ..config_tree import is_remote
 from ..datasets.class_names import bare
-from ..errors import ConfigError
+from ..errors import ConfigError, say
 from ..reuse import tool
 from ..trust.checkpoints import read_content
 from .datasets import AnnotationFile, Dataset
@@ -134,7 +136,22 @@ def _rewrite(path: str, like: str, by_id: bool = False) -> str:
     return f'write it anew with `{tool("dataset_converters/order_categories.py")} {path} --like {like}{ids}`'
 
 
-def of_checkpoint(facts: Facts) -> Iterator[Finding]:
+def check_checkpoint(cfg: Config, stage: str = 'train', content=None) -> None:
+    """``load_from`` has the classes of a run, in their order.
+
+    Args:
+        content: what is in it, where that is not a file on this machine.
+
+    Raises:
+        ConfigError: they are in another order, or others in a test.
+    """
+    for finding in of_checkpoint(Facts(cfg, stage=stage), content):
+        if finding.level == 'error':
+            raise ConfigError(replace(finding, ends=True).sentence())
+        say(finding.sentence())
+
+
+def of_checkpoint(facts: Facts, content=None) -> Iterator[Finding]:
     """What ``load_from`` says that its labels mean, against the first data set of the run.
 
     A test counts by it, and a training that resumes goes on with it; one that begins with its weights can still learn
@@ -142,11 +159,11 @@ def of_checkpoint(facts: Facts) -> Iterator[Finding]:
     """
     path = facts.cfg.get('load_from')
     one = next((one for one in facts.used if one.classes is not None and one.kind is not None), None)
-    if one is None or not path or is_remote(path) or not os.path.isfile(path):
+    if one is None or not path or (content is None and (is_remote(path) or not os.path.isfile(path))):
         return
     goes_on = facts.stage == 'test' or facts.cfg.get('resume')
     try:
-        names = classes_in(read_content(path, 'checkpoint'))
+        names = classes_in(read_content(path, 'checkpoint') if content is None else content)
     except ConfigError:
         if goes_on:
             raise

@@ -39,7 +39,7 @@ _read_before = {}
 CheckpointLoader.register_scheme(prefixes=_SCHEME, loader=lambda name, *_, **__: _read_before[name], force=True)
 
 
-def _content(path: str, what: str):
+def content_of(path: str, what: str):
     """A checkpoint, whole; one that is not on this machine is downloaded to where MMEngine looks for it.
 
     In a distributed run all processes have to ask for the same ones, as MMEngine waits for the first to download.
@@ -59,7 +59,7 @@ def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = Fal
     Raises:
         ConfigError: the file cannot be read, or has no weights.
     """
-    content = _content(path, what)
+    content = content_of(path, what)
     tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
     if prefix is None:
         model = _Taken()
@@ -78,7 +78,7 @@ def taken(path: str, what: str, prefix: str | None = None, by_runner: bool = Fal
 
 def _fitting_prefix(model: nn.Module, path: str, what: str) -> str | None:
     """The ``prefix`` of ``init_cfg`` that gives a model the most, where there is one that gives it something."""
-    content = _content(path, what)
+    content = content_of(path, what)
     names = tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
     found = Counter()
     for own, value in model.state_dict().items():
@@ -101,11 +101,11 @@ def _covers(
     from ..models.pretrained import rename
 
     if names:
-        content = _content(path, what)
+        content = content_of(path, what)
         weights = tensors(content.get('state_dict', content), path, what)
         weights = rename(weights, names, model, f'{path} ({what})')
     elif what.startswith('init_cfg') and not _loads_as_it_is(model):
-        of_file = state_dict(_content(path, what), path, what)
+        of_file = state_dict(content_of(path, what), path, what)
         weights = _loaded_by(model) or of_file
     else:
         weights = taken(path, what, prefix, by_runner=not what.startswith('init_cfg'))
@@ -288,7 +288,7 @@ def check_weights(cfg: Config, model: nn.Module | None = None, strict: bool = Fa
     if load_from and not folder and (remote or not is_remote(load_from)):
         _covers(model, load_from, 'resume' if cfg.get('resume') else 'load_from', strict=strict)
         if cfg.get('resume'):
-            check_content(_content(load_from, 'resume'), load_from, cfg)
+            check_content(content_of(load_from, 'resume'), load_from, cfg)
     if strict:  # everything is overwritten
         return
     bases = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook.get('type')) == 'InitFromBaseHook']

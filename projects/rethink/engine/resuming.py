@@ -8,7 +8,6 @@ anything is built.
 import functools
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import OptimWrapperDict
@@ -106,7 +105,10 @@ def settle(cfg: Config, resume_with: str | None) -> bool:
         return False
     meta = _meta_of(path)
     _check_seed(cfg, meta, resume_with)
-    _check_classes(cfg)
+    if cfg.get('train_dataloader'):
+        from ..checks.order import check_checkpoint
+
+        check_checkpoint(cfg)
     before = _config_in(meta)
     if before is None:
         return False
@@ -143,16 +145,6 @@ def _check_seed(cfg: Config, meta: dict, resume_with: str | None) -> None:
         )
     cfg.randomness.seed = there
     say(f'--resume-with old: with the seed {there} of {cfg.load_from}, not {here}.')
-
-
-def _check_classes(cfg: Config) -> None:
-    from ..checks import order
-    from ..checks.facts import Facts
-
-    for finding in order.of_checkpoint(Facts(cfg)) if cfg.get('train_dataloader') else ():
-        if finding.level == 'error':
-            raise ConfigError(replace(finding, ends=True).sentence())
-        say(finding.sentence())
 
 
 def _show(value) -> str:
