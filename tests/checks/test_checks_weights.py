@@ -7,6 +7,7 @@ import torch
 from checked import fails
 from conftest import write_detector
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS, init_default_scope
 from rethink.checks.weights import check_weights
 from rethink.config_tree import remote_checkpoints
@@ -197,6 +198,30 @@ def test_a_class_that_converts_is_asked_what_it_loads(tmp_path, capsys):
     assert f'{part} of {len(own)} tensors come from {file}' in capsys.readouterr().out
     torch.save(dict(fc=torch.ones(1)), file)
     weights_fail(cfg, None, f'gives the model nothing: 0 of {len(own)} tensors match; the file begins with fc')
+
+
+class Drawn(BaseModule):
+    """As some of MMDetection's: draws its weights, and loads what a file has of them."""
+
+    def __init__(self, init_cfg: dict) -> None:
+        super().__init__(init_cfg)
+        self.linear = torch.nn.Linear(3, 3)
+
+    def init_weights(self) -> None:
+        torch.nn.init.normal_(self.linear.weight)
+        super().init_weights()
+
+
+def test_what_a_class_draws_as_it_is_asked_is_drawn_again_by_the_training(tmp_path, capsys):
+    file = tmp_path / 'a.pth'
+    model = Drawn(dict(type='Pretrained', checkpoint=str(file)))
+    torch.save({'linear.bias': torch.ones(3)}, file)
+    before = torch.get_rng_state()
+    check_weights(Config(dict(model=dict())), model)
+    assert '1 of 2 tensors come from' in capsys.readouterr().out
+    assert torch.equal(torch.get_rng_state(), before)
+    model.init_weights()
+    assert not torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.fixture

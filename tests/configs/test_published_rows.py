@@ -83,7 +83,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def small(cfg: Config) -> list[str]:
-    """The overrides: one iteration of one image, few proposals, every box counted, also one with a score of 0."""
+    """The overrides: one iteration of one image, few proposals and boxes; a box counts also with a score of 0."""
     (step,) = [at for at, one in enumerate(cfg.train_dataloader.dataset.pipeline) if 'Resize' in one.type]
     (test_step,) = [at for at, one in enumerate(cfg.val_dataloader.dataset.pipeline) if one.type == 'Resize']
     resize = cfg.train_dataloader.dataset.pipeline[step]

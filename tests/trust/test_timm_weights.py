@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from rethink.checks.weights import check_weights
 from rethink.errors import ConfigError
-from rethink.trust.timm_weights import lacking
+from rethink.trust.timm_weights import left_random
 
 NAME = 'tf_mobilenetv3_small_minimal_100'
 
@@ -46,7 +46,7 @@ def test_weights_that_fit_are_all_there(whole, tmp_path, capsys, make, form):
     cfg = make(write(tmp_path, form(whole)))
     init_default_scope('mmpretrain')
     model = MODELS.build(cfg.model)
-    assert not lacking(model)
+    assert not left_random(model)
     own = {key.removeprefix('backbone.timm_model.'): value for key, value in model.state_dict().items()}
     assert len(own) > 150 and all(torch.equal(value, whole[key]) for key, value in own.items())
     check_weights(cfg, model)
@@ -74,10 +74,10 @@ def test_a_part_of_the_weights_is_said_and_not_frozen(whole, tmp_path, capsys):
     model = MODELS.build(cfg.model)
     random = {key: value for key, value in model.state_dict().items() if '.blocks.3.' in key}
     # Counters of BN are no weights.
-    assert lacking(model).keys() == {key for key, value in random.items() if value.is_floating_point()}
+    assert left_random(model).keys() == {key for key, value in random.items() if value.is_floating_point()}
     check_weights(cfg, model)
     said = capsys.readouterr()
-    assert f'{170 - len(lacking(model))} of 170 tensors come from {tmp_path}' in said.out + said.err
+    assert f'{170 - len(left_random(model))} of 170 tensors come from {tmp_path}' in said.out + said.err
     with pytest.raises(ConfigError, match='and the others .*blocks.3.* would stay random'):
         check_weights(frozen(cfg.model.backbone.pretrained_cfg_overlay.file))
     # MMDetection's own tool does not ask that; the backbone itself does.

@@ -22,7 +22,7 @@ from ..errors import ConfigError, say, some_names, unlogged
 from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
 from ..trust.tensors import check_tensors, compare, shapes, state_dict, tensors
-from ..trust.timm_weights import lacking
+from ..trust.timm_weights import left_random
 from .resumable import check_content
 
 
@@ -156,7 +156,7 @@ def _loads_as_it_is(model: nn.Module) -> bool:
 
 def _loaded_by(model: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors that a model loads in its own ``init_weights``, under its names: it may convert those of a file."""
-    copied, loaded = copy.deepcopy(model), {}
+    copied, loaded = copy.deepcopy(model).cpu(), {}
 
     def keep(state: Mapping, prefix: str, *_) -> None:
         # Of the whole, not of a part within.
@@ -164,7 +164,8 @@ def _loaded_by(model: nn.Module) -> dict[str, torch.Tensor]:
             loaded.update((key, one) for key, one in state.items() if isinstance(one, torch.Tensor))
 
     copied._load_from_state_dict = keep
-    with unlogged():
+    # What it draws besides, the training is to draw.
+    with unlogged(), torch.random.fork_rng(devices=[]):
         copied.init_weights()
     return loaded
 
@@ -216,7 +217,7 @@ def _check_frozen(cfg: Config, model: nn.Module, remote: bool) -> None:
         if not isinstance(backbone, Frozen) or backbone.allow_random or not backbone.not_given:
             continue
         sources = list(_sources(cfg, model, name))
-        by_timm = set(lacking(backbone).values())
+        by_timm = set(left_random(backbone).values())
         if not sources and not by_timm:
             raise ConfigError(
                 f'model.{name} is frozen and no checkpoint gives its weights; name one in model.{name}.init_cfg (timm '
@@ -240,7 +241,7 @@ def _check_timm(model: nn.Module) -> None:
     from ..models.frozen import weight_names
 
     for name, module in model.named_modules():
-        left = lacking(module.timm_model) if hasattr(module, 'timm_model') else {}
+        left = left_random(module.timm_model) if hasattr(module, 'timm_model') else {}
         if left:
             total, source = len(weight_names(module.timm_model)), next(iter(left.values()))
             if len(left) == total:

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS as MODELS_OF_ALL
 from torch import Tensor, nn
 
 from ..errors import ConfigError, some_names
-from ..trust.timm_weights import lacking
+from ..trust.timm_weights import left_random
 from .adapters import Adapter
 
 
@@ -129,7 +129,7 @@ def frozen(backbone: nn.Module, allow_random: bool = False) -> nn.Module:
     backbone.allow_random = allow_random
     # A backbone that was built with its weights, as timm's are with pretrained=True, says so to MMEngine.
     names = weight_names(backbone)
-    backbone.not_given = names & lacking(backbone).keys() if getattr(backbone, '_is_init', False) else names
+    backbone.not_given = names & left_random(backbone).keys() if getattr(backbone, '_is_init', False) else names
     backbone._initialised = False
     return backbone.train()
 

@@ -40,7 +40,7 @@ def install() -> None:
     _builder.load_pretrained = load_pretrained
 
 
-def lacking(module: nn.Module) -> dict[str, str]:
+def left_random(module: nn.Module) -> dict[str, str]:
     """The weights and statistics in a module that timm was to load and did not: name → the source that lacks them."""
     own = module.state_dict(keep_vars=True)
     floating = {key: one for key, one in own.items() if isinstance(one, Tensor) and one.is_floating_point()}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.runner import CheckpointLoader
 from torch import nn
 from torchvision import models
 from torchvision.models import list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from ...checks.init import PIXELS
+from ...checks.weights import content_of
 from ...config_tree import is_remote
 from ...engine.hooks.hierarchy import write_backbone
 from ...errors import ConfigError, describe, some_names, unlogged
@@ -25,7 +25,7 @@ from ...models.torchvision_backbone import nodes
 from ...registering import use_scope
 from ...trust.checkpoints import read_content
 from ...trust.tensors import compare
-from ...trust.timm_weights import lacking
+from ...trust.timm_weights import left_random
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
@@ -324,7 +324,7 @@ def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
             f'timm cannot load {backbone.cfg["model_name"]} from {source} ({describe(error):.300}); name a file of '
             "this architecture in timm's names with --weights."
         ) from error
-    left = lacking(module)
+    left = left_random(module)
     if left:
         total = len(weight_names(module))
         raise ConfigError(
@@ -338,8 +338,7 @@ def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
 
 def _openmmlab(backbone: Backbone, weights: str) -> tuple[nn.Module, Pixels | None]:
     try:
-        local = not is_remote(weights)
-        content = read_content(weights, 'weights') if local else CheckpointLoader.load_checkpoint(weights, 'cpu')
+        content = content_of(weights, 'weights')
     except ConfigError:
         raise
     except Exception as error:
