@@ -486,6 +486,16 @@ def test_masks_matter_where_they_are_loaded(cfg, folder):
     assert 'does not train them' in next(one.what for one in check(cfg) if one.rule == 'annotations')
 
 
+@pytest.mark.parametrize('metrics', [('bbox', 'segm'), ('segm', 'bbox')])
+def test_each_of_several_metrics_of_a_file_is_asked(cfg, folder, metrics):
+    cfg.val_evaluator.ann_file = cfg.val_dataloader.dataset.ann_file = write(
+        folder, annotation(segmentation=None), name='val.json'
+    )
+    stop_on_errors(cfg)
+    cfg.val_evaluator = [dict(cfg.val_evaluator, metric=one) for one in metrics]
+    fails(cfg, r'1 of 6 annotations \(id 2\) .* no segmentation')
+
+
 def test_numbers_that_only_suggest_it_can_be_overruled(cfg, folder):
     write(folder, annotation(None, bbox=lambda one: [40 + one['id'], 40, 99, 79]))
     stop_on_errors(cfg)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import mmengine.device
 import pytest
@@ -18,6 +19,7 @@ from mmengine.registry import MODELS
 from rethink import config_path
 from rethink.engine import launch, processes
 from rethink.errors import ConfigError, JobError
+from web_server import web_server
 
 
 @pytest.fixture(autouse=True)
@@ -108,20 +110,41 @@ def test_resume(file, tmp_path):
     assert 'resume' not in cfg
     launch.use_resume(cfg, 'auto')
     assert cfg.resume is False and cfg.get('load_from') is None
-    with pytest.raises(ConfigError, match=r'the checkpoint some\.pth of --resume does not exist; name one'):
+    with pytest.raises(ConfigError, match=r'the checkpoint some\.pth, to resume from, does not exist; name one'):
         launch.use_resume(cfg, 'some.pth')
     for there in (str(tmp_path), 's3://bucket/some.pth'):  # a folder is one of DeepSpeed
         launch.use_resume(cfg, there)
         assert cfg.resume is True and cfg.load_from == there
 
 
+def test_a_checkpoint_at_an_address_is_a_file_from_then_on(file, tmp_path, monkeypatch):
+    """One of the same name that is from elsewhere, as ``iter_8.pth`` will be, is not taken for it."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    cfg = launch.load_config(str(file), work_dir=str(tmp_path / 'work'))
+    with web_server() as web:
+        one, other = (web.put(f'{name}/iter_8.pth', name.encode()) for name in ('one', 'other'))
+        for _ in range(2):
+            launch.use_resume(cfg, one)
+            assert cfg.resume is True and Path(cfg.load_from).read_bytes() == b'one'
+        assert [method for method, *_ in web.asked].count('GET') == 1
+        cfg.load_from = one  # of the config
+        launch.use_resume(cfg, None)
+        assert cfg.load_from == str(tmp_path / 'hub/checkpoints/iter_8.pth')
+        with pytest.raises(ConfigError, match=f'of another address, {one}'):
+            launch.use_resume(cfg, other)
+        with pytest.raises(ConfigError, match='none.pth'):
+            launch.use_resume(cfg, f'{web.address}/none.pth')
+
+
 def test_without_a_checkpoint_to_resume_from_it_begins_with_load_from(file, tmp_path):
     """A fine-tuning that is killed before its first checkpoint must not go on from random weights."""
+    classifier = tmp_path / 'classifier.pth'
+    classifier.touch()
     for asked, in_config in (('auto', False), (None, True)):
         cfg = launch.load_config(str(file), work_dir=str(tmp_path))
-        cfg.load_from, cfg.resume = 'classifier.pth', in_config
+        cfg.load_from, cfg.resume = str(classifier), in_config
         launch.use_resume(cfg, asked)
-        assert cfg.load_from == 'classifier.pth' and cfg.resume is (asked is None)
+        assert cfg.load_from == str(classifier) and cfg.resume is (asked is None)
     cfg = launch.load_config(str(file), dict(resume=True), work_dir=str(tmp_path))
     launch.use_resume(cfg, None)
     assert cfg.resume is False, 'resume = True in a config is --resume'

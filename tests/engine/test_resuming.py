@@ -18,6 +18,7 @@ from rethink.errors import ConfigError
 from rethink.trust.checkpoints import latest_checkpoint
 from torch import nn
 from torch.utils.data import DataLoader
+from web_server import web_server
 
 BEFORE = dict(
     optim_wrapper=dict(
@@ -205,6 +206,7 @@ def logged(work_dir) -> dict[int, float]:
 
 
 def test_the_tool_asks_and_does_what_it_is_told(tmp_path, data, run_in_process, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
 
     def run(name, *arguments):
@@ -219,6 +221,10 @@ def test_the_tool_asks_and_does_what_it_is_told(tmp_path, data, run_in_process, 
     code, printed = run('refused', '--resume', *rate)
     assert code == 2 and 'optim_wrapper.optimizer.lr 0.01 there, 0.02 here' in printed.splitlines()[-1]
     assert sorted(logged(work_dir)) == [1, 2]
+    with web_server() as web:
+        address = web.put('iter_2.pth', (work_dir / 'iter_2.pth').read_bytes())
+        code, printed = run('address', '--resume', address, *rate)
+    assert code == 2 and 'optim_wrapper.optimizer.lr 0.01 there, 0.02 here' in printed.splitlines()[-1]
     code, printed = run('new', '--resume', '--resume-with', 'new', *rate)
     assert code is None, printed
     assert logged(work_dir) == {1: 0.01, 2: 0.01, 3: 0.02, 4: 0.02}

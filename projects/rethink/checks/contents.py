@@ -1,6 +1,7 @@
 """Rules of what annotation files say and of the images that they name, of the data sets that a run reads."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 
 from ..config_tree import is_remote, step_name
@@ -23,20 +24,27 @@ def annotations(facts: Facts) -> Iterator[Finding]:
 
 def find(facts: Facts) -> Iterator[tuple[str, Problem]]:
     """All problems of the files that a run reads, with the dotted name of who reads them."""
-    scored = {os.path.normpath(path): evaluator for _, path, evaluator in _scored(facts)}
+    scored = defaultdict(list)
+    for _, path, evaluator in _scored(facts):
+        scored[os.path.normpath(path)].append(evaluator)
     seen = set()
     for one in facts.used:
         if not _is_coco(one) or not one.file:
             continue
         path = os.path.normpath(one.annotations)
-        trains, evaluator = one.path.startswith('train'), scored.get(path)
+        trains = one.path.startswith('train')
         # One file for training and validation is looked at for each.
         seen |= set() if trains else {path}
-        use = _use(facts, one, trains, None if trains else evaluator)
-        broken = list(_broken(one.file))
-        yield from ((one.path, problem) for problem in broken or problems(one.file.columns, use))
-        if not broken and one.local:
-            yield from ((one.path, problem) for problem in _of_images(one, use))
+        # A metric of boxes and one of masks, or of COCO and of LVIS, may count by the same file.
+        uses = []
+        for evaluator in (not trains and scored.get(path)) or [None]:
+            use = _use(facts, one, trains, evaluator)
+            uses += [use] if use not in uses else []
+        found = list(_broken(one.file))
+        if not found:
+            found = [problem for use in uses for problem in problems(one.file.columns, use)]
+            found += _of_images(one, uses[0]) if one.local else []
+        yield from ((one.path, problem) for problem in found)
     for place, path, evaluator in _scored(facts):
         if os.path.normpath(path) not in seen:
             file, lvis = facts.file(path), _by_lvis(facts, evaluator)

@@ -299,19 +299,23 @@ def use_resume(cfg: Config, resume: str | None) -> None:
     """``--resume``: from the given checkpoint, or (``'auto'``) the last complete one of the work directory.
 
     Without any, training starts from the beginning, as with MMDetection's tools: from the config's ``load_from``,
-    where it has one. ``resume = True`` in a config without ``load_from`` is ``'auto'``.
+    where it has one. ``resume = True`` in a config without ``load_from`` is ``'auto'``. One at ``http(s)://`` is
+    downloaded first, and is from then on a file like others, with which the config is compared.
 
     Raises:
         ConfigError: there is no such checkpoint.
     """
-    if resume is None and cfg.get('resume') and not cfg.get('load_from'):
-        resume = 'auto'
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
     if resume is None:
-        if not cfg.get('resume'):
-            say_what_is_overwritten(cfg.work_dir)
+        say_what_is_overwritten(cfg.work_dir)
         return
+    if resume.startswith(('http://', 'https://')):
+        from .remote_weights import fetched
+
+        resume = fetched(resume)
     if resume != 'auto' and not is_remote(resume) and not Path(resume).exists():
-        raise ConfigError(f'the checkpoint {resume} of --resume does not exist; name one that is there.')
+        raise ConfigError(f'the checkpoint {resume}, to resume from, does not exist; name one that is there.')
     checkpoint = latest_checkpoint(cfg.work_dir, may_be_folder(cfg)) if resume == 'auto' else resume
     cfg.resume = checkpoint is not None
     if cfg.resume:

@@ -254,6 +254,18 @@ def fetch_all(wanted: Sequence[Wanted], any_hash: bool = False) -> list[str]:
     return failed
 
 
+def fetched(name: str) -> str:
+    """The path of what a name stands for, on this machine, where it is put if it is not there yet.
+
+    Raises:
+        ConfigError: it cannot be had, or the file of its name in the cache is another's.
+    """
+    (one,) = wanted = find({name: []})
+    for failed in fetch_all(wanted):
+        raise ConfigError(failed)
+    return str(one.path)
+
+
 @contextlib.contextmanager
 def _shown(one: Wanted, number: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, and a line elsewhere, once a download has begun."""

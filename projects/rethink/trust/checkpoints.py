@@ -98,6 +98,9 @@ def say_what_is_overwritten(work_dir: str | os.PathLike) -> None:
 def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False, doing: str = 'resuming') -> str | None:
     """The checkpoint that ``--resume`` goes on from: what ``last_checkpoint`` names, if it is whole.
 
+    Where a kill came before the pointer was written, one of the same training that is further is taken, by the logs
+    in the two. One that is further and of another training is named in a line.
+
     After a kill amid a save (with MMEngine's own hook), when the folder was moved, or when a disk lost a part, that
     file may be empty or something else, or name a checkpoint that is half-written, damaged or of the old place. Then
     the checkpoint of the most iterations whose index and checksums are right is taken, and a line says so. None where
@@ -122,7 +125,7 @@ def latest_checkpoint(work_dir: str | os.PathLike, folders: bool = False, doing:
             if path.resolve().parent != folder.resolve():
                 say(f'{pointer} names {path}, of another folder, and there is none of this name here: {doing} it.')
             else:
-                _say_what_is_further(path, folder, doing)
+                path = _further(path, folder, doing)
             return str(path)
         faults.append(fault)
     newest = None
@@ -172,15 +175,46 @@ def _best_of_the_last(folder: Path) -> str:
         return ''
 
 
-def _say_what_is_further(path: Path, folder: Path, doing: str) -> None:
-    """A line about a checkpoint of more iterations than the last: of an earlier training, or its pointer was lost."""
-    own, (at, other) = _iteration(path), max(_in_order(folder))
-    if own is not None and own[0] >= 0 and at[0] > own[0]:
-        say(
-            f'{folder / "last_checkpoint"} names {path.name}, of iteration {own[0]}: {doing} it; {other.name} is of '
-            f'iteration {at[0]}, of an earlier training perhaps'
-            + (f': to go on from there name it, --resume {other}.' if doing == 'resuming' else ', and can be named.')
+def _further(path: Path, folder: Path, doing: str) -> Path:
+    """The last checkpoint, or one of the same training that is further: a kill may come before its pointer.
+
+    A line about it, or about one of another training, as there is where one began anew in its folder.
+    """
+    own, line = _iteration(path), None
+    for (iteration, _), other in _in_order(folder):
+        if own is None or not 0 <= own[0] < iteration:
+            break
+        named = f'{folder / "last_checkpoint"} names {path.name}, of iteration {own[0]}'
+        if not _goes_on_from(other, path):
+            how = f'; --resume {other} goes on from there' if doing == 'resuming' else ''
+            of_another = f'{other.name} is of iteration {iteration}, and of another training{how}'
+            line = line or f'{named}: {doing} it; {of_another}.'
+        elif _fault(other) is None:
+            further = f'{other.name} is of iteration {iteration} of the same training'
+            what = f'from {other.name} (--resume {path} goes back)' if doing == 'resuming' else other.name
+            say(f'{named}; {further}: {doing} {what}.')
+            return other
+    if line:
+        say(line)
+    return path
+
+
+def _goes_on_from(later: Path, earlier: Path) -> bool:
+    """Whether the log in a checkpoint begins with that in another: what each iteration lost, and how long it took.
+
+    No two trainings take the same times, and one that went back takes others for what it trains again.
+    """
+    import numpy as np
+
+    try:
+        after, before = (
+            {name: vars(one)['_log_history'] for name, one in log.items() if name.startswith('train/')}
+            for log in (read_checkpoint(path)['message_hub']['log_scalars'] for path in (later, earlier))
         )
+        same = all(np.array_equal(after[name][: len(one)], one, equal_nan=True) for name, one in before.items())
+    except Exception:  # a log of another program
+        return False
+    return same and len(before.get('train/time', ())) > 0
 
 
 def read_content(path: str, what: str):

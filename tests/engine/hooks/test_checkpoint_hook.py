@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def runner(folder, until, hook='AtomicCheckpointHook', resume=True, **options):
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1),
-            checkpoint=dict(type=hook, interval=1, max_keep_ckpts=1, **options),
+            checkpoint=dict(dict(type=hook, interval=1, max_keep_ckpts=1), **options),
         ),
         resume=resume,
         experiment_name=f'checkpoint{next(NAMES)}',
@@ -87,14 +88,54 @@ def test_a_kill_amid_a_save_leaves_the_old_one(tmp_path, monkeypatch, step):
         runner(tmp_path, 3).train()
     monkeypatch.undo()
     last = latest_checkpoint(tmp_path)
-    assert last == str(tmp_path / 'epoch_2.pth')
-    assert read_checkpoint(last)['meta']['epoch'] == 2
+    # Whole before the pointer to it.
+    epoch = 2 if step < 2 else 3
+    assert last == str(tmp_path / f'epoch_{epoch}.pth')
+    assert read_checkpoint(last)['meta']['epoch'] == epoch
     again = runner(tmp_path, 4)
     again.train()
     assert again.epoch == 4
     # The old ones are gone, the one of the kill included.
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
     assert not list(tmp_path.glob('.*part'))
+
+
+@pytest.mark.parametrize('hook', ['AtomicCheckpointHook', 'CheckpointHook'])
+def test_a_kill_before_the_pointer_loses_nothing(tmp_path, capsys, hook):
+    """What is further and of the same training is taken; what another has left in the folder is not."""
+
+    def train(until, back_to=None):
+        training = runner(tmp_path, until, hook, resume=back_to is not None, max_keep_ckpts=-1)
+        if back_to:
+            training._load_from = str(tmp_path / back_to)
+        training.train()
+        capsys.readouterr()
+
+    def taken() -> str:
+        return Path(latest_checkpoint(tmp_path)).name
+
+    train(3)
+    pointer = tmp_path / 'last_checkpoint'
+    pointer.write_text(str(tmp_path / 'epoch_1.pth'))
+    assert taken() == 'epoch_3.pth'
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f'of iteration 6 of the same training: resuming from epoch_3.pth (--resume {tmp_path}/epoch_1.pth' in line
+    # Half-written: the one before it.
+    whole = (tmp_path / 'epoch_3.pth').read_bytes()
+    (tmp_path / 'epoch_3.pth').write_bytes(whole[:-100])
+    assert taken() == 'epoch_2.pth'
+    (tmp_path / 'epoch_3.pth').write_bytes(whole)
+    # Gone back to the first epoch: the same losses, and other times.
+    train(2, 'epoch_1.pth')
+    assert taken() == 'epoch_2.pth'
+    assert 'epoch_3.pth is of iteration 6, and of another training' in capsys.readouterr().out
+    # Begun anew, and gone on from there.
+    train(1)
+    assert taken() == 'epoch_1.pth'
+    train(2, 'epoch_1.pth')
+    pointer.write_text(str(tmp_path / 'epoch_1.pth'))
+    assert taken() == 'epoch_2.pth'
+    assert 'of iteration 4 of the same training' in capsys.readouterr().out
 
 
 def test_the_stock_hook_does_not_survive(tmp_path, monkeypatch):
