@@ -173,8 +173,9 @@ def lines(objects: list, size=(WIDTH, HEIGHT), polygons: bool = False) -> str:
     for label, x1, y1, x2, y2 in objects:
         w, h = size
         values = [(x1 + x2) / 2 / w, (y1 + y2) / 2 / h, (x2 - x1) / w, (y2 - y1) / h]
-        if polygons:
-            values = [x1 / w, y1 / h, x2 / w, y1 / h, x2 / w, y2 / h, x1 / w, y2 / h]
+        if polygons:  # with a point more than a box has
+            points = [x1, y1, x2, y1, x2, y2, x1, y2, x1, (y1 + y2) / 2]
+            values = [value / size[at % 2] for at, value in enumerate(points)]
         text += f'{CLASSES.index(label)} {" ".join(map(repr, values))}\n'
     return text
 

@@ -231,6 +231,11 @@ CASES = {
         'error',
         'have polygons that do not lie where their boxes are',
     ),
+    'boxes for outlines': (
+        annotation(None, segmentation=[[10, 10, 30, 10, 30, 30, 10, 30]]),
+        'warning',
+        r'6 of 6 polygons .* are rectangles',
+    ),
     'pairs of points': (
         annotation(None, segmentation=[[10, 10], [30, 10], [30, 30]]),
         'error',

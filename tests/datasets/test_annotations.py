@@ -73,7 +73,9 @@ def test_columns(tmp_path):
     assert found.of_image.tolist() == [one['image_id'] for one in objects]
     assert found.crowd.tolist() == [one['iscrowd'] for one in objects]
     assert found.areas.tolist() == [13.5] * 150 and set(found.masks) == {Mask.POLYGON}
-    assert set(found.faults) == {Fault.NO_KEYPOINTS | Fault.MASK_HERE} and not found.image_faults.any()
+    assert (
+        set(found.faults) == {Fault.NO_KEYPOINTS | Fault.MASK_HERE | Fault.MASK_DRAWN} and not found.image_faults.any()
+    )
 
 
 def test_numbers_of_keypoints_that_no_column_holds(tmp_path):

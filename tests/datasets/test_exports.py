@@ -23,6 +23,7 @@ from exports_of_tools import (
 )
 from mmdet.datasets import CocoDataset
 from PIL import Image, ImageOps
+from rethink.checks import data_files
 from rethink.datasets import exports
 from rethink.datasets.exports import Labelled
 from rethink.errors import ConfigError
@@ -144,16 +145,6 @@ def test_two_data_sets_of_one_name_do_not_meet_in_one_file(tmp_path):
         ({}, 'it is empty'),
         ({'export.zip': 'PK'}, r'it has 0 images .*, but export\.zip; unpack that first'),
         ({'a.txt': 'hello'}, 'it has 0 images and none of a COCO JSON .* and no image'),
-        ({'a.json': dict(shapes=[], imagePath='a.jpg')}, 'a.json is of labelme'),
-        (
-            {'annotations.xml': '<annotations><image/></annotations>'},
-            "CVAT's own XML, which is not read; export .* COCO",
-        ),
-        (
-            {'a.json': [dict(annotations=[dict(id=1, result=[dict(from_name='x')])])]},
-            "a.json is of Label Studio's own",
-        ),
-        ({'a.csv': 'filename,width,height,class,xmin\n'}, "TensorFlow's CSV"),
     ],
 )
 def test_what_is_no_data_set_is_said_with_what_was_looked_for(files, sentence, tmp_path):
@@ -161,6 +152,47 @@ def test_what_is_no_data_set_is_said_with_what_was_looked_for(files, sentence, t
         save(tmp_path / name, content)
     with pytest.raises(ConfigError, match=sentence):
         exports.recognise(tmp_path)
+
+
+FOREIGN = [
+    ('a.json', dict(shapes=[], imagePath='a.jpg'), 'labelme'),
+    ('annotations.xml', '<?xml version="1.0"?>\n<annotations><image/></annotations>', "CVAT's own XML"),
+    ('a.json', [dict(annotations=[dict(id=1, result=[dict(from_name='x')])])], "Label Studio's own JSON"),
+    ('a.json', [dict(image='/data/upload/a.jpg', label=[dict(x=1, original_width=9)])], "Label Studio's own JSON"),
+    ('a.csv', 'image,label\na.jpg,"[{""x"": 1, ""original_width"": 9}]"\n', "Label Studio's own CSV"),
+    ('export.ndjson', '{"data_row": {"id": "x"}}', 'Labelbox'),
+    ('_annotations.csv', 'filename,width,height,class,xmin\n', "TensorFlow's CSV"),
+    ('train.tfrecord', 'x', "TensorFlow's records"),
+    ('via.json', {'a.jpg1': dict(regions=[dict(shape_attributes=dict(name='rect'))])}, 'the VGG Image Annotator'),
+    ('via.csv', 'filename,file_size,region_shape_attributes\n', 'the VGG Image Annotator'),
+    ('a.jpg.json', dict(objects=[dict(points=dict(exterior=[[1, 1], [2, 2]]))]), 'Supervisely'),
+    ('a.json', dict(annotations=[dict(bounding_box=dict(h=1))]), 'V7 Darwin'),
+    ('a.json', dict(items=[dict(annotations=[dict(label_id=0)])]), 'Datumaro'),
+    ('_annotations.createml.json', [dict(annotations=[dict(coordinates=dict(x=1))])], 'CreateML'),
+    ('results.json', [dict(image_id=1, bbox=[1, 1, 2, 2], score=0.5)], 'a detector, its results'),
+    ('metadata.jsonl', '{"file_name": "a.jpg", "objects": {"bbox": []}}', "Hugging Face's datasets"),
+    ('train.parquet', 'PAR1', "Hugging Face's datasets"),
+]
+
+
+@pytest.mark.parametrize(('name', 'content', 'tool'), FOREIGN)
+def test_a_format_that_is_not_read_is_named(name, content, tool, tmp_path):
+    """In a folder of images and by itself, as pre-training on images of one's own and ``check_data.py`` read them."""
+    write_images(tmp_path / 'data', TRUTH)
+    save(tmp_path / 'data' / name, content)
+    sentence = f'{name} is of {tool}, which is not read; (export|convert|name|write)'
+    for path in (tmp_path / 'data', tmp_path / 'data' / name):
+        for read in (exports.recognise, data_files.find):
+            with pytest.raises(ConfigError, match=sentence):
+                read(path)
+
+
+def test_a_coco_file_with_words_of_others_is_coco(tmp_path):
+    content = coco(TRUTH, dict(cat=1, dog=2))
+    content['annotations'][0] |= dict(score=0.5, attributes=dict(shapes=1, coordinates=[1]))
+    write_images(tmp_path)
+    save(tmp_path / 'a.json', content)
+    assert_same(found(exports.read(tmp_path, tmp_path / 'out')), TRUTH)
 
 
 def test_umlauts_that_macos_writes_as_two_signs_and_pipes(tmp_path):

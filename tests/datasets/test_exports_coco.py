@@ -296,10 +296,12 @@ def test_images_that_are_not_listed_are_said(tmp_path):
 
 
 def outlines(number: int, form='polygon'):
+    """As many, and one point more than a rectangle has, which would be taken for a box."""
+
     def change(content):
         for one in content['annotations'][:number]:
             x, y, w, h = one['bbox']
-            polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+            polygon = [x, y, x + w, y, x + w, y + h, x, y + h, x, y + h / 2]
             mask = np.zeros((HEIGHT, WIDTH), np.uint8)
             mask[y : y + h, x : x + w] = 1
             rle = coco_mask.encode(np.asfortranarray(mask))
@@ -339,6 +341,37 @@ def test_an_outline_that_is_absent_among_many_is_its_box_and_too_many_are_no_mas
     without = [one for one in last if one['bbox'] == [41, 3, 9, 9]]
     assert without[0]['segmentation'] == [[41, 3, 50, 3, 50, 12, 41, 12]]
     assert said(data, 'Objects without an outline get their box as one')
+
+
+def turned(x: float, y: float, w: float, h: float) -> list[float]:
+    """A rectangle of half the size about the middle of a box, by 30 degrees."""
+    corners = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 4
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    return (corners @ [[c, s], [-s, c]] + [x + w / 2, y + h / 2]).round(2).flatten().tolist()
+
+
+@pytest.mark.parametrize('form', ['upright', 'closed', 'turned'])
+def test_boxes_in_place_of_outlines_are_no_masks(form, tmp_path):
+    """As tools write them for boxes, and for boxes that are turned (YOLO's OBB)."""
+
+    def boxes(content, number=18):
+        for one in content['annotations'][:number]:
+            x, y, w, h = one['bbox']
+            polygon = [x, y, x + w, y, x + w, y + h, x, y + h] + [x, y] * (form == 'closed')
+            one['segmentation'] = [turned(x, y, w, h) if form == 'turned' else polygon]
+
+    path = write(tmp_path / 'a', boxes)
+    data = exports.read(path, tmp_path / 'out')
+    assert not data.has_masks and data.annotations == path
+    assert said(data, 'Outlines that are rectangles, which would teach masks no more than boxes')
+    assert_same(found(data), TRUTH)
+
+    def some(content):
+        outlines(18)(content)
+        boxes(content, 9)
+
+    data = exports.read(write(tmp_path / 'b', some), tmp_path / 'out')
+    assert data.has_masks and said(data, 'Outlines that are rectangles, beside others that are none')
 
 
 # --- photographs that EXIF turns -------------------------------------------------------------------------------------

@@ -58,17 +58,20 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
 
     Args:
         data: a COCO, LVIS or keypoint JSON file; a folder that has such files, below ``annotations`` or one folder
-            further down; a VOC folder, with image sets or without; one of its image sets; or any other folder that
-            :mod:`rethink.datasets.exports` reads.
+            further down; a VOC folder, with image sets or without; one of its image sets; or any other folder or file
+            that :mod:`rethink.datasets.exports` reads.
         images: folder of the images, where it is not one of the usual.
 
     Raises:
-        ConfigError: there is no such data.
+        ConfigError: there is no such data, or it is in a format that is not read.
     """
     path = Path(data)
     if path.is_file():
-        if path.suffix == '.txt':
-            return [_voc(path, path.parents[2])]
+        if path.suffix == '.txt' and (above := path.absolute().parents)[0].name == 'Main' and len(above) > 2:
+            return [_voc(path, above[2])]
+        if path.suffix.lower() != '.json':
+            return _export(path, images)
+        exports.recognise(path)  # says so where it is another tool's
         return [_coco(path, images)]
     if not path.is_dir():
         raise ConfigError(f'there is no annotation file or folder {path}; {how_to_get(path)}.')
@@ -82,11 +85,10 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
     if with_objects:
         return [_coco(one, images) for one in files if one in with_objects or _was_to_have(one)]
     for folder in (path / 'Annotations', path / 'annotations', path):
-        if next(folder.glob('*.xml'), None):
+        first = next(folder.glob('*.xml'), None)
+        if first and not exports.foreign(first):
             return [_folder_of_xml(folder, path, images)]
-    if images is not None:
-        raise ConfigError(f'--images is {images}, and {path} is read as an export, whose images are found below it.')
-    return _export(path)
+    return _export(path, images)
 
 
 def _of_one_class(image_set: Path, parts: set[str]) -> bool:
@@ -95,8 +97,10 @@ def _of_one_class(image_set: Path, parts: set[str]) -> bool:
     return bool(name) and part in parts and voc.of_one_class(voc.names_in(image_set) or [''])
 
 
-def _export(path: Path) -> list[Split]:
+def _export(path: Path, images: str | None) -> list[Split]:
     """The parts of what an annotation tool wrote, as ``study.py new`` would read them."""
+    if images is not None:
+        raise ConfigError(f'--images is {images}, and {path} is read as an export, whose images are found below it.')
     found = []
     for part in exports.parts(path) or (None,):
         with tempfile.TemporaryDirectory() as out:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..datasets.annotations import Annotations, Fault, Mask, Points
-from ..datasets.boxes import OF_COCO, SLACK, meant, over
+from ..datasets.boxes import OF_COCO, RECTANGLES, SLACK, meant, over
 from .problems import Problem, Seen, Use, faulty, those, trainable
 
 # Sizes of its image by which a box sticks out that is of none.
@@ -155,6 +155,11 @@ def _masks(a: Annotations, use: Use, seen: Seen) -> Iterator[Problem]:
         what = f'{those(a, looked & elsewhere)} of {a.path} have polygons that do not lie where their boxes are'
         what += f' (looked at {number:,}), as if they were of an image of another size, or in parts of it.'
         yield Problem('masks-elsewhere', 'error', what, 'write both in pixels of the image as it is', sure=False)
+    boxes, more = ((looked & ((a.faults & fault) > 0)).sum() for fault in (Fault.MASK_BOX, Fault.MASK_DRAWN))
+    if boxes > RECTANGLES * (boxes + more):
+        what = f'{boxes:,} of {boxes + more:,} polygons of {a.path} that were looked at are rectangles, as tools write'
+        what += ' them for boxes and for turned boxes: a mask learns them, and its AP is that of a box.'
+        yield Problem('rectangles', 'warning', what, 'take a detector without masks, or export the outlines')
     of_images = np.nan_to_num(seen.sizes[:, ::-1], nan=0)
     other = looked & (a.masks == Mask.RLE) & (of_images > 0).all(1) & (a.mask_sizes != of_images).any(1)
     if other.any():

@@ -26,6 +26,7 @@ from ..errors import ConfigError
 from ..files import exclusively, write_atomically
 from ..files import sha256 as digest_of
 from ..stopping import end_with_parent
+from .boxes import is_rectangle
 from .cores import cores
 from .json_lists import Lists, entries
 
@@ -36,7 +37,7 @@ _LARGE, _KEPT = 4 << 20, 32
 # LVIS's words for classes in up to 10, up to 100 and more training images.
 FREQUENCIES = ('r', 'c', 'f')
 # Of what is kept; another one is not read.
-_VERSION = 3
+_VERSION = 4
 # Of a column of small numbers.
 _MOST = np.iinfo(np.int16).max
 # A polygon whose numbers add up to more has none of an image.
@@ -63,6 +64,8 @@ class Fault(IntFlag):
     MASK_ELSEWHERE = 4096  # and others; neither is said of long ones, whose points are not read, nor of all in a slice
     NEGATIVES = 8192  # LVIS's lists of an image, ``neg_category_ids`` and
     NOT_EXHAUSTIVE = 16384  # ``not_exhaustive_category_ids``, are there
+    MASK_BOX = 32768  # polygons that are a box, and
+    MASK_DRAWN = 65536  # others; of a slice as many are looked at
 
 
 class Points(IntFlag):
@@ -100,12 +103,12 @@ class Annotations:
         image_ids: (N,).
         names, urls: of the images, N each; '' where there is none.
         sizes: width and height in pixels, float32 of (N, 2).
-        image_faults: :class:`Fault`, int16 of (N,).
+        image_faults: :class:`Fault`, int32 of (N,).
         ids, of_image, of_category: int64 of (M,).
         boxes: x, y, w, h in pixels as in the file, float32 of (M, 4).
         areas: float32 of (M,).
         crowd: int8 of (M,).
-        faults: :class:`Fault`, int16 of (M,).
+        faults: :class:`Fault`, int32 of (M,).
         masks: :class:`Mask`, int8 of (M,).
         mask_sizes: height and width of those that are RLE, int32 of (M, 2); 0 of others.
         keypoints: numbers in ``keypoints``, ``num_keypoints`` and labelled points, int16 of (M, 3); -1 without.
@@ -123,14 +126,14 @@ class Annotations:
     urls: list[str] = field(default_factory=list)
     image_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    image_faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    image_faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     of_image: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     of_category: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     areas: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
-    faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    faults: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     masks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
     mask_sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     keypoints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
@@ -164,13 +167,13 @@ def columns_of_images(records: list) -> dict:
     records, texts = _dicts(records), {}
     names = [one if isinstance(one := record.get('file_name'), str) else '' for record in records]
     urls = [one if isinstance(one := record.get('coco_url'), str) else '' for record in records]
-    sizes, faults = np.empty((len(records), 2), np.float32), np.zeros(len(records), np.int16)
+    sizes, faults = np.empty((len(records), 2), np.float32), np.zeros(len(records), np.int32)
     for column, key in enumerate(('width', 'height')):
         sizes[:, column], absent, bad = _numbers([record.get(key, _ABSENT) for record in records])
-        faults |= absent * np.int16(Fault.NO_SIZE) | bad * np.int16(Fault.BAD_SIZE)
-    faults |= np.array([not name for name in names], bool) * np.int16(Fault.NO_NAME)
+        faults |= absent * np.int32(Fault.NO_SIZE) | bad * np.int32(Fault.BAD_SIZE)
+    faults |= np.array([not name for name in names], bool) * np.int32(Fault.NO_NAME)
     for flag, key in ((Fault.NEGATIVES, 'neg_category_ids'), (Fault.NOT_EXHAUSTIVE, 'not_exhaustive_category_ids')):
-        faults |= np.array([isinstance(record.get(key), list) for record in records], bool) * np.int16(flag)
+        faults |= np.array([isinstance(record.get(key), list) for record in records], bool) * np.int32(flag)
     ids = _codes([record.get('id') for record in records], texts)
     return dict(image_ids=ids, names=names, urls=urls, sizes=sizes, image_faults=faults, texts=texts)
 
@@ -183,13 +186,13 @@ def columns_of_objects(records: list) -> dict:
         for column, key in (('ids', 'id'), ('of_image', 'image_id'), ('of_category', 'category_id'))
     }
     boxes, absent, bad = _boxes([record.get('bbox', _ABSENT) for record in records])
-    faults = absent * np.int16(Fault.NO_BOX) | bad * np.int16(Fault.BAD_BOX)
+    faults = absent * np.int32(Fault.NO_BOX) | bad * np.int32(Fault.BAD_BOX)
     areas, absent, bad = _numbers([record.get('area', _ABSENT) for record in records])
-    faults |= absent * np.int16(Fault.NO_AREA) | bad * np.int16(Fault.BAD_AREA)
+    faults |= absent * np.int32(Fault.NO_AREA) | bad * np.int32(Fault.BAD_AREA)
     crowd, absent, bad = _numbers([record.get('iscrowd', _ABSENT) for record in records])
     bad |= ~absent & ~np.isin(crowd, (0, 1))
-    faults |= absent * np.int16(Fault.NO_CROWD) | bad * np.int16(Fault.BAD_CROWD)
-    faults |= np.array([bool(record.get('ignore')) for record in records], bool) * np.int16(Fault.IGNORED)
+    faults |= absent * np.int32(Fault.NO_CROWD) | bad * np.int32(Fault.BAD_CROWD)
+    faults |= np.array([bool(record.get('ignore')) for record in records], bool) * np.int32(Fault.IGNORED)
     # Python takes any text and any other number for true, as does MMDetection.
     crowd = np.where(bad, 1, np.nan_to_num(crowd)).astype(np.int8)
     if bad.any():
@@ -198,12 +201,12 @@ def columns_of_objects(records: list) -> dict:
     masks = np.fromiter((_mask(record.get('segmentation')) for record in records), np.int8, len(records))
     drawn = np.flatnonzero((masks == Mask.POLYGON) & np.isfinite(boxes).all(1))
     for index in drawn[:: len(drawn) // _PLACED + 1]:
-        faults[index] |= _place(records[index]['segmentation'], records[index]['bbox'])
+        faults[index] |= _drawn(records[index]['segmentation'], records[index]['bbox'])
     mask_sizes = np.zeros((len(records), 2), np.int32)
     for index in np.flatnonzero(masks == Mask.RLE):
         mask_sizes[index] = records[index]['segmentation']['size']
     keypoints, points, extents = _keypoints(records)
-    faults |= (keypoints[:, 0] < 0) * np.int16(Fault.NO_KEYPOINTS)
+    faults |= (keypoints[:, 0] < 0) * np.int32(Fault.NO_KEYPOINTS)
     return dict(
         found,
         boxes=boxes,
@@ -298,16 +301,20 @@ def _mask(value) -> int:
 _ABOUT, _PLACED = 0.25, 200
 
 
-def _place(polygons: list[list], box: list) -> int:
-    """Whether the polygons of an object lie about its box; long ones are zeros here (:mod:`.json_lists`)."""
+def _drawn(polygons: list[list], box: list) -> int:
+    """Whether the polygons of an object lie about its box, and are more than a box.
+
+    Long ones are zeros here (:mod:`.json_lists`), which lie nowhere.
+    """
     if not all(map(any, polygons)):
-        return 0
+        return Fault.MASK_DRAWN
+    drawn = Fault.MASK_BOX if is_rectangle(polygons) else Fault.MASK_DRAWN
     xs, ys = [one[::2] for one in polygons], [one[1::2] for one in polygons]
     left, right, top, bottom = min(map(min, xs)), max(map(max, xs)), min(map(min, ys)), max(map(max, ys))
     x, y, w, h = box
     both = max(min(right, x + w) - max(left, x), 0) * max(min(bottom, y + h) - max(top, y), 0)
     either = (right - left) * (bottom - top) + w * h - both
-    return Fault.MASK_HERE if both > _ABOUT * either else Fault.MASK_ELSEWHERE
+    return drawn | (Fault.MASK_HERE if both > _ABOUT * either else Fault.MASK_ELSEWHERE)
 
 
 def _are_numbers(values: list) -> bool:

@@ -1,5 +1,6 @@
 """Boxes and the images that they are of: how far they reach out, and what else their numbers may mean."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 SLACK = 1
 # Part of the boxes that must reach out of their images as they are read, and of those that must fit another way.
 OUT, FIT = 0.1, 0.99
+# Part of the outlines above which rectangles are what a tool wrote for boxes, and not what objects look like.
+RECTANGLES = 0.95
 
 
 class Reading(NamedTuple):
@@ -51,6 +54,22 @@ def meant(boxes: np.ndarray, sizes: np.ndarray, readings: Sequence[Reading]) -> 
         if (over(one.boxes(boxes), sizes) <= SLACK).mean() >= FIT:
             return one, int(reaching.sum())
     return None
+
+
+def is_rectangle(segmentation, slack: float = SLACK) -> bool:
+    """Whether an outline is a box, upright or turned, and tells a mask no more than that box would.
+
+    Args:
+        segmentation: polygons of COCO's form, x and y in turns, in pixels.
+        slack: pixels by which the two diagonals may differ in their middle or their length.
+    """
+    if not isinstance(segmentation, list) or len(segmentation) != 1 or len(segmentation[0]) not in (8, 10):
+        return False
+    (ax, ay, bx, by, cx, cy, dx, dy), closing = segmentation[0][:8], segmentation[0][8:]
+    if closing and closing != [ax, ay]:
+        return False
+    off = max(abs(ax + cx - bx - dx), abs(ay + cy - by - dy)) / 2
+    return off <= slack and abs(math.hypot(cx - ax, cy - ay) - math.hypot(dx - bx, dy - by)) <= slack
 
 
 def _with_area(corner: np.ndarray, sides: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ def _read(image_set: str, folder: str, names: Sequence[str], workers: int) -> An
         boxes=np.asfortranarray(boxes),
         areas=boxes[:, 2] * boxes[:, 3],
         crowd=np.array([one[6] for one in objects], np.int8),
-        faults=np.full(number, Fault.NO_KEYPOINTS, np.int16),
+        faults=np.full(number, Fault.NO_KEYPOINTS, np.int32),
         masks=np.full(number, Mask.NONE, np.int8),
         mask_sizes=np.zeros((number, 2), np.int32),
         keypoints=np.full((number, 3), -1, np.int16),

@@ -20,11 +20,12 @@ from pathlib import Path
 from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
 from . import coco, voc, yolo
+from .foreign import first_in, foreign
 from .labelled import Labelled, finish, header, progress
 from .splitting import same_classes, split
 from .tree import Tree
 
-__all__ = ['KINDS', 'Labelled', 'parts', 'read', 'recognise', 'same_classes', 'split', 'unlabelled']
+__all__ = ['KINDS', 'Labelled', 'foreign', 'parts', 'read', 'recognise', 'same_classes', 'split', 'unlabelled']
 
 KINDS = (
     'COCO JSON', 'Roboflow COCO', 'CVAT COCO', 'Label Studio COCO', 'Pascal VOC',
@@ -35,14 +36,6 @@ _LOOKED_FOR = (
     'beside images or in labels/'
 )
 _PACKED = ('.zip', '.tar', '.gz', '.tgz', '.rar', '.7z')
-# What other tools write, by what is in it, and what to ask them for.
-_OTHERS = (
-    ('.json', b'"shapes"', 'labelme', 'convert it with labelme2coco, or export COCO'),
-    ('.xml', b'<annotations>', "CVAT's own XML", 'export the task as COCO 1.0'),
-    ('.json', b'"data_row"', 'Labelbox', 'export COCO'),
-    ('.csv', b'filename,width,height,class', "TensorFlow's CSV", 'export COCO or Pascal VOC'),
-    ('.json', b'"from_name"', "Label Studio's own JSON", 'export COCO'),
-)
 
 
 # --- what it is ------------------------------------------------------------------------------------------------------
@@ -84,19 +77,21 @@ def _there(path: str | Path) -> Path:
 
 def _kind_of_file(path: Path) -> str:
     suffix = path.suffix.lower()
+    found = coco.kind_of(path) if suffix == '.json' else None
+    other = None if found else foreign(path)
+    if other:
+        raise ConfigError(f'{path} is {other}.')
     if suffix == '.json':
-        return coco.kind_of(path) or 'COCO JSON'  # reading it says what it lacks
+        return found or 'COCO JSON'  # reading it says what it lacks
     if suffix == '.txt':
         return 'Pascal VOC' if path.parent.name == 'Main' else yolo.kind_of(Tree(path.parent))
     raise ConfigError(f'{path} is no labelled data set; name a folder, a COCO JSON, an image set or a list of images.')
 
 
 def _what_else(tree: Tree) -> str:
-    for suffix, mark, tool, instead in _OTHERS:
-        for name in tree.ending(suffix)[:3]:
-            with open(tree.root / name, 'rb') as file:
-                if mark in file.read(1 << 16):
-                    return f'{name} is of {tool}, which is not read; {instead}'
+    other = first_in(tree)
+    if other:
+        return f'{other[0]} is {other[1]}'
     inside = f'it has {len(tree.images)} images and none of {_LOOKED_FOR}'
     if tree.images:
         return f'{inside}; name the folder that has the labels as well'

@@ -24,7 +24,7 @@ from ...errors import ConfigError, some_names
 from ...files import write_together
 from ...trust.images import file_cut_off
 from ...trust.soundness import other_than_file
-from ..boxes import Reading, meant
+from ..boxes import RECTANGLES, Reading, is_rectangle, meant
 from ..class_names import ALIKE, alike
 
 # More than this share of the images or of the objects is not left out: then the data are half copied, or are not what
@@ -455,6 +455,13 @@ def _fill_outlines(kept: list[Picture], objects: int, notes: Notes) -> bool:
             what = f'Objects without an outline, too many of {objects} for masks, so that boxes alone are used'
             notes.remark(what, *(where for _, where in bare))
         return False
+    boxes = [picture.path for picture in kept for one in picture.objects if is_rectangle(one.segmentation)]
+    if len(boxes) > RECTANGLES * (objects - len(bare)):
+        what = 'Outlines that are rectangles, which would teach masks no more than boxes, so that boxes alone are used'
+        notes.remark(what, *boxes)
+        return False
+    if len(boxes) > (1 - RECTANGLES) * objects:
+        notes.remark('Outlines that are rectangles, beside others that are none: masks learn them as they are', *boxes)
     for one, where in bare:
         notes.change('Objects without an outline get their box as one', where)
         x, y, w, h = one.box
