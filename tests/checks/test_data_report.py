@@ -78,6 +78,17 @@ def test_images_of_two_splits(roboflow):
     assert 'in one split' in within and 'train-004.png' in within
 
 
+def test_outlines_that_are_boxes_are_a_note(roboflow):
+    path = roboflow / 'train' / '_annotations.coco.json'
+    content = json.loads(path.read_text())
+    for one in content['annotations']:
+        x, y, w, h = one['bbox']
+        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    path.write_text(json.dumps(content))
+    found = report(roboflow)
+    assert not found.bad and 'are rectangles, as tools write them for boxes' in said(found)['rectangles'][0]
+
+
 def test_broken_images(roboflow):
     path = roboflow / 'train' / 'train-000.png'
     whole = path.read_bytes()

@@ -153,7 +153,7 @@ def _coco(path: Path, images: str | None) -> Split:
         found += [
             Problem(one.kind, 'note', one.what, one.fix)
             for one in problems(a, replace(use, masks=True))
-            if one.kind == 'masks' and one.what not in known
+            if one.kind in ('masks', 'rectangles') and one.what not in known
         ]
     folder = images or _image_folder(path, names)
     if folder is None:

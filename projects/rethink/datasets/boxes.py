@@ -56,20 +56,22 @@ def meant(boxes: np.ndarray, sizes: np.ndarray, readings: Sequence[Reading]) -> 
     return None
 
 
-def is_rectangle(segmentation, slack: float = SLACK) -> bool:
+def is_rectangle(segmentation) -> bool:
     """Whether an outline is a box, upright or turned, and tells a mask no more than that box would.
+
+    Its diagonals have one middle and one length, to a pixel, or to a twentieth of them where they are short.
 
     Args:
         segmentation: polygons of COCO's form, x and y in turns, in pixels.
-        slack: pixels by which the two diagonals may differ in their middle or their length.
     """
     if not isinstance(segmentation, list) or len(segmentation) != 1 or len(segmentation[0]) not in (8, 10):
         return False
     (ax, ay, bx, by, cx, cy, dx, dy), closing = segmentation[0][:8], segmentation[0][8:]
     if closing and closing != [ax, ay]:
         return False
-    off = max(abs(ax + cx - bx - dx), abs(ay + cy - by - dy)) / 2
-    return off <= slack and abs(math.hypot(cx - ax, cy - ay) - math.hypot(dx - bx, dy - by)) <= slack
+    one, other = math.hypot(cx - ax, cy - ay), math.hypot(dx - bx, dy - by)
+    apart = max(abs(ax + cx - bx - dx) / 2, abs(ay + cy - by - dy) / 2, abs(one - other))
+    return apart <= min(SLACK, one / 20)
 
 
 def _with_area(corner: np.ndarray, sides: np.ndarray) -> np.ndarray:
