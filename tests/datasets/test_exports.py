@@ -187,6 +187,31 @@ def test_a_format_that_is_not_read_is_named(name, content, tool, tmp_path):
                 read(path)
 
 
+POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n'
+PAGE = b'\n<!DOCTYPE html>\n<html>404</html>'
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'), [(POINTER, 'left by Git LFS in place of the file'), (PAGE, 'a web page')]
+)
+def test_what_a_clone_or_a_download_leaves_in_place_of_a_file(content, words, tmp_path):
+    """Labels, and one image of many."""
+    write_images(tmp_path / 'images')
+    save(tmp_path / 'a.json', coco(TRUTH, dict(cat=1, dog=2)))
+    images = sorted((tmp_path / 'images').glob('*'))
+    images[0].write_bytes(content)
+    data = exports.read(tmp_path, tmp_path / 'out')
+    assert data.number == len(images) - 1 and any(f'Files that are {words}' in one for one in data.said)
+    (found,) = data_files.find(tmp_path)
+    assert any(f'{images[0].name!r}); the first is {words}' in one.what for one in found.problems)
+    for path in (tmp_path / 'a.json', tmp_path / '0.xml'):
+        path.write_bytes(content)
+        for read in (exports.recognise, data_files.find):
+            with pytest.raises(ConfigError, match=f'{path.name} is {words}'):
+                read(tmp_path)
+        path.unlink()
+
+
 def test_a_coco_file_with_words_of_others_is_coco(tmp_path):
     content = coco(TRUTH, dict(cat=1, dog=2))
     content['annotations'][0] |= dict(score=0.5, attributes=dict(shapes=1, coordinates=[1]))

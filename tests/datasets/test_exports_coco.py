@@ -292,6 +292,12 @@ def test_images_that_are_not_listed_are_said(tmp_path):
     assert said(data, 'Images in the folder that the file does not list').endswith("('images/more.jpg').")
 
 
+def test_boxes_in_parts_of_the_image_are_refused(tmp_path):
+    path = write(tmp_path, each('annotations', bbox=[0.1, 0.1, 0.5, 0.5]))
+    with pytest.raises(ConfigError, match='the 18 boxes lie between 0 and 1, as parts of the image'):
+        exports.read(path, tmp_path / 'out')
+
+
 # --- masks -----------------------------------------------------------------------------------------------------------
 
 

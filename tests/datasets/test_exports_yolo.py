@@ -86,7 +86,7 @@ def test_what_is_odd_in_lines_is_left_out_and_said(tmp_path):
         ),
         (
             lambda label, rest: f'{label} {rest} 0.9',
-            '18 of 18 objects cannot be used.* neither a class and a box nor a',
+            r'18 of 18 objects cannot be used.*\(Lines with a fifth number, as a detector writes the confidence',
         ),
         (lambda label, rest: f'cat {rest}', 'is no labelled data set'),
         (
@@ -113,6 +113,13 @@ def test_keypoints_are_no_polygon(tmp_path):
     assert not data.has_masks
     assert_same(found(data), TRUTH)
     assert said(data, 'Keypoints in the labels')
+
+
+@pytest.mark.parametrize('line', ['cat 0.5 0.5 0.2 0.2', '0,0.5,0.5,0.2,0.2', '0;0.5;0.5;0.2;0.2'])
+def test_lines_of_another_form_are_shown(line, tmp_path):
+    data = folder(tmp_path, {Path(name).stem: f'{line}\n' for name in TRUTH})
+    with pytest.raises(ConfigError, match=f"begins with b'{line}.*', where YOLO has a class number"):
+        exports.recognise(data)
 
 
 def test_polygons_are_masks(tmp_path):

@@ -300,6 +300,17 @@ def test_two_damaged_checkpoints_are_passed_over(work, capsys):
     assert 'training starts from the beginning' in capsys.readouterr().out
 
 
+def test_what_a_clone_or_a_download_leaves_in_place_of_weights(tmp_path):
+    path = tmp_path / 'weights.pth'
+    for content, words in (
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n', 'left by Git LFS'),
+        (b'<!DOCTYPE html><html>404</html>', 'a web page in place of the file'),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=f'weights.pth is {words}'):
+            read_content(str(path), 'load_from')
+
+
 POINTERS = {
     'binary': b'\x00\xff\xfe/iter_6.pth',
     'empty': b'',

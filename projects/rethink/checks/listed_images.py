@@ -14,7 +14,7 @@ from ..datasets.image_statistics import decode
 from ..datasets.splits import find_missing
 from ..errors import some_names
 from ..trust.images import file_cut_off
-from ..trust.soundness import other_than_file
+from ..trust.soundness import in_place_of, other_than_file
 from .files import how_to_get
 from .problems import Problem
 
@@ -109,7 +109,10 @@ def sizes_of_images(a: Annotations, folder: str, names: Sequence[str]) -> Iterat
         (turned if by_exif else other).append(f'{names[index]}: {as_said}, is {width} × {height}')
     looked = 'all' if len(picked) == number else f'{len(picked):,} looked at'
     if broken:
-        what = f'{len(broken):,} of {looked} images of {a.path} are no images ({some_names(broken)}).'
+        first = os.path.join(os.path.expanduser(folder), broken[0])
+        left = None if other_than_file(first) else in_place_of(first)
+        what = f'{len(broken):,} of {looked} images of {a.path} are no images ({some_names(broken)})'
+        what += f'; the first is {left}.' if left else '.'
         yield Problem('no-images', 'error', what, 'replace them, or take them out of the file')
     if deep:
         what = (

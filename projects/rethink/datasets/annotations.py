@@ -26,6 +26,7 @@ from ..errors import ConfigError
 from ..files import exclusively, write_atomically
 from ..files import sha256 as digest_of
 from ..stopping import end_with_parent
+from ..trust.soundness import in_place_of
 from .boxes import is_rectangle
 from .cores import cores
 from .json_lists import Lists, entries
@@ -381,7 +382,10 @@ def read(path: str | os.PathLike, workers: int | None = None, progress: bool = T
         ValueError: in words, it is no JSON object.
         OSError: the file cannot be read.
     """
-    if os.stat(path).st_size < _LARGE:
+    size, left = os.stat(path).st_size, in_place_of(path)
+    if left:
+        raise ValueError(f'it is {left}')
+    if size < _LARGE:
         return _read(str(path), 1, False)[0]
 
     def stamp() -> tuple[list[int], bool]:

@@ -38,6 +38,22 @@ def other_than_file(path: str | os.PathLike) -> str | None:
     return f'is {next((name for test, name in _KINDS if test(mode)), "something else")} and not a file'
 
 
+# How a file begins that is there in place of another, and what it is.
+_PAGE = 'a web page in place of the file (a download that failed leaves such)'
+_IN_PLACE = (
+    (b'version https://git-lfs.github.com/spec/', 'left by Git LFS in place of the file (git lfs pull fetches it)'),
+    (b'<!doctype html', _PAGE),
+    (b'<html', _PAGE),
+)
+
+
+def in_place_of(path: str | os.PathLike) -> str | None:
+    """What a file is that stands where weights, labels or an image should be; None where nothing tells."""
+    with open(path, 'rb') as file:
+        beginning = file.read(64).lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    return next((what for mark, what in _IN_PLACE if beginning.startswith(mark)), None)
+
+
 def check_kind(path: str | os.PathLike, what: str) -> None:
     """There is a file, or nothing, which the one who reads it says; a FIFO or a device would be read for ever.
 
@@ -79,6 +95,9 @@ def check_file(path: str | os.PathLike, checksums: bool = True) -> None:
         return
     with open(path, 'rb') as file:
         start = file.read(4)
+    left = in_place_of(path)
+    if left:
+        raise ConfigError(f'{path} is {left}.')
     try:
         if start == b'PK\x03\x04':
             _check_archive(path, there.st_size, checksums)

@@ -92,6 +92,10 @@ def _what_else(tree: Tree) -> str:
     other = first_in(tree)
     if other:
         return f'{other[0]} is {other[1]}'
+    lines = yolo.other_lines(tree)
+    if lines:
+        wanted = 'YOLO has a class number and a box or a polygon, with spaces between them'
+        return f'it has {len(tree.images)} images, and {lines}, where {wanted}; write the labels so'
     inside = f'it has {len(tree.images)} images and none of {_LOOKED_FOR}'
     if tree.images:
         return f'{inside}; name the folder that has the labels as well'

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ...errors import ConfigError, some_names
 from ...files import write_together
 from ...trust.images import file_cut_off
-from ...trust.soundness import other_than_file
+from ...trust.soundness import in_place_of, other_than_file
 from ..boxes import RECTANGLES, Reading, is_rectangle, meant
 from ..class_names import ALIKE, alike
 
@@ -199,7 +199,8 @@ def header(path: Path) -> tuple[tuple[int, int], int] | str:
                 return f'Images of the format {image.format} that EXIF turns and MMDetection does not'
             return size, orientation
     except Exception:  # Pillow raises what its decoders do
-        return _NO_IMAGE
+        left = in_place_of(path)
+        return f'Files that are {left},' if left else _NO_IMAGE
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -380,6 +381,11 @@ def _refuse_other_boxes(raw: Raw, pictures: list[Picture]) -> None:
     known = [(box, size) for box, size in known if all(map(math.isfinite, box))]
     boxes = np.array([box for box, _ in known], float).reshape(-1, 4)
     sizes = np.array([size for _, size in known], float).reshape(-1, 2)
+    if len(boxes) and boxes.max() <= 1 < sizes.min():
+        raise ConfigError(
+            f'{raw.where}: the {len(boxes)} boxes lie between 0 and 1, as parts of the image, and {raw.kind} has '
+            'pixels; export it again, or multiply them.'
+        )
     other = meant(boxes, sizes, raw.readings)
     if other:
         reading, reaching = other

@@ -74,6 +74,17 @@ def is_yolo(tree: Tree) -> bool:
     return False
 
 
+def other_lines(tree: Tree) -> str | None:
+    """Of text files called as images and that are no labels: the first, and how it begins."""
+    for name in _label_files(tree):
+        if tree.with_stem(name):
+            with open(tree.root / name, 'rb') as file:
+                beginning = file.read(40)
+            if beginning.strip():
+                return f'{name} begins with {beginning!r}'
+    return None
+
+
 def kind_of(tree: Tree) -> str:
     if tree.ending('obj.data', 'obj.names'):
         return 'CVAT YOLO'
@@ -345,6 +356,10 @@ class _Reader:
             self.notes.remark('Keypoints in the labels are not used; the boxes are', image)
             values = values[:4]
         whole = math.isfinite(number) and number == int(number) and number >= 0 and all(map(math.isfinite, values))
+        if whole and len(values) == 5:
+            what = 'Lines with a fifth number, as a detector writes the confidence of what it found,'
+            self.notes.lose('objects', what, image)
+            return None
         if not whole or not (len(values) == 4 or (len(values) >= 6 and len(values) % 2 == 0)):
             self.notes.lose('objects', 'Lines that are neither a class and a box nor a class and a polygon', image)
             return None
