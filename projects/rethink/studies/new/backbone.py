@@ -1,6 +1,7 @@
 """A backbone by name, of any of four libraries: its feature maps, its weights, and the pixels that these know."""
 
 import ast
+import contextlib
 import difflib
 import inspect
 import os
@@ -24,8 +25,9 @@ from ...models.frozen import weight_names
 from ...models.torchvision_backbone import nodes
 from ...registering import use_scope
 from ...trust.checkpoints import read_content
-from ...trust.tensors import compare
+from ...trust.tensors import check_tensors, compare
 from ...trust.timm_weights import left_random
+from .state_dicts import Place, places
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
@@ -293,9 +295,9 @@ def fetch(backbone: Backbone, weights: str | None, path: Path, pixels: Pixels | 
         raise ConfigError(f'there is no file of weights {weights}; --weights names a file, or an address with ://.')
     with unlogged():
         if timm:
-            module, given = _timm(backbone, weights)
+            module, given, where = _timm(backbone, weights)
         else:
-            module, given = _openmmlab(backbone, weights)
+            module, given, where = _openmmlab(backbone, weights)
     known = given or _by_name(weights or '') or _by_torchvision(backbone.name)
     unknown = Pixels(*_USUAL, True, "ImageNet's usual ones: the weights say none, --mean and --std say others")
     wrapped = nn.Module()
@@ -304,11 +306,14 @@ def fetch(backbone: Backbone, weights: str | None, path: Path, pixels: Pixels | 
     source = weights or f'{backbone.name}, of its library'
     write_backbone(path, wrapped, source=source, pixels=[list(used.mean), list(used.std), used.rgb])
     total = len(module.state_dict())
-    return used, f'all {total} tensors of {backbone.name} come from {source}.'
+    return used, f'all {total} tensors of {backbone.name} come from {source}{where}.'
 
 
-def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
-    """By timm, which takes the layers of the classifier apart as it does for the backbone."""
+def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels, str]:
+    """By timm, which takes the layers of the classifier apart as it does for the backbone, and knows older names.
+
+    What timm finds nothing in may have timm's names further down, as DINO's files have.
+    """
     overlay = {}
     if weights:
         overlay = dict(pretrained_cfg_overlay={'url' if is_remote(weights) else 'file': weights, 'hf_hub_id': None})
@@ -324,7 +329,10 @@ def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
             f'timm cannot load {backbone.cfg["model_name"]} from {source} ({describe(error):.300}); name a file of '
             "this architecture in timm's names with --weights."
         ) from error
-    left = left_random(module)
+    left, where = left_random(module), ''
+    if left and weights:
+        with contextlib.suppress(ConfigError):
+            where, left = _load(module.timm_model, content_of(weights, 'weights'), backbone.name, weights), None
     if left:
         total = len(weight_names(module))
         raise ConfigError(
@@ -333,10 +341,11 @@ def _timm(backbone: Backbone, weights: str | None) -> tuple[nn.Module, Pixels]:
         )
     has = module.timm_model.pretrained_cfg
     mean, std = (tuple(255 * value for value in has[key]) for key in ('mean', 'std'))
-    return module, Pixels(mean, std, True, f'timm, of {backbone.cfg["model_name"]}')
+    check_tensors(module.state_dict(), f'{weights or "timm"} (weights)', module.state_dict())
+    return module, Pixels(mean, std, True, f'timm, of {backbone.cfg["model_name"]}'), where
 
 
-def _openmmlab(backbone: Backbone, weights: str) -> tuple[nn.Module, Pixels | None]:
+def _openmmlab(backbone: Backbone, weights: str) -> tuple[nn.Module, Pixels | None, str]:
     try:
         content = content_of(weights, 'weights')
     except ConfigError:
@@ -345,24 +354,34 @@ def _openmmlab(backbone: Backbone, weights: str) -> tuple[nn.Module, Pixels | No
         raise ConfigError(
             f'{weights} cannot be loaded ({describe(error):.200}); download it and name the file with --weights.'
         ) from error
-    state = content.get('state_dict', content.get('model', content)) if isinstance(content, dict) else {}
-    state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     module = MODELS.build(dict(backbone.cfg))
     inner = module.net if backbone.cfg['type'] == _TORCHVISION else module
-    below = {
-        prefix: {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        for prefix in ('', 'backbone.', 'encoder_q.', 'model.', 'net.')
-    }
-    prefix = max(below, key=lambda one: compare(inner, below[one])[0])
-    match, lacking, differing, total = compare(inner, below[prefix])
+    said = _load(inner, content, backbone.name, weights)
+    meta = content.get('meta') or {}
+    pixels = _in_config(str(meta.get('cfg') or ''), weights) if isinstance(meta, dict) else None
+    return module, pixels, said
+
+
+def _load(module: nn.Module, content, name: str, weights: str) -> str:
+    """Give a backbone its weights, wherever they are in a file; where, if that is not plain.
+
+    Raises:
+        ConfigError: it does not get all, or what it gets are no weights.
+    """
+    found = places(content, module)
+    best = found[0] if found else Place((), '', {}, 0)
+    match, lacking, differing, total = compare(module, best.weights)
     if lacking or differing:
+        where = f', below {best}' if match and (best.keys or best.prefix) else ''
         raise ConfigError(
-            f'{weights} gives {backbone.name} {match} of {total} tensors (without {some_names(lacking + differing)}); '
+            f'{weights} gives {name} {match} of {total} tensors{where} (without {some_names(lacking + differing)}); '
             'name weights of this architecture.'
         )
-    inner.load_state_dict(below[prefix], strict=False)
-    meta = content.get('meta') or {}
-    return module, _in_config(str(meta.get('cfg') or ''), weights) if isinstance(meta, dict) else None
+    check_tensors(best.weights, f'{weights} (weights)', module.state_dict())
+    module.load_state_dict(best.weights, strict=False)
+    others = [str(one) for one in found[1:] if one.match == best.match]
+    said = f', of its {best}' if others or best.prefix not in ('', 'module.') else ''
+    return said + (f'; {some_names(others)} would fit as well' if others else '')
 
 
 def _in_config(text: str, source: str) -> Pixels | None:
