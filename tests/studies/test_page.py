@@ -160,6 +160,23 @@ def arms() -> list[Curve]:
     return [*found[:-1], replace(found[-1], points=found[-1].points[:1])]
 
 
+@pytest.mark.parametrize(('highest', 'top'), [(5, (5, 10)), (70, (70, 80)), (100, (100.5, 100.5))])
+def test_no_panel_of_a_picture_cuts_off_its_curves(monkeypatch, highest, top):
+    """They share the axis of AP, whichever is the higher one; and 100 is the end."""
+    for higher in ('fpn', 'cascade'):
+        drawn = [
+            replace(
+                one, points=[(at, highest * value / 6 if one.panel == higher else 1.0) for at, value in one.points]
+            )
+            for one in arms()
+        ]
+        monkeypatch.setattr(curves.plt, 'close', lambda drawing: None)
+        curves.picture(replace(filled(), curves=drawn))
+        for axes in curves.plt.gcf().axes:
+            low, high = axes.get_ylim()
+            assert low == 0 and top[0] <= high <= top[1], higher
+
+
 def test_a_curve_is_drawn_as_the_first_figure_of_its_study_says(monkeypatch):
     found = replace(filled(), curves=arms())
     one, other = curves.charts(found)

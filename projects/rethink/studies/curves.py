@@ -186,10 +186,7 @@ def picture(found: Findings) -> bytes | None:
         drawing, grid = plt.subplots(rows, columns, squeeze=False, sharey=True, **size)
         for axes, chart in zip(grid.flat, shown, strict=False):
             chart.draw(axes)
-            axes.set(title=chart.panel, xlim=(0, None), ylim=(0, None))
-            if all(value <= 100 for one in chart.curves for _, value in one.points) and axes.get_ylim()[1] > 100:
-                # Points of 100 end there.
-                axes.set_ylim(0, 100.5)
+            axes.set(title=chart.panel, xlim=(0, None))
             bands |= legend_of_bands(axes)
             axes.spines[['top', 'right']].set_visible(False)
             named = {one.run: f'{one.arm}, {one.x}' if one.arm and one.x else one.run for one in chart.curves}
@@ -197,6 +194,13 @@ def picture(found: Findings) -> bytes | None:
             entries |= {named[name]: handle for name, handle in zip(names, handles, strict=True)}
         for axes in grid.flat[len(shown) :]:
             axes.remove()
+        # Of all panels, which share it: once it is set, those that are drawn later no longer move it.
+        first = grid.flat[0]
+        first.set_ylim(0, None)
+        values = [value for chart in shown for one in chart.curves for _, value in one.points]
+        if max(values) <= 100 < first.get_ylim()[1]:
+            # Points of 100 end there.
+            first.set_ylim(0, 100.5)
         entries |= bands
         place = dict(loc='outside lower center', handlelength=3.5, ncols=min(len(entries), 2 * columns))
         drawing.legend(entries.values(), entries, frameon=False, **place)
