@@ -21,7 +21,7 @@ def write_lvis(folder: Path, images: int = 6) -> Path:
     for one in content['annotations']:
         x, y, w, h = one['bbox']
         one.pop('iscrowd')
-        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h, x, y + h / 2]]  # no box
     for one in content['categories']:
         one.update(frequency='f', synset=f'{one["name"]}.n.01', image_count=images, instance_count=images)
     (folder / 'annotations.json').unlink()

@@ -165,7 +165,7 @@ def test_masks_are_trained_where_there_are_some(make, tmp_path):
     content = json.loads((whole / 'annotations.json').read_text())
     for one in content['annotations']:
         x, y, w, h = one['bbox']
-        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        one['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h, x, y + h / 2]]  # no box
     (whole / 'annotations.json').write_text(json.dumps(content))
     folder, _ = make(train=whole / 'annotations.json')
     for name, cfg in configs(folder).items():
