@@ -20,7 +20,7 @@ from pathlib import Path
 from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
 from . import coco, voc, yolo
-from .foreign import first_in, foreign
+from .other_formats import first_in, foreign
 from .labelled import Labelled, finish, header, progress
 from .splitting import same_classes, split
 from .tree import Tree
