@@ -20,8 +20,8 @@ from pathlib import Path
 from ...errors import ConfigError, some_names
 from ...trust.images import EXTENSIONS
 from . import coco, voc, yolo
-from .other_formats import first_in, foreign
 from .labelled import Labelled, finish, header, progress
+from .other_formats import first_in, foreign
 from .splitting import same_classes, split
 from .tree import Tree
 
