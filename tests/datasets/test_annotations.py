@@ -153,6 +153,18 @@ def test_what_is_kept_is_that_of_the_file(large, monkeypatch):
     assert read(large, 1).areas[0] == 15.5
 
 
+def test_a_file_with_another_time_is_asked_for_its_digest_once(large, monkeypatch):
+    """As of a copy, or of one that was read just after it was written."""
+    calls, asked, plain = counted(monkeypatch), [], annotations.digest_of
+    monkeypatch.setattr(annotations, 'digest_of', lambda path: asked.append(path) or plain(path))
+    first = read(large, 1)
+    os.utime(large, (1e9, 1e9 + 5))
+    assert all(same(first, read(large, 1)) for _ in range(3)) and len(calls) == len(asked) == 1
+    # Now, which is not sure to be the last time.
+    os.utime(large)
+    assert all(same(first, read(large, 1)) for _ in range(2)) and len(calls) == 1 and len(asked) == 3
+
+
 def test_a_damaged_or_unwritable_cache_is_no_cache(large, monkeypatch):
     calls = counted(monkeypatch)
     read(large, 1)

@@ -479,16 +479,18 @@ def kept(
         digest: of the file, which is asked where the stamp is another.
     """
     where = cache_folder(path)
-    found = _load(where, path, stamp()[0])
-    if found is not None:
-        return found
+    loaded = _load(where, path, stamp()[0])
+    if loaded:
+        return loaded[0]
     with contextlib.ExitStack() as held:
         # Of the processes of one training the first reads, and the others then find it.
         with contextlib.suppress(ConfigError):
             held.enter_context(exclusively(where, wait=True))
-        (now, sure), found = stamp(), _load(where, path, stamp()[0], digest)
-        if found is None:
-            found, its_digest = make()
+        now, sure = stamp()
+        loaded = _load(where, path, now, digest)
+        found, its_digest = loaded or make()
+        # Of a file that was told by its digest the stamp as well, so that it is not asked again.
+        if not loaded or (its_digest and sure):
             with contextlib.suppress(OSError):
                 _keep(where, found, now if sure else None, its_digest)
     return found
@@ -511,8 +513,10 @@ def _keep(where: Path, found: Annotations, stamp: list | None, digest: str) -> N
         old.unlink(missing_ok=True)
 
 
-def _load(where: Path, path: str | os.PathLike, stamp: list, digest: Callable[[], str] = str) -> Annotations | None:
-    """What is kept of this file; None where that is of another."""
+def _load(
+    where: Path, path: str | os.PathLike, stamp: list, digest: Callable[[], str] = str
+) -> tuple[Annotations, str] | None:
+    """What is kept of this file, and the digest where that told it, '' where the stamp did; None of another file."""
     try:
         with np.load(where / 'columns.npz', allow_pickle=False) as content:
             head = json.loads(content['head'].tobytes())
@@ -529,4 +533,4 @@ def _load(where: Path, path: str | os.PathLike, stamp: list, digest: Callable[[]
         text = found[name].tobytes().decode('utf-8', 'surrogatepass')
         found[name] = text.split('\0') if number else []
     head['texts'] = {int(code): value for code, value in head['texts'].items()}
-    return Annotations(str(path), **head, **found)
+    return Annotations(str(path), **head, **found), '' if same else its_digest
