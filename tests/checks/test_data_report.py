@@ -159,6 +159,33 @@ def test_voc(devkit):
     assert found.bad and all('train_000002.xml' in one for one in said(found)['xml'])
 
 
+@pytest.mark.parametrize('inside', ['ImageSets', 'ImageSets/Main', '.'])
+def test_an_image_set_of_any_folder_from_anywhere(devkit, monkeypatch, inside):
+    sets = devkit / 'ImageSets'
+    (sets / 'mine').mkdir()
+    (sets / 'mine' / 'some.txt').write_text((sets / 'Main' / 'val.txt').read_text())
+    monkeypatch.chdir(devkit / inside)
+    found = report(os.path.relpath(sets / 'mine' / 'some.txt'))
+    assert [(one.name, len(one.names)) for one in found.splits] == [('some', 3)] and not found.bad
+
+
+@pytest.mark.parametrize('name', ['data.yaml', 'train.txt'])
+def test_what_yolos_own_tools_take(tmp_path, monkeypatch, name):
+    """A file that names the parts, and a list of images, by their bare names."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'labels').mkdir()
+    for index in range(3):
+        Image.new('RGB', (40, 40)).save(tmp_path / 'images' / f'{index}.jpg')
+        (tmp_path / 'labels' / f'{index}.txt').write_text('0 0.5 0.5 0.2 0.2\n')
+    (tmp_path / 'train.txt').write_text('images/0.jpg\nimages/1.jpg\n')
+    (tmp_path / 'data.yaml').write_text('train: images\nnames: [cat]\n')
+    monkeypatch.chdir(tmp_path)
+    (one,) = data_files.find(name)
+    assert len(one.names) == {'data.yaml': 3, 'train.txt': 2}[name] and not any(
+        problem.level == 'error' for problem in one.problems
+    )
+
+
 LINES = {
     'a blank first line': (lambda names: '\n' + '\n'.join(names), 'has a blank line (line 1)'),
     'two columns': (lambda names: ''.join(f'{name}  1\n' for name in names), 'has two columns'),

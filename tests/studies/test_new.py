@@ -324,6 +324,24 @@ def test_weights_at_an_address(name, tmp_path, monkeypatch):
     assert not (tmp_path / 'no.pth').exists() and not (tmp_path / 'ran').exists()
 
 
+@pytest.mark.parametrize('name', ['resnet18', 'timm/resnet18'])
+def test_weights_further_down_in_a_file_are_found_and_it_is_said(name, tmp_path):
+    """timm, which loads without insisting, is given what it finds nothing in."""
+    given = get_model('resnet18', weights=None).state_dict()
+    prefixes = dict(student='module.backbone.', teacher='backbone.')
+    content = {key: {f'{prefix}{name}': one for name, one in given.items()} for key, prefix in prefixes.items()}
+    torch.save(content, tmp_path / 'dino.pth')
+    _, said = backbone.fetch(backbone.resolve(name), str(tmp_path / 'dino.pth'), tmp_path / 'w.pth')
+    assert said.endswith("dino.pth, of its teacher/backbone.*; 'student/module.backbone.*' would fit as well.")
+    found = torch.load(tmp_path / 'w.pth')['state_dict']
+    assert all(torch.equal(found[key], given[key.split('.', 1)[1].removeprefix('timm_model.')]) for key in found)
+    # And no weights that a training would end with.
+    given['layer1.0.conv1.weight'][0] = float('nan')
+    torch.save(given, tmp_path / 'nan.pth')
+    with pytest.raises(ConfigError, match='nan.pth .*layer1.0.conv1.weight has 576 of 36864 values that are not fin'):
+        backbone.fetch(backbone.resolve(name), str(tmp_path / 'nan.pth'), tmp_path / 'w.pth')
+
+
 def test_weights_of_another_network_are_refused(weights, tmp_path):
     with pytest.raises(ConfigError, match='timm cannot load resnet18'):
         backbone.fetch(backbone.resolve('timm/resnet18'), str(weights), tmp_path / 'w.pth')

@@ -67,8 +67,10 @@ def find(data: str | os.PathLike, images: str | None = None) -> list[Split]:
     """
     path = Path(data)
     if path.is_file():
-        if path.suffix == '.txt' and (above := path.absolute().parents)[0].name == 'Main' and len(above) > 2:
-            return [_voc(path, above[2])]
+        # VOC2007/ImageSets/Main/train.txt, also named from within.
+        image_sets = Path(os.path.abspath(path)).parent.parent
+        if path.suffix == '.txt' and image_sets.name == 'ImageSets':
+            return [_voc(path, image_sets.parent)]
         if path.suffix.lower() != '.json':
             return _export(path, images)
         exports.recognise(path)  # says so where it is another tool's

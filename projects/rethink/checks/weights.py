@@ -6,7 +6,6 @@ MMEngine loads what fits and leaves the rest as it is, with a warning in the log
 import copy
 import inspect
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -21,6 +20,7 @@ from ..config_tree import is_remote, type_name
 from ..errors import ConfigError, say, some_names, unlogged
 from ..registering import use_scope
 from ..trust.checkpoints import may_be_folder, read_content
+from ..trust.state_dicts import places
 from ..trust.tensors import check_tensors, compare, shapes, state_dict, tensors
 from ..trust.timm_weights import left_random
 from .resumable import check_content
@@ -80,14 +80,7 @@ def _fitting_prefix(model: nn.Module, path: str, what: str) -> str | None:
     """The ``prefix`` of ``init_cfg`` that gives a model the most, where there is one that gives it something."""
     content = content_of(path, what)
     names = tensors(content.get('state_dict', content) if isinstance(content, dict) else content, path, what)
-    found = Counter()
-    for own, value in model.state_dict().items():
-        found.update(
-            name.removesuffix(own)
-            for name, one in names.items()
-            if name.endswith(f'.{own}') and one.shape == getattr(value, 'shape', None)
-        )
-    return found.most_common(1)[0][0] if found else None
+    return next((one.prefix for one in places(names, model) if one.prefix), None)
 
 
 def _covers(

@@ -25,9 +25,9 @@ from ...models.frozen import weight_names
 from ...models.torchvision_backbone import nodes
 from ...registering import use_scope
 from ...trust.checkpoints import read_content
+from ...trust.state_dicts import Place, places
 from ...trust.tensors import check_tensors, compare
 from ...trust.timm_weights import left_random
-from .state_dicts import Place, places
 
 STRIDES = (4, 8, 16, 32)
 _RESNETS = {f'resnet{depth}': depth for depth in (18, 34, 50, 101, 152)}
@@ -368,8 +368,7 @@ def _load(module: nn.Module, content, name: str, weights: str) -> str:
     Raises:
         ConfigError: it does not get all, or what it gets are no weights.
     """
-    found = places(content, module)
-    best = found[0] if found else Place((), '', {}, 0)
+    best, *others = places(content, module) or [Place()]
     match, lacking, differing, total = compare(module, best.weights)
     if lacking or differing:
         where = f', below {best}' if match and (best.keys or best.prefix) else ''
@@ -379,9 +378,8 @@ def _load(module: nn.Module, content, name: str, weights: str) -> str:
         )
     check_tensors(best.weights, f'{weights} (weights)', module.state_dict())
     module.load_state_dict(best.weights, strict=False)
-    others = [str(one) for one in found[1:] if one.match == best.match]
     said = f', of its {best}' if others or best.prefix not in ('', 'module.') else ''
-    return said + (f'; {some_names(others)} would fit as well' if others else '')
+    return said + (f'; {some_names(map(str, others))} would fit as well' if others else '')
 
 
 def _in_config(text: str, source: str) -> Pixels | None:

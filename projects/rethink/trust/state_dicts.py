@@ -1,17 +1,16 @@
-"""Where in a file of weights those of a backbone are: programs nest them, and put names before theirs.
+"""Where in a file of weights those of a network are: programs nest them, and put names before theirs.
 
 ``state_dict``, ``model``, DINO's ``teacher`` and ``student``, VISSL's four levels; ``module.``, ``backbone.``, MoCo's
 ``encoder_q.``, BYOL's ``online_network.encoder.``, CLIP's ``visual.``: no list of them is ever whole, so that any
-place and any beginning is tried at which names and shapes are the backbone's.
+place and any beginning is tried at which names and shapes are the network's.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
-
-from ...trust.tensors import compare
 
 # As deep as VISSL nests them, and one more.
 _DEEPEST = 5
@@ -21,19 +20,19 @@ _SECOND = re.compile(r'student|encoder_k|key_encoder|target|momentum|(?<![a-z])e
 
 
 class Place(NamedTuple):
-    """Tensors that a backbone can take.
+    """Tensors that a network can take.
 
     Args:
         keys: of the dictionaries that they are in, from without.
         prefix: what their names begin with.
-        weights: by the backbone's names.
-        match: of them; the others are lacking, or have another shape.
+        weights: by the network's names.
+        match: how many it has of these, in name and shape; :func:`rethink.trust.tensors.compare` says which not.
     """
 
-    keys: tuple[str, ...]
-    prefix: str
-    weights: dict[str, Tensor]
-    match: int
+    keys: tuple[str, ...] = ()
+    prefix: str = ''
+    weights: Mapping[str, Tensor] = {}
+    match: int = 0
 
     def __str__(self) -> str:
         return '/'.join((*self.keys, *([f'{self.prefix}*'] if self.prefix else ())))
@@ -44,23 +43,36 @@ class Place(NamedTuple):
 
 
 def places(content, model: nn.Module) -> list[Place]:
-    """Those of a checkpoint, the best first: of the most tensors, and of equal ones that which papers evaluate.
+    """Those of a checkpoint with the most tensors of a network; first what papers evaluate. Empty where none is.
 
     Args:
         content: of the file.
-        model: the backbone.
     """
-    own, found = [name for name in model.state_dict() if not name.endswith('num_batches_tracked')], []
+    own = {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if isinstance(value, Tensor) and not name.endswith('num_batches_tracked')
+    }
+    found = {}
     for keys, weights in _dictionaries(content):
-        prefixes = {
-            name.removesuffix(one) for one in own[:: max(len(own) // 8, 1)] for name in weights if name.endswith(one)
-        }
-        for prefix in sorted(one for one in prefixes if not one or one.endswith('.')):
+        for prefix, match in Counter(_prefixes(weights, own)).items():
+            found[keys, prefix] = match, weights
+    most = max((match for match, _ in found.values()), default=0)
+    best = []
+    for (keys, prefix), (match, weights) in found.items():
+        if match == most:
             below = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-            match = compare(model, below)[0]
-            if match:
-                found.append(Place(keys, prefix, below, match))
-    return sorted(found, key=lambda one: (-one.match, one.second))
+            best.append(Place(keys, prefix, below, match))
+    return sorted(best, key=lambda one: one.second)
+
+
+def _prefixes(weights: Mapping[str, Tensor], own: Mapping[str, tuple]) -> Iterator[str]:
+    """What stands before a name of the network's, once for each tensor that has its shape as well."""
+    for name, value in weights.items():
+        # Each part behind a point, and the whole.
+        for start in (0, *(at.end() for at in re.finditer(r'\.', name))):
+            if own.get(name[start:]) == value.shape:
+                yield name[:start]
 
 
 def _dictionaries(content, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
