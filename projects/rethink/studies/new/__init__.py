@@ -18,7 +18,7 @@ from ...configs import comparisons
 from ...configs.provenance import read
 from ...datasets import exports
 from ...engine import launch
-from ...engine.amp import SLOW, emulated
+from ...engine.amp import slower
 from ...errors import ConfigError, some_names
 from ...files import exclusively, in_use, write_atomically
 from ...reuse import tool
@@ -141,8 +141,8 @@ def _write(asked: Asked, part: Path, tools: Path) -> Iterator[str]:
         _unlabelled(asked, parts['train']) if asked.hpt else None,
     )
     yield _norm(setting)
-    if asked.amp and emulated():
-        yield f'--amp: {SLOW}'
+    if asked.amp and slower():
+        yield f'--amp: {slower()}'
     if setting.unlabelled:
         yield setting.unlabelled.words + ('.' if found.batch_norm else '; no arm of BN alone, as there is none.')
     _put(setting, part)
