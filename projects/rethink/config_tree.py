@@ -36,6 +36,7 @@ SAME_BITS = {
     'PlanarPad': 'Pad',
     'PlanarPackDetInputs': 'PackDetInputs',
     'FastRandomResizedCrop': 'RandomResizedCrop',
+    'FastColorJitter': 'torchvision/ColorJitter',
 }
 
 

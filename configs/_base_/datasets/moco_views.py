@@ -11,7 +11,7 @@ view = [
         # torchvision's, as in the released configs; mmcv 2.1.0 cannot turn a hue back with numpy 2.
         transforms=[
             dict(type='NumpyToPIL', to_rgb=True),
-            dict(type='torchvision/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+            dict(type='FastColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
             dict(type='PILToNumpy', to_bgr=True),
         ],
         prob=0.8,

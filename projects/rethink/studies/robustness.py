@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..config_tree import step_name
 from ..errors import ConfigError
 
 # Policy → transforms that never happen, as in the released configs. The last is a recipe of HPT-BN.
@@ -33,7 +34,7 @@ def _probabilities(tree, name: str, enclosing: str | None = None) -> Iterator[tu
         own = f'{name}.prob' if 'prob' in tree else enclosing
         if 'type' in tree:
             # mmpretrain.RandomFlip, torchvision/ColorJitter
-            yield re.split('[./]', tree['type'])[-1], own
+            yield re.split('[./]', step_name(tree['type']))[-1], own
         for key, one in tree.items():
             yield from _probabilities(one, f'{name}.{key}', own)
 
