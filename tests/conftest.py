@@ -1,5 +1,6 @@
 """A detection data set of a few small images and a detector that trains on it in seconds, for tests of whole runs."""
 
+import gc
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rethink  # noqa: F401  (first: gives mmcv its ops, which mmdet imports)
+from config_folders import keep_in_memory
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
@@ -19,6 +21,8 @@ from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('square', 'bar')
+
+keep_in_memory()
 
 
 def write_coco(folder: Path, images: int = 12, classes=CLASSES, size: int = 64) -> Path:
@@ -141,15 +145,22 @@ def pytest_xdist_auto_num_workers():
     return workers if 'PYTEST_XDIST_AUTO_NUM_WORKERS' in os.environ else workers + 1
 
 
+def pytest_collection_finish():
+    """What the tests import stays, and is not looked through when MMEngine collects garbage, for each data set."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def variables():
     """What the code sets for the processes that it starts (``WORLD_SIZE``) would be read by the next test."""
     before = dict(os.environ)
-    for logger in MMLogger._instance_dict.values():
+    for name, logger in list(MMLogger._instance_dict.items()):
         for handler in logger.handlers[:]:
-            # Of a training in this process, whose folder went with its test.
+            # Of a training in this process, whose folder went with its test; another of the same second has its name.
             if isinstance(handler, logging.FileHandler) and not os.path.isdir(os.path.dirname(handler.baseFilename)):
                 logger.removeHandler(handler)
+                MMLogger._instance_dict.pop(name, None)
     yield
     # MMEngine keeps one of a name for a whole process, and this one writes where a test that is over had its files.
     for one in (Visualizer, *Visualizer.__subclasses__(), *DetLocalVisualizer.__subclasses__()):

@@ -200,10 +200,13 @@ if __name__ == '__main__':
     import numpy as np
     import rethink.registrations  # noqa: F401  (first: gives mmcv its ops, which what follows imports)
     import torch
+    from config_folders import keep_in_memory
     from matplotlib import pyplot  # noqa: F401
     from mmdet import apis as _detectors  # noqa: F401
     from mmpretrain import apis as _classifiers  # noqa: F401
     from rethink.studies.chains import folder  # noqa: F401
+
+    keep_in_memory()
 
     # Collected now, and not in each fork, which would copy what it looks at.
     gc.collect()
