@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'build_runner',
+    'complete',
     'config_file',
     'describe',
     'dump_predictions',
@@ -269,7 +270,13 @@ def load_config(
     Raises:
         ConfigError: as :func:`read_config`, :func:`override` and :func:`rethink.checks.schema.check`.
     """
-    cfg = read_config(path, import_custom_modules)
+    return complete(read_config(path, import_custom_modules), path, options, work_dir, launcher)
+
+
+def complete(
+    cfg: Config, path: str, options: dict | None = None, work_dir: str | None = None, launcher: str = 'none'
+) -> Config:
+    """What :func:`load_config` makes, in place, of a config that is read already."""
     cfg.launcher = launcher
     override(cfg, options, path)
     schema.check(cfg)

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import copy
 import json
 import os
 import re
@@ -259,9 +260,13 @@ def _checked(part: Path) -> str:
         ConfigError: an error is among it.
     """
     files = sorted(part.glob('*.py'))
+    # Read once, and not for the checker and for the comparisons each.
+    resolved = {file.stem: read(str(file)) for file in files}
     wrong, warned = [], []
     for file in files:
-        for one in checks.check(launch.load_config(str(file))):
+        cfg = launch.complete(copy.deepcopy(resolved[file.stem].config), str(file))
+        launch.import_custom(cfg)
+        for one in checks.check(cfg):
             if one.level in ('error', 'missing'):
                 wrong.append(f'{file.stem}: {one.sentence()}')
             elif one.level == 'warning':
@@ -269,7 +274,6 @@ def _checked(part: Path) -> str:
     if wrong:
         raise ConfigError(wrong[0])
     pairs = comparisons.load(part)[0]
-    resolved = {file.stem: read(str(file)) for file in files}
     wrong = [one for pair in pairs for one in comparisons.check(pair, (resolved[pair.first], resolved[pair.second]))]
     if wrong:
         raise ConfigError(f'the comparisons of {part} do not hold: {wrong[0]}')
