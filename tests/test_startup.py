@@ -119,3 +119,14 @@ found += [hasattr(one, '__wrapped__') for one in (LoadImageFromFile.transform, L
 print(json.dumps(found))
 """
     assert python(code) == [True] * 9
+
+
+@pytest.mark.parametrize('collects', [True, False])
+def test_what_is_imported_is_not_looked_through_for_garbage(collects):
+    """And garbage is collected afterwards as it was before."""
+    code = 'import gc, json, sys\nif sys.argv[1] == "False": gc.disable()\n'
+    code += 'import rethink.registering\nrethink.registering.now()\n'
+    code += 'import torch\nseen = {id(one) for one in gc.get_objects()}\n'
+    code += 'kept = [id(sys.modules[name]) in seen for name in ("torch.nn", "mmdet.models", "mmpretrain.models")]\n'
+    code += 'print(json.dumps([gc.isenabled(), kept]))'
+    assert python(code, str(collects)) == [collects, [False, False, False]]

@@ -3,11 +3,16 @@
 import datetime
 import functools
 import importlib
+import sys
+
+from .on_import import staying
 
 
 def now() -> None:
     """Register it; once, however often it is called."""
-    importlib.import_module('rethink.registrations')
+    if 'rethink.registrations' not in sys.modules:
+        with staying():
+            importlib.import_module('rethink.registrations')
 
 
 def when_asked() -> None:
