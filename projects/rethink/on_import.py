@@ -56,7 +56,8 @@ class _Finder(MetaPathFinder):
             execute = spec.loader.exec_module
 
             def exec_module(module):
-                with staying():
+                # The others are small, and may come when there is a model already, which is not to stay.
+                with staying() if name == 'torch' else contextlib.nullcontext():
                     execute(module)
                 for call in _WAITING.get(name, ()):
                     pkgutil.resolve_name(call)()
