@@ -35,16 +35,22 @@ class _Jitter(ColorJitter):
 def adjust_hue(image, factor: float):
     """torchvision's ``adjust_hue``: the hue of Pillow's HSV turned by a part of a circle, and back to RGB.
 
-    Pillow converts value by value, with divisions of floats. What it divides by has 256 values, so that its hue is a
-    matter of the two differences to the largest of the three values, its saturation of the largest and of the largest
-    difference, and what it multiplies the largest with to be back in RGB of hue and saturation: tables of 64,000
-    entries, of which OpenCV takes one for each pixel in no time.
+    Pillow converts pixel by pixel, with divisions (``rgb2hsv`` and ``hsv2rgb`` of its Convert.c, after Python's
+    colorsys). All of them are of bytes: the hue is a matter of two differences to the largest of red, green and blue,
+    the saturation of the largest and its largest difference, and what the largest is multiplied with on the way back
+    of hue and saturation. So they are done once for all bytes, and looked up for each pixel.
 
     Args:
-        image: Pillow's; what is not RGB is torchvision's to do, and so are tensors.
+        image: Pillow's RGB image, with sides below 32,767, in which OpenCV can look up; others and tensors are
+            torchvision's to do.
         factor: -0.5 to 0.5.
+
+    Raises:
+        ValueError: another factor.
     """
-    if not (isinstance(image, Image.Image) and image.mode == 'RGB' and -0.5 <= factor <= 0.5):
+    ours = isinstance(image, Image.Image) and image.mode == 'RGB'
+    ours = ours and 0 < min(image.size) <= max(image.size) < 2**15 - 1
+    if not ours or not -0.5 <= factor <= 0.5:
         return F.adjust_hue(image, factor)
     hues, saturations, factors = _tables()
     red, green, blue = cv2.split(np.asarray(image))
