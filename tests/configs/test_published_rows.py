@@ -118,7 +118,6 @@ def imagenet(cfg: Config, file: Path) -> list[str]:
     else:
         init_default_scope('mmdet')
         backbone = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
-        backbone.init_weights()
         weights, keys = backbone.state_dict(), ['backbone.init_cfg']
     torch.save(weights, file)
     return [f'model.{key}.checkpoint={file}' for key in keys]
