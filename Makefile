@@ -40,7 +40,7 @@ demo: setup  ## a study on generated images, minutes, no GPU; STUDY=rethink, hpt
 	$(BIN)/python tools/study.py run configs/shapes/study_$(STUDY).yml --seeds $(SEED) --out-dir $(OUT)/$(STUDY)
 
 # A process for each core, each computing in one thread; a file's tests stay in one process.
-test: setup  ## the tests, 15 to 25 minutes on two cores
+test: setup  ## the tests, 12 to 25 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long' -n auto --maxprocesses 8 --dist loadfile
 
 test-long: setup  ## the tests that take longer or need TensorFlow, which it installs
