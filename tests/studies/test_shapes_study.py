@@ -249,10 +249,6 @@ def test_the_real_r50_model_takes_steps_on_shapes_and_is_tested(demo, tmp_path):
         f'val_dataloader.dataset.metainfo.classes={CLASSES}',
         *[f'model.roi_head.{head}_head.num_classes=5' for head in ('bbox', 'mask')],
         *[f'{name}.ann_file={few}' for name in ('val_dataloader.dataset', 'val_evaluator')],
-        # Twice and not six times the size of the images, and fewer RoIs.
-        'model.train_cfg.rcnn.sampler.num=64',
-        'model.test_cfg.rcnn.max_per_img=10',
-        *[f'{name}_dataloader.dataset.pipeline.{at}.scale=(256,256)' for name, at in (('train', 2), ('val', 1))],
         'train_cfg.max_iters=2',
         'train_cfg.val_interval=2',
         'default_hooks.logger.interval=1',

@@ -196,7 +196,7 @@ def legacy(path, claimed):
 
 
 LARGE = {
-    'compressed': (lambda whole, path: rewritten(whole, path, compress=500), 'has a compressed record'),
+    'compressed': (lambda whole, path: rewritten(whole, path, compress=2000), 'has a compressed record'),
     'storage': (lambda whole, path: rewritten(whole, path, claimed=10**11), 'needs 400000000000 bytes of the record'),
     'a little more': (lambda whole, path: rewritten(whole, path, claimed=4100), 'needs 16400 bytes .* has 16384'),
     'zip64': (lambda whole, path: rewritten(whole, path, sizes=1 << 40), 'is said to have 1099511627776 bytes'),
